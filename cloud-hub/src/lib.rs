@@ -1,0 +1,1 @@
+//! The hub: where a fleet is seen, enrolled and queried.

@@ -1,0 +1,1 @@
+//! The gateway: device endpoints, its routes and wiring.

@@ -1,0 +1,1 @@
+//! What both services are made of: configuration, HTTP shell, pipeline and queries.

@@ -1,0 +1,1 @@
+//! The fleet harness: starts the real binaries, impairs links, cuts power, counts what survives.
