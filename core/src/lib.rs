@@ -1,6 +1,32 @@
 //! The rules of Holdfast, pure: time and entropy are arguments, there is no I/O and no allocation.
 //!
 //! What a device, a gateway and the hub must agree on lives here once and runs unchanged on all
-//! three: identifiers, clocks, readings, rollup windows, log frontiers and the wire formats.
+//! three. [`reading`] says what a measurement is, [`id`] who wrote it, [`ranges`] which entries a
+//! node holds, [`rollup`] how windows summarise, [`log`] how entries become hash-chained commits,
+//! [`envelope`] how records are framed, [`hlc`] and [`backoff`] when things happen.
 #![no_std]
 #![forbid(unsafe_code)]
+
+#[cfg(feature = "alloc")]
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod backoff;
+pub mod codec;
+pub mod envelope;
+pub mod hlc;
+pub mod id;
+pub mod limits;
+pub mod log;
+pub mod number;
+pub mod ranges;
+pub mod reading;
+pub mod reject;
+pub mod rollup;
+pub mod time;
+
+pub use id::{ChainId, Incarnation, NodeId, Seq, Stream};
+pub use reading::{Device, Metric, Quality, Reading, SeriesKey, Unit, Value};
+pub use reject::Reject;
+pub use time::Timestamp;

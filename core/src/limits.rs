@@ -1,0 +1,32 @@
+//! Every bound of the formats in one place, each with its reason.
+//!
+//! A limit is part of the format: a value beyond it is refused where it enters, so nothing behind
+//! the door has to think about it again.
+
+/// Bytes of a device id: fits a MAC address, a UUID or a URN, and a line of a table.
+pub const DEVICE_MAX_BYTES: usize = 64;
+/// Bytes of a metric name, tags of line protocol included.
+pub const METRIC_MAX_BYTES: usize = 128;
+/// Bytes of a unit: the longest UCUM codes in use are well below.
+pub const UNIT_MAX_BYTES: usize = 32;
+/// Bytes of a text value: a state or an error message, not a document.
+pub const TEXT_MAX_BYTES: usize = 256;
+/// Entries in one commit: bounds what a reader has to hold to check one link.
+pub const COMMIT_MAX_ENTRIES: u32 = 16_384;
+/// Bytes of one canonical commit body: bounds a receiver's buffer for one record.
+pub const COMMIT_MAX_BYTES: usize = 1 << 20;
+/// Bytes of one envelope payload.
+pub const ENVELOPE_MAX_BYTES: usize = 64 << 10;
+/// Ranges remembered per device and boot for de-duplication.
+pub const DEVICE_RANGES: usize = 64;
+/// Ranges of a chain's frontier: newest-first backfill needs two, declared gaps the rest.
+pub const FRONTIER_RANGES: usize = 64;
+/// A clock ahead of ours by more than this never moves ours.
+pub const HLC_MAX_AHEAD_MS: u64 = 60_000;
+/// A device time ahead of the receive time by more than this is not trusted.
+pub const DEVICE_AHEAD_MAX_NS: i64 = 300 * 1_000_000_000;
+/// A device time older than this on arrival is not trusted: no gateway is away longer.
+pub const DEVICE_BEHIND_MAX_NS: i64 = 400 * 86_400 * 1_000_000_000;
+
+const _: () = assert!(COMMIT_MAX_BYTES >= (DEVICE_MAX_BYTES + METRIC_MAX_BYTES + TEXT_MAX_BYTES));
+const _: () = assert!(ENVELOPE_MAX_BYTES < COMMIT_MAX_BYTES);

@@ -1,0 +1,185 @@
+//! Tumbling windows: what a stretch of one series comes to.
+//!
+//! A summary takes readings one by one, in log order, so its floating-point sum is a function of the
+//! log and the same wherever it is recomputed. Late readings revise a window; the revision is the
+//! place in the log of the last reading included, and of two summaries of one window from one origin
+//! the later revision stands. Window boundaries are arguments: core knows no time zones.
+
+use crate::{Seq, Timestamp};
+
+/// A window of a series: half-open, `start <= t < end`, in whole seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Window {
+    /// Its nominal width in seconds; a local day is 86,400 even when it has 23 hours.
+    pub width_s: u32,
+    /// Its first second, Unix time.
+    pub start_s: i64,
+}
+
+impl Window {
+    /// The window of `width_s` seconds, aligned to the epoch, that holds `time`.
+    #[must_use]
+    pub const fn tumbling(width_s: u32, time: Timestamp) -> Self {
+        let width_s = if width_s == 0 { 1 } else { width_s };
+        let width = width_s as i64;
+        Self { width_s, start_s: time.seconds().div_euclid(width) * width }
+    }
+
+    /// The first second after a window of nominal length.
+    #[must_use]
+    pub const fn end_s(self) -> i64 {
+        self.start_s + self.width_s as i64
+    }
+}
+
+/// A place in the reading log of an origin: the boot that wrote it, the sequence in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Revision {
+    /// Boot count of the incarnation.
+    pub boot: u64,
+    /// Sequence in that incarnation's reading stream.
+    pub seq: Seq,
+}
+
+/// A value with its time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sample {
+    /// When.
+    pub time: Timestamp,
+    /// What, finite.
+    pub value: f64,
+}
+
+/// What a window comes to. There is no empty summary.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Summary {
+    /// How many readings.
+    pub count: u64,
+    /// Their sum, added in log order.
+    pub sum: f64,
+    /// The least.
+    pub min: f64,
+    /// The greatest.
+    pub max: f64,
+    /// The earliest by time; of equal times the first in the log.
+    pub first: Sample,
+    /// The latest by time; of equal times the last in the log.
+    pub last: Sample,
+    /// How far in the log it goes.
+    pub revision: Revision,
+}
+
+impl Summary {
+    /// The summary of one reading.
+    #[must_use]
+    pub const fn of(sample: Sample, revision: Revision) -> Self {
+        let value = sample.value;
+        Self { count: 1, sum: value, min: value, max: value, first: sample, last: sample, revision }
+    }
+
+    /// Takes the next reading of the log. One that is not after the revision is already in and
+    /// changes nothing, so the log may be read again after a crash.
+    pub fn push(&mut self, sample: Sample, revision: Revision) {
+        if revision <= self.revision {
+            return;
+        }
+        self.count += 1;
+        self.sum = clamp(self.sum + sample.value);
+        self.min = self.min.min(sample.value);
+        self.max = self.max.max(sample.value);
+        if sample.time < self.first.time {
+            self.first = sample;
+        }
+        if sample.time >= self.last.time {
+            self.last = sample;
+        }
+        self.revision = revision;
+    }
+
+    /// The arithmetic mean.
+    #[must_use]
+    pub fn mean(&self) -> f64 {
+        self.sum / self.count as f64
+    }
+
+    /// Of two summaries of the same window and origin, the one that goes further.
+    #[must_use]
+    pub fn later(self, other: Self) -> Self {
+        if other.revision > self.revision { other } else { self }
+    }
+}
+
+/// Sums of finite values stay finite: at the end of the range they stop, as the formats promise.
+const fn clamp(sum: f64) -> f64 {
+    sum.clamp(f64::MIN, f64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::vec::Vec;
+
+    fn fold(samples: &[(i64, f64)]) -> Option<Summary> {
+        let mut all = samples.iter().enumerate().map(|(i, &(time, value))| {
+            (Sample { time: Timestamp(time), value }, Revision { boot: 1, seq: i as u64 + 1 })
+        });
+        let (sample, revision) = all.next()?;
+        let mut summary = Summary::of(sample, revision);
+        all.for_each(|(sample, revision)| summary.push(sample, revision));
+        Some(summary)
+    }
+
+    #[test]
+    fn windows_tile_the_line_before_the_epoch_too() {
+        let at = |s: i64| Window::tumbling(60, Timestamp(s * 1_000_000_000));
+        assert_eq!(at(59).start_s, 0);
+        assert_eq!(at(60).start_s, 60);
+        assert_eq!(at(-1).start_s, -60);
+        assert_eq!(at(-1).end_s(), 0);
+    }
+
+    #[test]
+    fn a_sum_stops_at_the_end_of_the_range() {
+        assert_eq!(fold(&[(0, f64::MAX), (1, f64::MAX)]).unwrap().sum, f64::MAX);
+    }
+
+    #[test]
+    fn late_data_revises_first_but_not_last() {
+        let summary = fold(&[(10, 1.0), (20, 2.0), (5, 3.0)]).unwrap();
+        assert_eq!((summary.first.value, summary.last.value), (3.0, 2.0));
+        assert_eq!(summary.revision, Revision { boot: 1, seq: 3 });
+        assert_eq!(summary.mean(), 2.0);
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_what_the_formulas_say(samples in prop::collection::vec((0i64..100, -1e6f64..1e6), 1..40)) {
+            let summary = fold(&samples).unwrap();
+            let values: Vec<f64> = samples.iter().map(|s| s.1).collect();
+            prop_assert_eq!(summary.count, values.len() as u64);
+            prop_assert_eq!(summary.sum.to_bits(), values[1..].iter().fold(values[0], |a, b| a + b).to_bits());
+            prop_assert_eq!(summary.min, values.iter().copied().fold(f64::MAX, f64::min));
+            prop_assert_eq!(summary.max, values.iter().copied().fold(f64::MIN, f64::max));
+            prop_assert_eq!(summary.first.time.0, samples.iter().map(|s| s.0).min().unwrap());
+            prop_assert_eq!(summary.last.time.0, samples.iter().map(|s| s.0).max().unwrap());
+        }
+
+        #[test]
+        fn reading_the_log_again_changes_nothing(samples in prop::collection::vec((0i64..100, -1e6f64..1e6), 1..20), from in 0usize..20) {
+            let once = fold(&samples).unwrap();
+            let mut twice = once;
+            for (i, &(time, value)) in samples.iter().enumerate().skip(from) {
+                twice.push(Sample { time: Timestamp(time), value }, Revision { boot: 1, seq: i as u64 + 1 });
+            }
+            prop_assert_eq!(once, twice);
+        }
+
+        #[test]
+        fn the_later_revision_stands_in_any_order(a in 1u64..50, b in 1u64..50) {
+            let of = |seq| Summary::of(Sample { time: Timestamp(0), value: seq as f64 }, Revision { boot: 1, seq });
+            prop_assert_eq!(of(a).later(of(b)), of(b).later(of(a)));
+            prop_assert_eq!(of(a).later(of(a)), of(a));
+        }
+    }
+}
