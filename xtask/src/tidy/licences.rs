@@ -3,6 +3,7 @@
 //! What is judged is what cargo resolves for the targets we ship, not the lock file: that one also
 //! lists packages behind features nobody asked for.
 
+use super::source::Source;
 use crate::workspace::{self, Problem};
 
 /// Licences that let anyone use, change and ship the whole.
@@ -73,6 +74,19 @@ fn parse_tree(tree: &str) -> Vec<InUse> {
 pub fn licences(packages: &[InUse]) -> Vec<String> {
     let refused = packages.iter().filter(|in_use| !is_allowed(&in_use.licence));
     refused.map(|p| format!("{}: licence `{}` is not allowed", p.package, p.licence)).collect()
+}
+
+/// Differences between the list here and the one cargo-deny reads.
+pub fn agrees_with_deny(sources: &[Source]) -> Vec<String> {
+    let file = sources.iter().find(|source| source.path == "deny.toml");
+    let list = file.and_then(|file| file.text.split_once("\nallow = [")?.1.split_once(']'));
+    let Some((list, _)) = list else { return vec!["deny.toml: has no list `allow`".into()] };
+    let theirs: Vec<&str> = list.split('"').skip(1).step_by(2).collect();
+    let only_ours = ALLOWED.iter().filter(|ours| !theirs.contains(ours));
+    let only_theirs = theirs.iter().filter(|theirs| !ALLOWED.contains(theirs));
+    let ours = only_ours.map(|name| format!("deny.toml: does not allow {name}, tidy does"));
+    let theirs = only_theirs.map(|name| format!("deny.toml: allows {name}, tidy does not"));
+    ours.chain(theirs).collect()
 }
 
 /// Packages that must not be there at all.
@@ -182,5 +196,19 @@ mod tests {
         assert_eq!(packages.len(), 3);
         assert_eq!(licences(&packages), ["b v2.0.0: licence `MPL-2.0` is not allowed"]);
         assert_eq!(banned(&packages).len(), 1);
+    }
+
+    #[test]
+    fn the_list_of_cargo_deny_is_the_same() {
+        let quoted: Vec<String> = ALLOWED.iter().map(|name| format!("\"{name}\"")).collect();
+        let deny = |names: &[String]| {
+            let text = format!("[licenses]\nallow = [{}]\n", names.join(", "));
+            agrees_with_deny(&[Source { path: "deny.toml".into(), text }])
+        };
+        assert!(deny(&quoted).is_empty());
+        assert_eq!(deny(&quoted[1..]), ["deny.toml: does not allow MIT, tidy does"]);
+        let more = [&quoted[..], &["\"MPL-2.0\"".into()]].concat();
+        assert_eq!(deny(&more), ["deny.toml: allows MPL-2.0, tidy does not"]);
+        assert_eq!(agrees_with_deny(&[]).len(), 1);
     }
 }

@@ -36,6 +36,7 @@ pub fn checks(root: &Path) -> Result<Vec<Check>, Problem> {
         ("leftover marks", shape::marks(&sources)),
         ("prose at the top of modules", shape::prose(&sources)),
         ("licences", licences::licences(&in_use)),
+        ("deny.toml agrees", licences::agrees_with_deny(&sources)),
         ("banned packages", licences::banned(&in_use)),
         ("top-level entries", layout::top_level(&sources)),
         ("no host or machine is named", layout::hosts(&sources, root)),
