@@ -18,7 +18,7 @@ use std::process::ExitCode;
 
 /// The commands of the project.
 #[derive(Parser)]
-#[command(name = "cargo xtask", version, after_help = "Example:\n  cargo xtask test")]
+#[command(bin_name = "cargo xtask", version, after_help = "Example:\n  cargo xtask test")]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

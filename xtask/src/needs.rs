@@ -67,7 +67,7 @@ fn install(missing: &[Need]) {
     eprintln!("installing {}", packages.join(", "));
     apt_get(&["update", "--quiet", "--quiet"]);
     let install = ["install", "--quiet", "--quiet", "-y", "--no-install-recommends"];
-    apt_get(&[&install[..], &packages].concat());
+    apt_get(&[&install[..], &["-o=Dpkg::Use-Pty=0"], &packages].concat());
 }
 
 fn apt_get(arguments: &[&str]) {

@@ -69,9 +69,11 @@ pub fn summary(lanes: &[(String, Duration)], records: &[Record]) -> String {
             let _ = writeln!(text, "{title}");
         }
         for record in matching {
+            let _ = writeln!(text, "           {:<8}  {}", record.lane.name(), record.name);
             let log = record.log.as_ref().filter(|_| verdict == Verdict::Failed);
-            let log = log.map(|path| format!("  ({})", path.display())).unwrap_or_default();
-            let _ = writeln!(text, "           {:<8}  {}{log}", record.lane.name(), record.name);
+            if let Some(log) = log {
+                let _ = writeln!(text, "           {:<8}  {}", "", log.display());
+            }
         }
     }
     let _ = write!(

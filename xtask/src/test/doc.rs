@@ -23,6 +23,7 @@ pub fn run(run: &mut Run<'_>, logs: &Path) -> Result<(), Problem> {
     let file = std::fs::File::create(&log).map_err(|e| format!("{}: {e}", log.display()))?;
     let mut cargo = workspace::cargo();
     cargo.args(["test", "--doc"]).args(names.iter().flat_map(|name| ["-p", *name])).stdout(file);
+    cargo.arg("--").args(&run.options.filter);
     let end = child::run(&mut cargo, None).map_err(|e| format!("cannot run cargo: {e}"))?;
     let text = std::fs::read_to_string(&log).unwrap_or_default();
     let records = results(&text);

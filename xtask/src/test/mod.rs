@@ -127,23 +127,21 @@ impl Run<'_> {
         if let Some(empty) = asked.iter().find(|lane| !exists(&self.root, **lane)) {
             return Err(format!("the lane {} holds no test yet", empty.name()));
         }
-        let mut lanes = Vec::new();
-        for lane in Lane::ALL.into_iter().filter(is_asked) {
-            if !exists(&self.root, lane) {
-                continue;
-            }
-            let missing = needs::missing(lane.needs());
-            if missing.is_empty() {
-                lanes.push(lane);
-                continue;
-            }
+        let existing = |lane: &Lane| exists(&self.root, *lane);
+        let lanes: Vec<Lane> = Lane::ALL.into_iter().filter(is_asked).filter(existing).collect();
+        let needs: Vec<Need> = lanes.iter().flat_map(|lane| lane.needs()).copied().collect();
+        let missing = needs::missing(&needs);
+        let lacks = |lane: &Lane| lane.needs().iter().any(|need| missing.contains(need));
+        let (left_out, lanes): (Vec<Lane>, Vec<Lane>) = lanes.into_iter().partition(lacks);
+        if !left_out.is_empty() {
+            let names: Vec<&str> = left_out.iter().map(|lane| lane.name()).collect();
             let line = needs::line_to_install(&missing);
-            eprintln!("lane {} is left out; to have it: {line}", lane.name());
-            let name = format!("the whole lane; it needs: {line}");
-            let may_skip = !needs::on_build_machine();
-            let verdict = if may_skip { Verdict::Skipped } else { Verdict::Failed };
-            self.records.push(Record::new(lane, name, verdict));
+            eprintln!("left out: {}; to have all: {line}", names.join(", "));
         }
+        let may_skip = !needs::on_build_machine();
+        let verdict = if may_skip { Verdict::Skipped } else { Verdict::Failed };
+        let record = |lane| Record::new(lane, "the whole lane: programs are missing", verdict);
+        self.records.extend(left_out.into_iter().map(record));
         Ok(lanes)
     }
 
@@ -195,6 +193,6 @@ fn exists(root: &Path, lane: Lane) -> bool {
             sim.exists() || sim.with_extension("rs").exists()
         }
         Lane::Scenario => root.join("tests/tests/scenarios/main.rs").exists(),
-        Lane::Web => root.join("web/tests").exists(),
+        Lane::Web => !web::files(root).is_empty(),
     }
 }

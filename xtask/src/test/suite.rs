@@ -168,11 +168,12 @@ fn show(progress: &Progress, record: &Record, end: Option<End>, all: bool) {
     let text = read(log);
     if record.verdict == Verdict::Failed {
         let why = match end {
-            Some(End::TimedOut) => " (took too long and was ended)",
-            Some(End::Interrupted) => " (interrupted)",
-            _ => "",
+            Some(End::Exited(status)) => status.to_string(),
+            Some(End::TimedOut) => "took too long and was ended".into(),
+            Some(End::Interrupted) => "interrupted".into(),
+            None => "could not be started".into(),
         };
-        progress.line(&format!("FAILED {}{why}\n{}", record.name, tail(&text, log)));
+        progress.line(&format!("FAILED {} ({why})\n{}", record.name, tail(&text, log)));
     } else if all {
         progress.line(&format!("passed {}\n{text}", record.name));
     } else {

@@ -1,15 +1,27 @@
-//! The pages, tested by `node --test` on the files under `web/tests`, with the real binaries and
+//! The pages, tested by `node --test` on `web/tests/*.test.js`, with the real binaries and
 //! a browser at hand.
 
 use super::{Lane, Run};
 use crate::child;
 use crate::report::{Record, Verdict};
 use crate::workspace::Problem;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
 /// What all pages together may take before something must be wrong.
 const LIMIT: Duration = Duration::from_secs(600);
+
+/// The files that hold tests of pages. They are named one by one because versions of node differ
+/// in what they make of a folder.
+pub fn files(root: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(root.join("web/tests")).into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let tests = names.filter(|name| name.ends_with(".test.js") || name.ends_with(".test.mjs"));
+    let mut files: Vec<String> = tests.map(|name| format!("web/tests/{name}")).collect();
+    files.sort();
+    files
+}
 
 /// Runs the tests of the pages.
 pub fn run(run: &mut Run<'_>) -> Result<(), Problem> {
@@ -17,7 +29,7 @@ pub fn run(run: &mut Run<'_>) -> Result<(), Problem> {
     let cannot = |e: std::io::Error| format!("cannot run the tests of the pages: {e}");
     let file = std::fs::File::create(&log).map_err(cannot)?;
     let mut node = child::command("node", &run.root);
-    node.args(["--test", "--test-reporter=tap", "web/tests/"]);
+    node.args(["--test", "--test-reporter=tap"]).args(files(&run.root));
     if let Some(dir) = run.bin_dir() {
         node.env("HOLDFAST_BIN_DIR", dir);
     }
@@ -45,7 +57,11 @@ fn results(tap: &str) -> Vec<Record> {
         };
         if let Some(rest) = rest.strip_prefix("ok ") {
             let name = rest.split_once(" - ").map_or(rest, |(_, name)| name);
-            let verdict = match (failed, name.contains("# SKIP")) {
+            let (name, skipped) = match name.split_once(" # SKIP") {
+                Some((name, _)) => (name, true),
+                None => (name, false),
+            };
+            let verdict = match (failed, skipped) {
                 (true, _) => Verdict::Failed,
                 (false, true) => Verdict::Skipped,
                 (false, false) => Verdict::Passed,
@@ -73,6 +89,7 @@ mod tests {
         let records = results(tap);
         let verdicts: Vec<Verdict> = records.iter().map(|record| record.verdict).collect();
         assert_eq!(verdicts, vec![Verdict::Passed, Verdict::Failed, Verdict::Skipped]);
+        assert_eq!(records[2].name, "later");
         assert_eq!(records[0].took, Some(Duration::from_micros(12_500)));
     }
 }
