@@ -1,2 +1,68 @@
-//! The project's commands: `cargo xtask demo | test | soak | bench | tidy`.
-fn main() {}
+//! The project's commands: `cargo xtask test | demo | soak | bench | tidy`.
+//!
+//! Everything a contributor or a build machine runs is a subcommand here, so there is one place to
+//! look and no shell to port. `test` is made of lanes and ends with one line that counts; `tidy`
+//! checks what the compiler cannot; the other commands build the real binaries and become the
+//! program that drives them.
+
+mod child;
+mod launch;
+mod needs;
+mod report;
+mod test;
+mod tidy;
+mod workspace;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// The commands of the project.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask", version, after_help = "Example:\n  cargo xtask test")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the tests, lane by lane, and count them
+    ///
+    /// Without a lane, every lane that holds something runs. The last line is always
+    /// `N passed, N failed, N skipped`. As root on Debian, or with CI=true, missing programs are
+    /// installed; otherwise the lanes that need them are left out and named. With CI=true a lane
+    /// that is left out is a failure.
+    #[command(after_help = "Examples:\n  cargo xtask test\n  cargo xtask test unit\n  \
+                      cargo xtask test scenario --filter kill --show-output")]
+    Test(test::Options),
+    /// Show the whole path of a reading, through an outage and a crash, in the terminal
+    #[command(after_help = "Examples:\n  cargo xtask demo --quick\n  cargo xtask demo --keep")]
+    Demo(launch::DemoOptions),
+    /// Run a campaign of faults with its full numbers
+    #[command(after_help = "Example:\n  cargo xtask soak first-light")]
+    Soak(launch::NamedOptions),
+    /// Measure, in a release build, and print each figure with its target
+    #[command(after_help = "Examples:\n  cargo xtask bench ingest\n  \
+                      cargo xtask bench sync --json")]
+    Bench(launch::NamedOptions),
+    /// Check what the compiler does not: who knows whom, sizes, marks, licences, promises
+    #[command(after_help = "Example:\n  cargo xtask tidy")]
+    Tidy,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Test(options) => test::run(&options),
+        Command::Demo(options) => launch::demo(&options),
+        Command::Soak(options) => launch::soak(&options),
+        Command::Bench(options) => launch::bench(&options),
+        Command::Tidy => tidy::run(),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(problem) => {
+            eprintln!("xtask: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}

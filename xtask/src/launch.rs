@@ -1,0 +1,94 @@
+//! `demo`, `soak` and `bench`: build the real binaries, then become the program that drives them.
+//!
+//! The driver replaces this process, so Ctrl-C, the terminal and the exit code are its own and it
+//! alone is responsible for what it starts.
+
+use crate::workspace::{self, Metadata, Problem};
+use clap::Args;
+use std::os::unix::process::CommandExt;
+use std::process::ExitCode;
+
+/// The binaries every driver starts.
+const NODES: [&str; 2] = ["holdfast-edge", "holdfast-hub"];
+/// The package that holds the drivers.
+const DRIVERS: &str = "holdfast-tests";
+
+/// `cargo xtask demo`.
+#[derive(Args)]
+pub struct DemoOptions {
+    /// Handed to the demo as they are: --quick for the short one, --keep to leave it running
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<String>,
+}
+
+/// `cargo xtask soak` and `cargo xtask bench`.
+#[derive(Args)]
+pub struct NamedOptions {
+    /// Which one
+    name: String,
+    /// Handed on as they are
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Profile {
+    Dev,
+    Release,
+}
+
+/// Builds and becomes the demo. The quick one is in a hurry: it takes the profile of the tests.
+pub fn demo(options: &DemoOptions) -> Result<ExitCode, Problem> {
+    let quick = options.arguments.iter().any(|argument| argument == "--quick");
+    let profile = if quick { Profile::Dev } else { Profile::Release };
+    become_driver("holdfast-demo", profile, &options.arguments)
+}
+
+/// Builds and becomes a campaign.
+pub fn soak(options: &NamedOptions) -> Result<ExitCode, Problem> {
+    become_driver("holdfast-soak", Profile::Release, &options.all())
+}
+
+/// Builds and becomes a measurement.
+pub fn bench(options: &NamedOptions) -> Result<ExitCode, Problem> {
+    become_driver("holdfast-bench", Profile::Release, &options.all())
+}
+
+impl NamedOptions {
+    fn all(&self) -> Vec<String> {
+        std::iter::once(&self.name).chain(&self.arguments).cloned().collect()
+    }
+}
+
+fn become_driver(
+    driver: &str,
+    profile: Profile,
+    arguments: &[String],
+) -> Result<ExitCode, Problem> {
+    let metadata = workspace::metadata(&workspace::root().join("Cargo.toml"))?;
+    let wanted = [NODES[0], NODES[1], driver];
+    for binary in wanted {
+        if !has_binary(&metadata, binary) {
+            return Err(format!("no package of this workspace has a binary `{binary}` yet"));
+        }
+    }
+    let mut options = vec!["-p", NODES[0], "-p", NODES[1], "-p", DRIVERS];
+    options.extend(wanted.iter().flat_map(|binary| ["--bin", *binary]));
+    if profile == Profile::Release {
+        options.push("--release");
+    }
+    let executables = workspace::build(&metadata, &options)?;
+    let built = executables.iter().find(|executable| executable.target.name == driver);
+    let path = &built.ok_or_else(|| format!("cargo built no `{driver}`"))?.path;
+    let dir = path.parent().expect("an executable lies in a folder");
+    let error = crate::child::command(path, &workspace::root())
+        .args(arguments)
+        .env("HOLDFAST_BIN_DIR", dir)
+        .exec();
+    Err(format!("cannot run {}: {error}", path.display()))
+}
+
+fn has_binary(metadata: &Metadata, name: &str) -> bool {
+    let mut targets = metadata.packages.iter().flat_map(|package| &package.targets);
+    targets.any(|target| target.name == name && target.kind.iter().any(|kind| kind == "bin"))
+}
