@@ -38,6 +38,8 @@ pub enum GapReason {
     Quota = 1,
     /// The entries were damaged on disk and could not be read back.
     Damaged = 2,
+    /// A peer has the entries on disk; noted where they were removed, never sent.
+    Acknowledged = 3,
 }
 
 impl GapReason {
@@ -47,6 +49,7 @@ impl GapReason {
         match self {
             Self::Quota => "quota",
             Self::Damaged => "damaged",
+            Self::Acknowledged => "acknowledged",
         }
     }
 }

@@ -1,0 +1,193 @@
+//! The store: one SQLite database, one writer, many readers.
+//!
+//! Two tables. `commits` is the log: one row per commit, never per reading. `records` is everything
+//! else (windows, cursors, tokens, members) as sealed values under ordered byte keys. All changes go
+//! through the [`Store`]'s one writer thread, which groups what is waiting into one transaction with
+//! `synchronous=FULL` and only then hands out [`Committed`] tokens. Readers see snapshots and never
+//! block the writer. Byte-exact page: `docs/formats/store.md`.
+
+mod ballast;
+mod chains;
+mod damage;
+mod ingest;
+mod lock;
+mod mark;
+mod open;
+mod quota;
+mod record;
+mod repair;
+mod schema;
+mod snapshot;
+mod tx;
+mod wal;
+mod writer;
+
+pub use chains::{ChainInfo, ChainNo, Frontier};
+pub use ingest::{
+    Draft, Idempotency, IngestBatch, Interner, Item, ItemOutcome, Outcome, OwnedValue, Series,
+};
+pub use mark::{Mark, MarkedChain, write_private, write_whole};
+pub use open::{OpenReport, Options};
+pub use quota::{Overflow, Usage};
+pub use record::Table;
+pub use snapshot::{CommitFilter, Record, Snapshot, StoredCommit, series_bits};
+pub use tx::{Received, WriteTx};
+pub use writer::{Committed, WriteError};
+
+use crate::Fault;
+use crate::env::Env;
+use holdfast_core::{Incarnation, NodeId};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// The file name of the database in a data directory.
+pub const DATABASE: &str = "holdfast.db";
+
+/// The cursor of the pipeline in [`Table::Cursor`]: a position, big-endian.
+pub const PIPELINE: &[u8] = b"pipeline";
+
+/// What changed last: the position of the newest commit and a count of record changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Head {
+    /// Position of the newest commit in this store.
+    pub pos: u64,
+    /// How many transactions were committed since the start.
+    pub transactions: u64,
+}
+
+/// A handle to the store; clones share it.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    path: PathBuf,
+    node: NodeId,
+    incarnation: Incarnation,
+    env: Env,
+    jobs: mpsc::Sender<writer::Job>,
+    head: watch::Receiver<Head>,
+    usage: watch::Receiver<Usage>,
+    readers: snapshot::Pool,
+    interner: Interner,
+}
+
+impl Store {
+    /// Opens the store in `options.dir`, making it if there is none, and starts its writer.
+    ///
+    /// # Errors
+    /// [`Fault::InUse`], [`Fault::Newer`], [`Fault::File`] or [`Fault::Full`].
+    pub fn open(options: Options, env: Env) -> Result<(Self, OpenReport), Fault> {
+        open::open(options, env)
+    }
+
+    /// The node that owns this store.
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        self.inner.node
+    }
+
+    /// This start of the node.
+    #[must_use]
+    pub fn incarnation(&self) -> Incarnation {
+        self.inner.incarnation
+    }
+
+    /// Where time and entropy come from.
+    #[must_use]
+    pub fn env(&self) -> &Env {
+        &self.inner.env
+    }
+
+    /// The data directory.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.inner.path
+    }
+
+    /// The series names seen by ingest, each once.
+    #[must_use]
+    pub fn interner(&self) -> &Interner {
+        &self.inner.interner
+    }
+
+    /// Follows what was committed last.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<Head> {
+        self.inner.head.clone()
+    }
+
+    /// How full the store is.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        self.inner.usage.borrow().clone()
+    }
+
+    /// Commits readings; the token comes after the fsync.
+    ///
+    /// # Errors
+    /// [`WriteError`]; nothing of the batch is then stored.
+    pub async fn ingest(&self, batch: IngestBatch) -> Result<(Committed, Outcome), WriteError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(writer::Job::Ingest(Box::new(writer::IngestJob { batch, reply }))).await?;
+        answer.await.map_err(|_| WriteError::Fault(Fault::Stopping))?
+    }
+
+    /// Runs `change` in the next transaction; what it returns comes back after the fsync. An error
+    /// undoes this change and no other.
+    ///
+    /// # Errors
+    /// What `change` returned, or [`WriteError::Fault`].
+    pub async fn write<T, F>(&self, change: F) -> Result<(Committed, T), WriteError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut WriteTx<'_>) -> Result<T, WriteError> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let job = <dyn writer::Task>::boxed(change, reply);
+        self.send(writer::Job::Task(job)).await?;
+        answer.await.map_err(|_| WriteError::Fault(Fault::Stopping))?
+    }
+
+    async fn send(&self, job: writer::Job) -> Result<(), WriteError> {
+        let sent = self.inner.jobs.send(job).await;
+        sent.map_err(|_| WriteError::Fault(Fault::Stopping))
+    }
+
+    /// Reads from a snapshot of what is committed. Blocks: call it off the async threads, or use
+    /// [`Self::read`].
+    ///
+    /// # Errors
+    /// What `look` returned, or a database fault.
+    pub fn read_blocking<T>(
+        &self,
+        look: impl FnOnce(&Snapshot<'_>) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        self.inner.readers.with(look)
+    }
+
+    /// Reads from a snapshot of what is committed, on a thread for blocking work.
+    ///
+    /// # Errors
+    /// What `look` returned, or a database fault.
+    pub async fn read<T, F>(&self, look: F) -> Result<T, Fault>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Snapshot<'_>) -> Result<T, Fault> + Send + 'static,
+    {
+        let inner = Arc::clone(&self.inner);
+        let done = tokio::task::spawn_blocking(move || inner.readers.with(look)).await;
+        done.map_err(|_| Fault::Stopping)?
+    }
+
+    /// Waits until everything sent so far is on disk, then closes the database.
+    pub async fn close(&self) {
+        let (reply, done) = oneshot::channel();
+        if self.inner.jobs.send(writer::Job::Close(reply)).await.is_ok() {
+            // A writer that ended before it could answer has closed the database too.
+            let _ = done.await;
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! Opening: lock, check the tail against the mark, draw a new incarnation, start the writer.
+//!
+//! Nothing here reads more than the chains' records and the ends of the own chains: a start costs the
+//! same with an empty store and with a full one.
+
+use super::ballast::Ballast;
+use super::chains::{ChainInfo, ChainNo};
+use super::lock::DirLock;
+use super::mark::Mark;
+use super::quota::{Overflow, Quota, Usage};
+use super::record::Table;
+use super::snapshot::{Pool, Snapshot};
+use super::tx::WriteTx;
+use super::writer::{State, WriteError, Writer};
+use super::{DATABASE, Head, Inner, Interner, Store, damage, schema};
+use crate::Fault;
+use crate::env::Env;
+use crate::identity::NodeKey;
+use holdfast_core::log::events::{ChainEnd, Ends, Event, Severity, put_end};
+use holdfast_core::{Incarnation, NodeId, Stream};
+use rusqlite::Connection;
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::sync::{mpsc, watch};
+
+const QUEUE: usize = 4096;
+const META_BOOT: &[u8] = b"boot";
+
+/// How a store is opened.
+#[derive(Debug)]
+pub struct Options {
+    /// The data directory.
+    pub dir: PathBuf,
+    /// The node's key, which signs its log.
+    pub key: NodeKey,
+    /// Bytes the database may use.
+    pub quota_bytes: u64,
+    /// What happens when they are used.
+    pub overflow: Overflow,
+    /// Series names that ingest may bring at most.
+    pub max_series: usize,
+    /// The program's version, for the start entry.
+    pub version: &'static str,
+    /// Weakens `synchronous` to NORMAL, which loses acknowledged data in a power cut: only for the
+    /// campaign that shows that it would be noticed.
+    pub unsafe_normal_sync: bool,
+}
+
+/// What was found on opening.
+#[derive(Clone, Debug, Default)]
+pub struct OpenReport {
+    /// Whether the store was made by this call.
+    pub created: bool,
+    /// Sentences about what is not as it should be; each is in the event stream too.
+    pub findings: Vec<String>,
+}
+
+pub(super) fn open(options: Options, env: Env) -> Result<(Store, OpenReport), Fault> {
+    let dir = options.dir.clone();
+    std::fs::create_dir_all(&dir).map_err(|source| Fault::file(&dir, source))?;
+    let lock = DirLock::acquire(&dir)?;
+    let path = dir.join(DATABASE);
+    let created = !path.exists();
+    let mut findings = repair_if_needed(&dir, &options)?;
+    let ballast = Ballast::find(&dir);
+    let synchronous = if options.unsafe_normal_sync { "NORMAL" } else { "FULL" };
+    let connection = Connection::open(&path).map_err(schema::fault)?;
+    schema::configure(&connection, synchronous)?;
+    schema::prepare(&connection)?;
+    let quota = Quota::new(options.quota_bytes, options.overflow);
+    let pages: i64 = schema::pragma(&connection, "page_count")?;
+    let limit = quota.max_pages().max(pages as u64 + 64);
+    connection.execute_batch(&format!("PRAGMA max_page_count={limit}")).map_err(schema::fault)?;
+
+    let mark = Mark::read(&dir).unwrap_or_else(|fault| {
+        findings.push(fault.to_string());
+        None
+    });
+    let node = options.key.id();
+    let view = Snapshot { connection: &connection };
+    let chains = view.chains()?;
+    findings.extend(lost_tails(&chains, node, mark.as_ref()));
+    let state = state(&options, &env, &view, &chains, mark.as_ref())?;
+    let incarnation = state.incarnation;
+    let mut usage_quota = quota;
+    let usage = usage_quota.measure(&connection)?;
+    let (jobs, waiting) = mpsc::channel(QUEUE);
+    let (head_sender, head) = watch::channel(Head { pos: state.next_pos - 1, transactions: 0 });
+    let (usage_sender, usage) = watch::channel::<Usage>(usage);
+    let mut writer = Writer {
+        connection,
+        state,
+        jobs: waiting,
+        head: head_sender,
+        usage: usage_sender,
+        quota: usage_quota,
+        ballast,
+        dir: dir.clone(),
+        marked_ms: 0,
+        mark_due: true,
+    };
+    let ends = chain_ends(&chains, node);
+    writer.begin(|tx| start(tx, options.version, &ends, &findings))?;
+    std::thread::Builder::new()
+        .name("store-writer".to_owned())
+        .spawn(move || {
+            let asked = writer.run();
+            drop(lock);
+            if let Some(done) = asked {
+                // Whoever asked may have stopped waiting.
+                let _ = done.send(());
+            }
+        })
+        .map_err(|source| Fault::file(&dir, source))?;
+    let readers = Pool::new(path, synchronous);
+    let interner = Interner::new(options.max_series);
+    let inner = Inner { path: dir, node, incarnation, env, jobs, head, usage, readers, interner };
+    Ok((Store { inner: Arc::new(inner) }, OpenReport { created, findings }))
+}
+
+fn repair_if_needed(dir: &Path, options: &Options) -> Result<Vec<String>, Fault> {
+    let path = dir.join(DATABASE);
+    if !path.exists() {
+        damage::clear(dir)?;
+        return Ok(Vec::new());
+    }
+    let mut findings = super::wal::inspect(&path)?.finding().into_iter().collect::<Vec<_>>();
+    let broken = damage::flagged(dir).or_else(|| unreadable(&path));
+    if let Some(why) = broken {
+        findings.push(format!("the store was damaged: {why}"));
+        findings.extend(super::repair::salvage(dir, &options.key)?);
+        damage::clear(dir)?;
+    }
+    Ok(findings)
+}
+
+/// Why the database cannot be used at all, if it cannot: a look at its head and its chains.
+fn unreadable(path: &Path) -> Option<String> {
+    let look = || -> Result<(), Fault> {
+        let connection = Connection::open(path).map_err(schema::fault)?;
+        schema::configure(&connection, "FULL")?;
+        schema::prepare(&connection)?;
+        let view = Snapshot { connection: &connection };
+        view.chains()?;
+        view.get(Table::Meta, META_BOOT)?;
+        view.scan(Table::Cursor, &[], &[], 16)?;
+        view.head().map(drop)
+    };
+    look().err().filter(Fault::is_damage).map(|fault| fault.to_string())
+}
+
+fn lost_tails(chains: &[ChainInfo], node: NodeId, mark: Option<&Mark>) -> Vec<String> {
+    let marked = mark.map(|mark| mark.chains.as_slice()).unwrap_or_default();
+    let lost = marked.iter().filter_map(|marked| {
+        let found = chains.iter().find(|chain| {
+            chain.id.origin == node
+                && chain.id.incarnation == marked.incarnation
+                && chain.id.stream == marked.stream
+        });
+        let last = found.map_or(0, ChainInfo::last);
+        let name = marked.stream.name();
+        if last < marked.seq {
+            Some(format!(
+                "the end of the {name} stream of start {} is lost: entries {} to {} were committed \
+                 and are not there",
+                marked.incarnation.boot,
+                last + 1,
+                marked.seq
+            ))
+        } else if last == marked.seq && found.is_some_and(|chain| chain.head != marked.link) {
+            Some(format!("the {name} stream ends in another entry than it did before the stop"))
+        } else {
+            None
+        }
+    });
+    lost.collect()
+}
+
+fn state(
+    options: &Options,
+    env: &Env,
+    view: &Snapshot<'_>,
+    chains: &[ChainInfo],
+    mark: Option<&Mark>,
+) -> Result<State, Fault> {
+    let node = options.key.id();
+    let stored = view.get(Table::Meta, META_BOOT)?;
+    let stored = stored.as_deref().and_then(|value| value.first_chunk::<8>());
+    let own = chains.iter().filter(|chain| chain.id.origin == node);
+    let boot = stored
+        .map_or(0, |bytes| u64::from_be_bytes(*bytes))
+        .max(mark.map_or(0, Mark::boot))
+        .max(own.map(|chain| chain.id.incarnation.boot).max().unwrap_or(0))
+        + 1;
+    let mut newest = view.head()?;
+    for (_, value) in view.scan(Table::Cursor, &[], &[], usize::MAX)? {
+        let cursor = value.first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+        newest = newest.max(cursor);
+    }
+    Ok(State {
+        env: Arc::clone(env),
+        node,
+        incarnation: Incarnation { boot, nonce: env.entropy() },
+        key: options.key.clone(),
+        chain_numbers: chains.iter().map(|chain| (chain.id, chain.no)).collect(),
+        chains: HashMap::new(),
+        next_chain: chains.iter().map(|chain| chain.no).max().map_or(1, |ChainNo(no)| no + 1),
+        next_pos: newest + 1,
+        appended: 0,
+        checkpoints: HashMap::new(),
+        unsigned: BTreeMap::new(),
+        seen: HashMap::new(),
+        places: super::ingest::Places::default(),
+    })
+}
+
+/// For each stream, where the last start that wrote to it ended.
+fn chain_ends(chains: &[ChainInfo], node: NodeId) -> Vec<u8> {
+    let mut out = Vec::new();
+    for stream in Stream::ALL {
+        let last = chains
+            .iter()
+            .filter(|c| c.id.origin == node && c.id.stream == stream && c.last() > 0)
+            .max_by_key(|chain| chain.id.incarnation);
+        if let Some(chain) = last {
+            let incarnation = chain.id.incarnation;
+            let end = ChainEnd { incarnation, stream, seq: chain.last(), link: chain.head };
+            put_end(&mut out, &end).expect("a growing buffer is never full");
+        }
+    }
+    out
+}
+
+/// The first transaction of an incarnation: the boot count, the start entry, what was found.
+fn start(
+    tx: &mut WriteTx<'_>,
+    version: &str,
+    ends: &[u8],
+    findings: &[String],
+) -> Result<(), WriteError> {
+    let boot = tx.state.incarnation.boot;
+    tx.put(Table::Meta, META_BOOT, &boot.to_be_bytes())?;
+    let mut events = vec![Event::Start { version, ends: Ends::new(ends)? }];
+    events.extend(findings.iter().map(|text| Event::Notice {
+        severity: Severity::Critical,
+        code: "store-damage",
+        text: text.get(..1000).unwrap_or(text),
+    }));
+    tx.append_events(&events)?;
+    Ok(())
+}

@@ -1,0 +1,126 @@
+//! Records: sealed values under ordered keys, for everything that is not the log.
+//!
+//! A record's value ends in a CRC-32 over table, key and value, so one flipped bit anywhere in a
+//! record, its key included, is noticed when it is read and by `verify`.
+
+use crate::Fault;
+
+/// What a record is about; the number is part of the format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Table {
+    /// Single facts about this store, by name.
+    Meta = 1,
+    /// Chains: number -> name, frontier, head of chains that were received or closed.
+    Chain = 2,
+    /// What a peer has acknowledged of a chain: peer, chain number -> ranges.
+    Acked = 3,
+    /// Cursors of the durable consumers of the log, by name.
+    Cursor = 4,
+    /// Sequences seen of a device's boot, for de-duplication.
+    Seen = 5,
+    /// Answers given under an idempotency key.
+    Idempotency = 6,
+    /// The idempotency keys in the order of their age.
+    IdempotencyAge = 7,
+    /// Series: number -> name and what is known of it.
+    Series = 8,
+    /// Window summaries: series, width, start -> summary.
+    Window = 9,
+    /// Devices: id -> what is known of it.
+    Device = 10,
+    /// Access tokens: hash -> what they allow.
+    Token = 11,
+    /// Members of the fleet: node -> certificate and state.
+    Member = 12,
+    /// Enrolment secrets that have been given out.
+    Enrolment = 13,
+    /// Notable events for the pages: position -> event.
+    Event = 14,
+    /// Declared gaps: chain number, first sequence -> gap.
+    Gap = 15,
+}
+
+impl Table {
+    /// All tables.
+    pub const ALL: [Self; 15] = [
+        Self::Meta,
+        Self::Chain,
+        Self::Acked,
+        Self::Cursor,
+        Self::Seen,
+        Self::Idempotency,
+        Self::IdempotencyAge,
+        Self::Series,
+        Self::Window,
+        Self::Device,
+        Self::Token,
+        Self::Member,
+        Self::Enrolment,
+        Self::Event,
+        Self::Gap,
+    ];
+}
+
+fn checksum(table: u8, key: &[u8], value: &[u8]) -> [u8; 4] {
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&[table]);
+    crc.update(&(key.len() as u32).to_le_bytes());
+    crc.update(key);
+    crc.update(value);
+    crc.finalize().to_le_bytes()
+}
+
+/// `value` with its checksum.
+pub(super) fn seal(table: Table, key: &[u8], value: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(value.len() + 4);
+    out.extend_from_slice(value);
+    out.extend_from_slice(&checksum(table as u8, key, value));
+    out
+}
+
+/// Checks and takes off the checksum.
+pub(super) fn unseal(table: u8, key: &[u8], mut sealed: Vec<u8>) -> Result<Vec<u8>, Fault> {
+    let fits = sealed.split_last_chunk::<4>();
+    if fits.is_some_and(|(value, crc)| checksum(table, key, value) == *crc) {
+        sealed.truncate(sealed.len() - 4);
+        return Ok(sealed);
+    }
+    let key: String = key.iter().flat_map(|b| b.escape_ascii().map(char::from)).collect();
+    Err(Fault::damaged(format!("record {table}/{key}"), "the checksum does not match"))
+}
+
+/// The least key that is greater than every key starting with `prefix`; `None` at the end.
+pub(super) fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
+    let end = prefix.iter().rposition(|&byte| byte != u8::MAX)?;
+    let mut out = prefix[..=end].to_vec();
+    out[end] += 1;
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sealed_value_comes_back_and_a_flipped_bit_does_not() {
+        let sealed = seal(Table::Meta, b"boot", b"seven");
+        assert_eq!(unseal(1, b"boot", sealed.clone()).unwrap(), b"seven");
+        assert!(unseal(2, b"boot", sealed.clone()).is_err(), "another table");
+        assert!(unseal(1, b"booT", sealed.clone()).is_err(), "another key");
+        for bit in 0..sealed.len() * 8 {
+            let mut flipped = sealed.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(unseal(1, b"boot", flipped).is_err());
+        }
+        assert!(unseal(1, b"boot", vec![1, 2]).is_err(), "too short for a checksum");
+    }
+
+    #[test]
+    fn the_key_after_a_prefix_is_the_next_of_its_length_or_shorter() {
+        assert_eq!(after_prefix(b"ab"), Some(b"ac".to_vec()));
+        assert_eq!(after_prefix(&[1, 0xff]), Some(vec![2]));
+        assert_eq!(after_prefix(&[0xff]), None);
+        assert_eq!(after_prefix(b""), None);
+    }
+}

@@ -1,0 +1,131 @@
+//! A look at the write-ahead log before SQLite opens it.
+//!
+//! SQLite stops reading at the first frame whose checksum fails and says nothing of what follows.
+//! Frames of the present round behind that point were written and are about to be dropped: the tail
+//! torn by a power cut, which nobody was promised, or damage. Layout and checksum: SQLite's file
+//! format, section 4.
+
+use crate::Fault;
+use std::fs::File;
+use std::io::{BufReader, ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+const HEADER_BYTES: usize = 32;
+const FRAME_BYTES: usize = 24;
+
+/// What a write-ahead log holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct WalState {
+    /// Frames up to the last whole transaction.
+    pub committed: u64,
+    /// Frames of this round behind the first one that fails its checksum.
+    pub stray: u64,
+    /// Whether the header itself is not valid although frames follow it.
+    pub header_damaged: bool,
+}
+
+impl WalState {
+    /// What is not as it should be, if anything.
+    pub(super) fn finding(&self) -> Option<String> {
+        if self.header_damaged {
+            return Some(
+                "the header of the write-ahead log is damaged: its content is lost".into(),
+            );
+        }
+        (self.stray > 0).then(|| {
+            format!(
+                "the write-ahead log has {} frames behind its last valid one: torn by a power cut \
+                 before they were acknowledged, or damaged",
+                self.stray
+            )
+        })
+    }
+}
+
+/// The path of the write-ahead log of the database at `path`.
+pub(super) fn path_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    name.into()
+}
+
+/// Looks through the write-ahead log of the database at `path`.
+pub(super) fn inspect(path: &Path) -> Result<WalState, Fault> {
+    let path = path_of(path);
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(WalState::default()),
+        Err(source) => return Err(Fault::file(&path, source)),
+    };
+    walk(&mut BufReader::with_capacity(1 << 20, file)).map_err(|source| Fault::file(&path, source))
+}
+
+fn word(bytes: &[u8], at: usize) -> u32 {
+    u32::from_be_bytes(*bytes[at..].first_chunk().expect("within a fixed header"))
+}
+
+struct Checksum {
+    big_endian: bool,
+    sums: (u32, u32),
+}
+
+impl Checksum {
+    fn add(&mut self, bytes: &[u8]) {
+        let read = if self.big_endian { u32::from_be_bytes } else { u32::from_le_bytes };
+        for pair in bytes.as_chunks::<8>().0 {
+            let (a, b) = pair.split_at(4);
+            let a = read(a.try_into().expect("four bytes"));
+            let b = read(b.try_into().expect("four bytes"));
+            self.sums.0 = self.sums.0.wrapping_add(a).wrapping_add(self.sums.1);
+            self.sums.1 = self.sums.1.wrapping_add(b).wrapping_add(self.sums.0);
+        }
+    }
+}
+
+/// Fills `buffer`; `false` when the file ends before.
+fn fill(input: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<bool> {
+    match input.read_exact(buffer) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn walk(input: &mut impl Read) -> std::io::Result<WalState> {
+    let mut state = WalState::default();
+    let mut header = [0; HEADER_BYTES];
+    if !fill(input, &mut header)? {
+        return Ok(state);
+    }
+    let magic = word(&header, 0);
+    let page = word(&header, 8) as usize;
+    let mut checksum = Checksum { big_endian: magic & 1 == 1, sums: (0, 0) };
+    checksum.add(&header[..24]);
+    let sums = (word(&header, 24), word(&header, 28));
+    let plausible = magic & !1 == 0x377f_0682 && page.is_power_of_two() && page <= 65536;
+    if !plausible || checksum.sums != sums {
+        let mut next = [0; FRAME_BYTES];
+        state.header_damaged = header != [0; HEADER_BYTES] && fill(input, &mut next)?;
+        return Ok(state);
+    }
+    let salts = (word(&header, 16), word(&header, 20));
+    let mut frame = vec![0; FRAME_BYTES + page];
+    let (mut valid, mut index) = (true, 0);
+    while fill(input, &mut frame)? {
+        index += 1;
+        let own = (word(&frame, 8), word(&frame, 12));
+        if valid {
+            checksum.add(&frame[..8]);
+            checksum.add(&frame[FRAME_BYTES..]);
+            valid = own == salts && (word(&frame, 16), word(&frame, 20)) == checksum.sums;
+            if valid && word(&frame, 4) != 0 {
+                state.committed = index;
+            }
+        }
+        // Frames of an earlier round have other salts; one equal half is this round's, damaged.
+        if !valid && (own.0 == salts.0 || own.1 == salts.1) {
+            state.stray += 1;
+        }
+    }
+    Ok(state)
+}

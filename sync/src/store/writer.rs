@@ -1,0 +1,529 @@
+//! The one writer: groups what is waiting into one transaction, then answers after the fsync.
+//!
+//! Whatever waits in the queue when a transaction begins goes into it: all ingest batches become one
+//! commit of readings, each other change runs in a savepoint of its own, so that its failure undoes
+//! nothing else. [`Committed`] is made here and nowhere else, which makes the promise "acknowledged
+//! means on disk" a matter of types.
+
+use super::ballast::Ballast;
+use super::chains::{ChainInfo, ChainNo};
+use super::ingest::{self, Admitted, IngestBatch, ItemOutcome, Outcome, Places};
+use super::mark::{Mark, MarkedChain};
+use super::quota::{self, Quota, Usage};
+use super::record::Table;
+use super::schema::fault;
+use super::tx::{CHECKPOINT_MS, WriteTx};
+use super::{Head, Series};
+use crate::Fault;
+use crate::env::Env;
+use crate::identity::NodeKey;
+use holdfast_core::codec::Reader;
+use holdfast_core::limits::DEVICE_RANGES;
+use holdfast_core::ranges::RangeSet;
+use holdfast_core::reading::DeviceSeq;
+use holdfast_core::{ChainId, Incarnation, NodeId, Reject, Seq, Stream};
+use rusqlite::Connection;
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Jobs that one transaction takes at most; bounds how long the first waits for the last.
+const GROUP_JOBS: usize = 1024;
+/// Readings that one transaction takes at most.
+const GROUP_READINGS: usize = 50_000;
+const TICK: Duration = Duration::from_millis(500);
+const MARK_MS: u64 = 1000;
+/// Idempotent answers kept at most, and how long.
+const IDEMPOTENCY_MAX_AGE_MS: i64 = 24 * 3_600_000;
+const SEEN_CACHE: usize = 2048;
+
+/// Proof that a change is on disk: only the writer can make one, after the fsync.
+#[derive(Clone, Copy, Debug)]
+pub struct Committed {
+    head: Head,
+}
+
+impl Committed {
+    /// The store's head right after the commit.
+    #[must_use]
+    pub const fn head(&self) -> Head {
+        self.head
+    }
+}
+
+/// Why a change was not made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// Our own fault.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    /// The change itself is not valid.
+    #[error(transparent)]
+    Reject(#[from] Reject),
+    /// The same idempotency key came with another body.
+    #[error("this Idempotency-Key was used before with another body")]
+    KeyReused,
+    /// A chain differs from what is held of it.
+    #[error("chain {chain} differs at sequence {seq} from what is held")]
+    Fork {
+        /// The chain.
+        chain: ChainId,
+        /// Where.
+        seq: Seq,
+    },
+    /// The change was refused by what it found, for the reason given.
+    #[error("{0}")]
+    Refused(String),
+}
+
+pub(super) type Reply<T> = oneshot::Sender<Result<(Committed, T), WriteError>>;
+
+pub(super) struct IngestJob {
+    pub batch: IngestBatch,
+    pub reply: Reply<Outcome>,
+}
+
+pub(super) enum Job {
+    Ingest(Box<IngestJob>),
+    Task(Box<dyn Task>),
+    Close(oneshot::Sender<()>),
+}
+
+/// A change of any kind: run inside a savepoint, answered after the commit.
+pub(super) trait Task: Send {
+    fn run(&mut self, tx: &mut WriteTx<'_>) -> Result<(), Option<Fault>>;
+    fn finish(self: Box<Self>, committed: Result<Committed, Fault>);
+}
+
+impl dyn Task {
+    pub(super) fn boxed<T, F>(change: F, reply: Reply<T>) -> Box<dyn Task>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut WriteTx<'_>) -> Result<T, WriteError> + Send + 'static,
+    {
+        Box::new(Change { change: Some(change), result: None, reply })
+    }
+}
+
+struct Change<T, F> {
+    change: Option<F>,
+    result: Option<Result<T, WriteError>>,
+    reply: Reply<T>,
+}
+
+impl<T, F> Task for Change<T, F>
+where
+    T: Send + 'static,
+    F: FnOnce(&mut WriteTx<'_>) -> Result<T, WriteError> + Send + 'static,
+{
+    fn run(&mut self, tx: &mut WriteTx<'_>) -> Result<(), Option<Fault>> {
+        let change = self.change.take().expect("a task runs once");
+        let result = change(tx);
+        let outcome = match &result {
+            Ok(_) => Ok(()),
+            Err(WriteError::Fault(Fault::Full(text))) => Err(Some(Fault::Full(text.clone()))),
+            Err(_) => Err(None),
+        };
+        self.result = Some(result);
+        outcome
+    }
+
+    fn finish(self: Box<Self>, committed: Result<Committed, Fault>) {
+        let answer = match (self.result, committed) {
+            (Some(Err(error)), _) => Err(error),
+            (_, Err(fault)) => Err(WriteError::Fault(fault)),
+            (Some(Ok(value)), Ok(committed)) => Ok((committed, value)),
+            (None, Ok(_)) => Err(WriteError::Fault(Fault::Stopping)),
+        };
+        // Whoever asked may have gone away; the change stands all the same.
+        let _ = self.reply.send(answer);
+    }
+}
+
+/// What the writer keeps in memory between transactions.
+pub(super) struct State {
+    pub env: Env,
+    pub key: NodeKey,
+    pub node: NodeId,
+    pub incarnation: Incarnation,
+    pub chain_numbers: HashMap<ChainId, ChainNo>,
+    pub chains: HashMap<ChainNo, ChainInfo>,
+    pub next_chain: u32,
+    pub next_pos: u64,
+    /// Bytes of bodies appended since the store was measured.
+    pub appended: u64,
+    /// When each own chain was signed last.
+    pub checkpoints: HashMap<ChainNo, u64>,
+    /// Own chains whose last commit is not signed, with its last sequence.
+    pub unsigned: BTreeMap<ChainNo, Seq>,
+    pub seen: HashMap<Vec<u8>, RangeSet<DEVICE_RANGES>>,
+    pub places: Places,
+}
+
+impl State {
+    /// Forgets what a transaction that was undone may have changed; the disk has the truth.
+    fn forget(&mut self) {
+        self.chains.clear();
+        self.seen.clear();
+    }
+}
+
+pub(super) struct Writer {
+    pub connection: Connection,
+    pub state: State,
+    pub jobs: mpsc::Receiver<Job>,
+    pub head: watch::Sender<Head>,
+    pub usage: watch::Sender<Usage>,
+    pub quota: Quota,
+    pub ballast: Ballast,
+    pub dir: PathBuf,
+    pub marked_ms: u64,
+    pub mark_due: bool,
+}
+
+impl Writer {
+    /// Works until the last handle to the store is gone or it is told to close.
+    ///
+    /// Returns whom to tell that all is closed, if someone asked.
+    pub(super) fn run(mut self) -> Option<oneshot::Sender<()>> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        let runtime = runtime.expect("a timer needs no resources that could be missing");
+        let mut close = None;
+        while close.is_none() {
+            let jobs = &mut self.jobs;
+            let next = runtime.block_on(async { tokio::time::timeout(TICK, jobs.recv()).await });
+            match next {
+                Ok(Some(Job::Close(done))) => close = Some(done),
+                Ok(Some(first)) => close = self.group(first),
+                Ok(None) => break,
+                Err(_) => {}
+            }
+            self.maintain();
+        }
+        self.transaction(|tx| Ok(tx.sign_tails()?)).unwrap_or_else(|error| {
+            tracing::warn!(%error, "the ends of the chains could not be signed at the stop");
+        });
+        self.write_mark();
+        if let Err((_, error)) = self.connection.close() {
+            tracing::warn!(%error, "the database did not close cleanly");
+        }
+        close
+    }
+
+    /// One transaction of `first` and what waits behind it.
+    fn group(&mut self, first: Job) -> Option<oneshot::Sender<()>> {
+        let (mut ingests, mut tasks, mut close) = (Vec::new(), Vec::new(), None);
+        let (mut next, mut readings) = (Some(first), 0);
+        while let Some(job) = next {
+            match job {
+                Job::Ingest(job) if self.quota.refusing => {
+                    let text = "the store's quota is used up".to_owned();
+                    let _ = job.reply.send(Err(WriteError::Fault(Fault::Full(text))));
+                }
+                Job::Ingest(job) => {
+                    readings += job.batch.drafts.len();
+                    ingests.push(*job);
+                }
+                Job::Task(task) => tasks.push(task),
+                Job::Close(done) => close = Some(done),
+            }
+            let full = ingests.len() + tasks.len() >= GROUP_JOBS || readings >= GROUP_READINGS;
+            next = if full || close.is_some() { None } else { self.jobs.try_recv().ok() };
+        }
+        if !ingests.is_empty() || !tasks.is_empty() {
+            self.commit(ingests, tasks);
+        }
+        close
+    }
+
+    fn commit(&mut self, ingests: Vec<IngestJob>, mut tasks: Vec<Box<dyn Task>>) {
+        let mut outcomes = Vec::new();
+        let result = self.transaction(|tx| {
+            if !ingests.is_empty() {
+                outcomes = admit(tx, &ingests)?;
+            }
+            for task in &mut tasks {
+                run_task(tx, task.as_mut())?;
+            }
+            Ok(())
+        });
+        let committed = match result {
+            Ok(()) => Ok(self.published()),
+            Err(WriteError::Fault(fault)) => Err(self.failed(fault)),
+            Err(other) => Err(Fault::Database(other.to_string())),
+        };
+        let copy = |fault: &Fault| match fault {
+            Fault::Full(text) => Fault::Full(text.clone()),
+            other => Fault::Database(other.to_string()),
+        };
+        let mut outcomes = outcomes.into_iter();
+        for job in ingests {
+            let answer = match &committed {
+                Ok(committed) => outcomes
+                    .next()
+                    .expect("an outcome for each batch")
+                    .map(|outcome| (*committed, outcome)),
+                Err(fault) => Err(WriteError::Fault(copy(fault))),
+            };
+            let _ = job.reply.send(answer);
+        }
+        for task in tasks {
+            task.finish(committed.as_ref().copied().map_err(copy));
+        }
+    }
+
+    /// The first transaction of a start, before the writer has a thread.
+    pub(super) fn begin(
+        &mut self,
+        body: impl FnOnce(&mut WriteTx<'_>) -> Result<(), WriteError>,
+    ) -> Result<(), Fault> {
+        match self.transaction(body) {
+            Ok(()) => {
+                self.published();
+                Ok(())
+            }
+            Err(WriteError::Fault(fault)) => Err(self.failed(fault)),
+            Err(other) => Err(Fault::Database(other.to_string())),
+        }
+    }
+
+    /// Runs `body` in a transaction that is on disk when this returns `Ok`.
+    fn transaction(
+        &mut self,
+        body: impl FnOnce(&mut WriteTx<'_>) -> Result<(), WriteError>,
+    ) -> Result<(), WriteError> {
+        self.connection.execute_batch("BEGIN IMMEDIATE").map_err(fault)?;
+        let next_pos = self.state.next_pos;
+        let mut tx = WriteTx { connection: &self.connection, state: &mut self.state };
+        let result = body(&mut tx)
+            .and_then(|()| self.connection.execute_batch("COMMIT").map_err(|e| fault(e).into()));
+        if result.is_err() {
+            // After some errors SQLite has rolled back by itself; then this does nothing.
+            let _ = self.connection.execute_batch("ROLLBACK");
+            self.state.next_pos = next_pos;
+            self.state.forget();
+        }
+        result
+    }
+
+    fn published(&mut self) -> Committed {
+        self.mark_due = true;
+        let pos = self.state.next_pos - 1;
+        self.head.send_modify(|head| {
+            head.pos = pos;
+            head.transactions += 1;
+        });
+        Committed { head: *self.head.borrow() }
+    }
+
+    fn failed(&mut self, fault: Fault) -> Fault {
+        if fault.is_full() && self.ballast.release() {
+            tracing::warn!("the disk is full: the ballast was released to make room");
+        }
+        if fault.is_damage() {
+            super::damage::flag(&self.dir, &fault);
+        }
+        fault
+    }
+
+    /// What is done between groups: marks, checkpoints, shedding, ballast.
+    fn maintain(&mut self) {
+        let now = self.state.env.monotonic_ms();
+        let newest = self.state.checkpoints.values().max().copied().unwrap_or(0);
+        if !self.state.unsigned.is_empty() && now.saturating_sub(newest) >= CHECKPOINT_MS {
+            match self.transaction(|tx| Ok(tx.sign_tails()?)) {
+                Ok(()) => {
+                    self.published();
+                }
+                Err(error) => tracing::warn!(%error, "the ends of the chains were not signed"),
+            }
+        }
+        if self.mark_due && now.saturating_sub(self.marked_ms) >= MARK_MS {
+            self.write_mark();
+        }
+        self.shed(now);
+    }
+
+    fn shed(&mut self, now: u64) {
+        if !self.quota.due(now, self.state.appended) {
+            return;
+        }
+        self.state.appended = 0;
+        self.ballast.restore();
+        let usage = match self.quota.measure(&self.connection) {
+            Ok(usage) => usage,
+            Err(error) => return tracing::warn!(%error, "the store's size is not known"),
+        };
+        if let Some(stage) = self.quota.stage(&usage) {
+            let mut shed = quota::Shed::default();
+            let step = self.quota.step;
+            let result = self.transaction(|tx| {
+                shed = quota::shed(tx, stage, step)?;
+                Ok(())
+            });
+            match result {
+                Ok(()) if shed.commits > 0 => {
+                    self.published();
+                    self.quota.shed(&shed);
+                }
+                Ok(()) => self.quota.nothing_to_shed(stage),
+                Err(WriteError::Fault(fault)) => {
+                    let fault = self.failed(fault);
+                    tracing::warn!(%fault, "nothing could be shed");
+                }
+                Err(error) => tracing::warn!(%error, "nothing could be shed"),
+            }
+        }
+        self.usage.send_replace(self.quota.usage(usage));
+    }
+
+    fn write_mark(&mut self) {
+        self.marked_ms = self.state.env.monotonic_ms();
+        let own = self.state.chains.values().filter(|chain| {
+            chain.id.origin == self.state.node && chain.id.incarnation == self.state.incarnation
+        });
+        let chains = own.filter(|chain| chain.last() > 0).map(|chain| MarkedChain {
+            incarnation: chain.id.incarnation,
+            stream: chain.id.stream,
+            seq: chain.last(),
+            link: chain.head,
+        });
+        let mark = Mark { chains: chains.collect() };
+        if mark.chains.is_empty() {
+            return;
+        }
+        match mark.write(&self.dir) {
+            Ok(()) => self.mark_due = false,
+            Err(error) => tracing::warn!(%error, "the mark could not be written"),
+        }
+    }
+}
+
+fn run_task(tx: &mut WriteTx<'_>, task: &mut dyn Task) -> Result<(), WriteError> {
+    tx.connection.execute_batch("SAVEPOINT task").map_err(fault)?;
+    let before = tx.state.next_pos;
+    match task.run(tx) {
+        Ok(()) => {}
+        // A full disk concerns the whole transaction: nothing of it could be committed.
+        Err(Some(full)) => return Err(full.into()),
+        Err(None) => {
+            tx.connection.execute_batch("ROLLBACK TO task").map_err(fault)?;
+            tx.state.next_pos = before;
+            tx.state.forget();
+        }
+    }
+    tx.connection.execute_batch("RELEASE task").map_err(fault)?;
+    Ok(())
+}
+
+/// Decides about every item of a group and appends the readings of those admitted.
+fn admit(
+    tx: &mut WriteTx<'_>,
+    jobs: &[IngestJob],
+) -> Result<Vec<Result<Outcome, WriteError>>, WriteError> {
+    let mut admitted: Vec<Admitted<'_>> = Vec::new();
+    let mut touched = BTreeMap::new();
+    let mut outcomes = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        if let Some(answer) = earlier_answer(tx, &job.batch)? {
+            outcomes.push(answer);
+            continue;
+        }
+        let mut outcome = Outcome::default();
+        for item in &job.batch.items {
+            let drafts = &job.batch.drafts[item.drafts.clone()];
+            let series = drafts.first().map(|draft| draft.series.as_ref());
+            let verdict = match (item.source, series) {
+                (Some(source), Some(series)) => admit_source(tx, source, series, &mut touched)?,
+                _ => ItemOutcome::Accepted,
+            };
+            if verdict == ItemOutcome::Accepted {
+                admitted.extend(drafts.iter().map(|draft| (draft, item.source)));
+            }
+            outcome.items.push(verdict);
+        }
+        keep_answer(tx, &job.batch, &outcome)?;
+        outcomes.push(Ok(outcome));
+    }
+    for key in touched.into_keys() {
+        let mut value = Vec::new();
+        tx.state.seen[&key].encode(&mut value)?;
+        tx.put(Table::Seen, &key, &value)?;
+    }
+    let mut places = std::mem::take(&mut tx.state.places);
+    let bodies = ingest::bodies(&admitted, tx.now(), &mut places);
+    tx.state.places = places;
+    for body in bodies {
+        tx.append(Stream::Reading, &body.bytes, body.count, &body.filter)?;
+    }
+    Ok(outcomes)
+}
+
+/// Admits a device's (boot, sequence) once.
+fn admit_source(
+    tx: &mut WriteTx<'_>,
+    source: DeviceSeq,
+    series: &Series,
+    touched: &mut BTreeMap<Vec<u8>, ()>,
+) -> Result<ItemOutcome, WriteError> {
+    let mut key = series.device().as_bytes().to_vec();
+    key.push(0);
+    key.extend_from_slice(&source.boot.to_be_bytes());
+    if !tx.state.seen.contains_key(&key) {
+        if tx.state.seen.len() >= SEEN_CACHE && touched.is_empty() {
+            tx.state.seen.clear();
+        }
+        let stored = tx.view().get(Table::Seen, &key)?;
+        let set = match stored {
+            Some(value) => RangeSet::decode(&mut Reader::new(&value))
+                .map_err(|reject| Fault::damaged("sequences of a device", reject.code()))?,
+            None => RangeSet::new(),
+        };
+        tx.state.seen.insert(key.clone(), set);
+    }
+    let set = tx.state.seen.get_mut(&key).expect("it was put there");
+    match set.insert(source.seq) {
+        Ok(true) => {
+            touched.insert(key, ());
+            Ok(ItemOutcome::Accepted)
+        }
+        Ok(false) => Ok(ItemOutcome::Duplicate),
+        Err(_) => Ok(ItemOutcome::SequencesFull),
+    }
+}
+
+/// The answer given before to a request with the same key, if there was one.
+fn earlier_answer(
+    tx: &WriteTx<'_>,
+    batch: &IngestBatch,
+) -> Result<Option<Result<Outcome, WriteError>>, WriteError> {
+    let Some(asked) = &batch.idempotency else { return Ok(None) };
+    let Some(value) = tx.view().get(Table::Idempotency, &asked.key)? else { return Ok(None) };
+    let (body, outcome) = Outcome::decode(&value)?;
+    Ok(Some(if body == asked.body { Ok(outcome) } else { Err(WriteError::KeyReused) }))
+}
+
+/// Keeps the answer for a day, and drops those that are older.
+fn keep_answer(
+    tx: &mut WriteTx<'_>,
+    batch: &IngestBatch,
+    outcome: &Outcome,
+) -> Result<(), WriteError> {
+    let Some(asked) = &batch.idempotency else { return Ok(()) };
+    let now = tx.now().millis();
+    let aged = |ms: i64| (ms as u64 ^ 1 << 63).to_be_bytes();
+    for (old, key) in tx.view().scan(Table::IdempotencyAge, &[], &[], 8)? {
+        if old.as_slice() >= aged(now.saturating_sub(IDEMPOTENCY_MAX_AGE_MS)).as_slice() {
+            break;
+        }
+        tx.delete(Table::IdempotencyAge, &old)?;
+        tx.delete(Table::Idempotency, &key)?;
+    }
+    let mut age = aged(now).to_vec();
+    age.extend_from_slice(&tx.state.env.entropy().to_be_bytes());
+    tx.put(Table::IdempotencyAge, &age, &asked.key)?;
+    tx.put(Table::Idempotency, &asked.key, &outcome.encode(&asked.body))?;
+    Ok(())
+}

@@ -1,0 +1,5 @@
+//! The store, the session and the transport from outside, as the services use them.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod store;
+mod support;

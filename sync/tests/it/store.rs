@@ -1,0 +1,211 @@
+//! What the store promises: acknowledged is there after a restart, once, in a checkable chain.
+
+use crate::support::{batch, key, open, options};
+use holdfast_core::log::readings;
+use holdfast_core::{Stream, log::events::Event};
+use holdfast_sync::Fault;
+use holdfast_sync::env::System;
+use holdfast_sync::store::{
+    Idempotency, ItemOutcome, Overflow, Snapshot, Store, Table, WriteError,
+};
+
+/// All readings of the store, in the order of their arrival: device sequences.
+fn sequences(store: &Store) -> Vec<u64> {
+    let commits = store.read_blocking(|view| view.commits_after(0, usize::MAX)).unwrap();
+    let chains = store.read_blocking(Snapshot::chains).unwrap();
+    let mut out = Vec::new();
+    for commit in commits {
+        let chain = chains.iter().find(|chain| chain.no == commit.chain).unwrap();
+        if chain.id.stream == Stream::Reading {
+            let body = readings::Body::new(&commit.body).unwrap();
+            out.extend(body.rows().map(|row| row.unwrap().source.unwrap().seq));
+        }
+    }
+    out
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_there_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = key();
+    let (store, report) = open(dir.path(), &key);
+    assert!(report.created);
+    let first = store.incarnation();
+    store.ingest(batch(&store, "d", 1, 10)).await.unwrap();
+    store.ingest(batch(&store, "d", 11, 5)).await.unwrap();
+    store.close().await;
+    drop(store);
+    let (store, report) = open(dir.path(), &key);
+    assert!(!report.created && report.findings.is_empty(), "{report:?}");
+    assert!(store.incarnation().boot == first.boot + 1 && store.incarnation().nonce != first.nonce);
+    assert_eq!(sequences(&store), (1..=15).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_device_sequence_is_stored_once_over_restarts_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = key();
+    let (store, _) = open(dir.path(), &key);
+    let (_, outcome) = store.ingest(batch(&store, "d", 1, 3)).await.unwrap();
+    assert_eq!(outcome.items, [ItemOutcome::Accepted; 3]);
+    let (_, outcome) = store.ingest(batch(&store, "d", 3, 2)).await.unwrap();
+    assert_eq!(outcome.items, [ItemOutcome::Duplicate, ItemOutcome::Accepted]);
+    store.close().await;
+    drop(store);
+    let (store, _) = open(dir.path(), &key);
+    let (_, outcome) = store.ingest(batch(&store, "d", 1, 4)).await.unwrap();
+    assert_eq!(outcome.items, [ItemOutcome::Duplicate; 4]);
+    let (_, other) = store.ingest(batch(&store, "e", 1, 1)).await.unwrap();
+    assert_eq!(other.items, [ItemOutcome::Accepted]);
+}
+
+#[tokio::test]
+async fn a_device_whose_sequences_are_full_of_holes_is_told_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path(), &key());
+    for i in 0..64 {
+        store.ingest(batch(&store, "d", 1 + 2 * i, 1)).await.unwrap();
+    }
+    let (_, outcome) = store.ingest(batch(&store, "d", 1_000, 1)).await.unwrap();
+    assert_eq!(outcome.items, [ItemOutcome::SequencesFull]);
+    let (_, outcome) = store.ingest(batch(&store, "d", 2, 1)).await.unwrap();
+    assert_eq!(outcome.items, [ItemOutcome::Accepted], "a hole can still be filled");
+}
+
+#[tokio::test]
+async fn an_idempotency_key_answers_once_and_refuses_another_body() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path(), &key());
+    let keyed = |from, body| {
+        let mut batch = batch(&store, "d", from, 2);
+        batch.items.iter_mut().for_each(|item| item.source = None);
+        batch.idempotency = Some(Idempotency { key: b"t1/k".to_vec(), body: [body; 32] });
+        batch
+    };
+    let (_, first) = store.ingest(keyed(1, 1)).await.unwrap();
+    let (_, again) = store.ingest(keyed(1, 1)).await.unwrap();
+    assert_eq!(first.items, again.items);
+    assert!(!first.replayed && again.replayed);
+    assert!(matches!(store.ingest(keyed(9, 2)).await, Err(WriteError::KeyReused)));
+    let head = store.read_blocking(Snapshot::head).unwrap();
+    assert_eq!(head, 2, "the start and one commit of readings");
+}
+
+#[tokio::test]
+async fn many_writers_share_commits_and_none_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path(), &key());
+    let mut tasks = tokio::task::JoinSet::new();
+    for device in 0..20 {
+        let store = store.clone();
+        tasks.spawn(async move {
+            for i in 0..25 {
+                let name = format!("d{device}");
+                store.ingest(batch(&store, &name, 1 + i, 1)).await.unwrap();
+            }
+        });
+    }
+    tasks.join_all().await;
+    assert_eq!(sequences(&store).len(), 500);
+    let commits = store.read_blocking(Snapshot::head).unwrap();
+    assert!(commits < 400, "group commit joins what waits: {commits}");
+}
+
+#[tokio::test]
+async fn a_failed_change_undoes_itself_and_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path(), &key());
+    let good = store.write(|tx| Ok(tx.put(Table::Meta, b"a", b"1")?));
+    let bad = store.write(|tx| {
+        tx.put(Table::Meta, b"b", b"2")?;
+        Err::<(), _>(WriteError::Refused("on purpose".into()))
+    });
+    let (good, bad) = tokio::join!(good, bad);
+    assert!(good.is_ok() && matches!(bad, Err(WriteError::Refused(_))));
+    let (a, b) = store
+        .read_blocking(|view| Ok((view.get(Table::Meta, b"a")?, view.get(Table::Meta, b"b")?)))
+        .unwrap();
+    assert_eq!((a.as_deref(), b), (Some(b"1".as_slice()), None));
+}
+
+#[tokio::test]
+async fn a_second_process_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = key();
+    let (_store, _) = open(dir.path(), &key);
+    let second = Store::open(options(dir.path(), &key), System::env());
+    assert!(matches!(second, Err(Fault::InUse(_))));
+}
+
+#[tokio::test]
+async fn a_lost_tail_is_noticed_at_the_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let copy = tempfile::tempdir().unwrap();
+    let key = key();
+    let (store, _) = open(dir.path(), &key);
+    store.ingest(batch(&store, "d", 1, 5)).await.unwrap();
+    store.close().await;
+    drop(store);
+    std::fs::copy(dir.path().join("holdfast.db"), copy.path().join("holdfast.db")).unwrap();
+    let (store, _) = open(dir.path(), &key);
+    store.ingest(batch(&store, "d", 6, 5)).await.unwrap();
+    store.close().await;
+    drop(store);
+    // The database of before with the mark of after: a tail that the disk has dropped.
+    std::fs::copy(copy.path().join("holdfast.db"), dir.path().join("holdfast.db")).unwrap();
+    let (store, report) = open(dir.path(), &key);
+    assert!(report.findings.iter().any(|f| f.contains("reading stream")), "{report:?}");
+    let notices = store.read_blocking(|view| view.commits_after(0, usize::MAX)).unwrap();
+    let last = notices.last().unwrap();
+    let (_, events) = holdfast_core::log::events::read(&last.body).unwrap();
+    let notices = events.flatten().filter(|event| matches!(event, Event::Notice { .. }));
+    assert_eq!(notices.count(), report.findings.len());
+    assert_eq!(store.incarnation().boot, 3, "the mark remembers the boot count");
+}
+
+#[tokio::test]
+async fn a_full_quota_sheds_the_oldest_readings_and_explains_each_hole() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = options(dir.path(), &key());
+    options.quota_bytes = 2 << 20;
+    let (store, _) = Store::open(options, System::env()).unwrap();
+    // Nothing goes before the pipeline has read it.
+    store
+        .write(|tx| Ok(tx.put(Table::Cursor, b"pipeline", &u64::MAX.to_be_bytes())?))
+        .await
+        .unwrap();
+    let mut from = 1;
+    while store.usage().shed_unacknowledged == 0 {
+        store.ingest(batch(&store, "d", from, 1_000)).await.unwrap();
+        from += 1_000;
+        assert!(from < 10_000_000, "the quota is never reached");
+    }
+    let seqs = sequences(&store);
+    assert!(*seqs.first().unwrap() > 1 && *seqs.last().unwrap() == from - 1);
+    let chains = store.read_blocking(Snapshot::chains).unwrap();
+    let chain = chains.iter().find(|chain| chain.id.stream == Stream::Reading).unwrap();
+    let gaps = store.read_blocking(|view| view.gaps(chain.no)).unwrap();
+    let mut explained = holdfast_core::ranges::RangeSet::<64>::new();
+    gaps.iter().for_each(|gap| explained.add(gap.range).unwrap());
+    assert_eq!(explained.count() + seqs.len() as u64, from - 1);
+    assert_eq!(chain.frontier.count(), from - 1);
+}
+
+#[tokio::test]
+async fn with_refuse_a_full_quota_refuses_and_sheds_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = options(dir.path(), &key());
+    options.quota_bytes = 1 << 20;
+    options.overflow = Overflow::Refuse;
+    let (store, _) = Store::open(options, System::env()).unwrap();
+    let mut from = 1;
+    let error = loop {
+        match store.ingest(batch(&store, "d", from, 500)).await {
+            Ok(_) => from += 500,
+            Err(error) => break error,
+        }
+        assert!(from < 10_000_000, "the quota is never reached");
+    };
+    assert!(matches!(error, WriteError::Fault(Fault::Full(_))), "{error}");
+    assert_eq!(sequences(&store).len() as u64, from - 1);
+}

@@ -1,0 +1,50 @@
+//! Stores in temporary directories and readings to put into them.
+
+use holdfast_core::reading::{DeviceSeq, Finite};
+use holdfast_core::{Quality, SeriesKey, Timestamp};
+use holdfast_sync::env::{Env, System};
+use holdfast_sync::identity::NodeKey;
+use holdfast_sync::store::{
+    Draft, IngestBatch, Item, OpenReport, Options, Overflow, OwnedValue, Store,
+};
+use std::path::Path;
+
+pub fn options(dir: &Path, key: &NodeKey) -> Options {
+    Options {
+        dir: dir.to_owned(),
+        key: key.clone(),
+        quota_bytes: 1 << 30,
+        overflow: Overflow::DropOldestRaw,
+        max_series: 10_000,
+        version: "test",
+        unsafe_normal_sync: false,
+    }
+}
+
+pub fn open(dir: &Path, key: &NodeKey) -> (Store, OpenReport) {
+    Store::open(options(dir, key), System::env()).expect("the store opens")
+}
+
+pub fn key() -> NodeKey {
+    let env: Env = System::env();
+    NodeKey::generate(&env)
+}
+
+/// A batch of `n` items of one device, each with a sequence from `from` on.
+pub fn batch(store: &Store, device: &str, from: u64, n: usize) -> IngestBatch {
+    let series = SeriesKey::new(device, "level", "m").expect("valid names");
+    let series = store.interner().intern(&series).expect("room for a name");
+    let mut batch = IngestBatch::default();
+    for i in 0..n {
+        let seq = from + i as u64;
+        batch.drafts.push(Draft {
+            series: std::sync::Arc::clone(&series),
+            time: Some(Timestamp(1_790_000_000_000_000_000 + seq as i64 * 1_000_000_000)),
+            value: OwnedValue::Float(Finite::new(seq as f64 / 100.0).expect("finite")),
+            quality: Quality::GOOD,
+        });
+        let source = Some(DeviceSeq { boot: 1, seq });
+        batch.items.push(Item { drafts: i..i + 1, source });
+    }
+    batch
+}
