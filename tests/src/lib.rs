@@ -7,5 +7,7 @@
 
 pub mod faults;
 pub mod net;
+pub mod powercut;
+pub mod process;
 pub mod rng;
 pub mod wait;

@@ -80,7 +80,8 @@ fn records(dir: &Path, count: u32, careful: bool) -> Result<(), Box<dyn Error>> 
 fn every_other_call(dir: &Path) -> Result<(), Box<dyn Error>> {
     let (odd, copy) = (dir.join("odd"), dir.join("copy"));
     let mut file = OpenOptions::new().read(true).write(true).create_new(true).open(&odd)?;
-    file.write_vectored(&[std::io::IoSlice::new(b"one "), std::io::IoSlice::new(b"two")])?;
+    let parts = [std::io::IoSlice::new(b"one "), std::io::IoSlice::new(b"two")];
+    assert_eq!(file.write_vectored(&parts)?, 7, "a regular file takes all of a short write");
     file.seek(SeekFrom::Start(100))?;
     file.try_clone()?.write_all(b"through a duplicate")?;
     file.set_len(110)?;

@@ -2,3 +2,5 @@
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is its failure")]
 
 mod net;
+mod powercut;
+mod process;
