@@ -5,9 +5,13 @@
 //! shipped. Each fault is drawn from a seed, counted where it strikes ([`faults`]), and can be
 //! replayed.
 
+pub mod client;
+pub mod damage;
 pub mod faults;
 pub mod net;
 pub mod powercut;
 pub mod process;
 pub mod rng;
+pub mod tmpfs;
 pub mod wait;
+pub mod waterworks;
