@@ -40,9 +40,7 @@ impl Proxy {
     /// # Errors
     /// When the socket or the thread cannot be made.
     pub fn start(target: SocketAddr, seed: u64) -> io::Result<Self> {
-        let front = std::net::UdpSocket::bind(("127.0.0.1", 0))?;
-        front.set_nonblocking(true)?;
-        let address = front.local_addr()?;
+        let (front, address) = relay::open_socket()?;
         let shared = Arc::new(Shared {
             seed,
             target: Mutex::new(target),

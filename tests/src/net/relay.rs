@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 use std::future::pending;
+use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -22,6 +24,10 @@ use super::profile::Profile;
 const DATAGRAM: usize = 65_536;
 /// Client addresses mapped at a time; a new one beyond that evicts the longest known.
 const CLIENTS: usize = 1_024;
+/// Packets taken from one side before due ones are delivered again.
+const BURST: usize = 64;
+/// Receive buffer asked for, so that bursts are lost by the link's rules and not by the kernel's.
+static RECEIVE_BUFFER: libc::c_int = 8 << 20;
 /// Answers that may wait for the loop; beyond that their sockets wait in the kernel.
 const ANSWERS: usize = 1_024;
 
@@ -84,14 +90,20 @@ pub(super) async fn run(front: Arc<UdpSocket>, shared: Arc<Shared>) {
             received = front.recv_from(&mut buffer) => {
                 // An error here is the echo of an earlier send to a port that is gone.
                 if let Ok((len, client)) = received {
-                    let payload = Bytes::copy_from_slice(&buffer[..len]);
-                    let way = lock(&shared.profile).up;
-                    relay.up.enter(Instant::now(), client, payload, &way, &shared.up);
+                    relay.take_up(client, &buffer[..len]);
+                }
+                // A burst is taken at once, up to a bound, so that deliveries stay punctual.
+                for _ in 0..BURST {
+                    let Ok((len, client)) = front.try_recv_from(&mut buffer) else { break };
+                    relay.take_up(client, &buffer[..len]);
                 }
             }
-            Some((client, payload)) = inbox.recv() => {
-                let way = lock(&shared.profile).down;
-                relay.down.enter(Instant::now(), client, payload, &way, &shared.down);
+            Some(answer) = inbox.recv() => {
+                relay.take_down(answer);
+                for _ in 0..BURST {
+                    let Ok(answer) = inbox.try_recv() else { break };
+                    relay.take_down(answer);
+                }
             }
             () = wait_until(due) => {}
         }
@@ -106,6 +118,17 @@ async fn wait_until(due: Option<Instant>) {
 }
 
 impl Relay {
+    fn take_up(&mut self, client: SocketAddr, payload: &[u8]) {
+        let way = lock(&self.shared.profile).up;
+        let payload = Bytes::copy_from_slice(payload);
+        self.up.enter(Instant::now(), client, payload, &way, &self.shared.up);
+    }
+
+    fn take_down(&mut self, (client, payload): Answer) {
+        let way = lock(&self.shared.profile).down;
+        self.down.enter(Instant::now(), client, payload, &way, &self.shared.down);
+    }
+
     /// Sends everything that is due. A failed send is a packet lost on the wire, which UDP allows.
     async fn deliver(&mut self) {
         let now = Instant::now();
@@ -131,7 +154,8 @@ impl Relay {
             let oldest = self.clients.iter().min_by_key(|(_, m)| m.born).map(|(c, _)| *c);
             oldest.and_then(|c| self.clients.remove(&c));
         }
-        let socket = Arc::new(UdpSocket::bind(("127.0.0.1", 0)).await.ok()?);
+        let socket = UdpSocket::from_std(open_socket().ok()?.0).ok()?;
+        let socket = Arc::new(socket);
         let reader = tokio::spawn(read_answers(Arc::clone(&socket), client, self.answers.clone()));
         self.born += 1;
         let mapping = Mapping { socket: Arc::clone(&socket), reader, born: self.born, generation };
@@ -150,4 +174,21 @@ async fn read_answers(socket: Arc<UdpSocket>, client: SocketAddr, answers: mpsc:
             }
         }
     }
+}
+
+/// A socket on a free loopback port, and its address.
+pub(super) fn open_socket() -> io::Result<(std::net::UdpSocket, SocketAddr)> {
+    let socket = std::net::UdpSocket::bind(("127.0.0.1", 0))?;
+    socket.set_nonblocking(true)?;
+    // Beyond the system's limit only root may go; whoever may not gets what the system allows.
+    for option in [libc::SO_RCVBUF, libc::SO_RCVBUFFORCE] {
+        // SAFETY: the option's value is an integer that outlives the call.
+        unsafe {
+            let size = size_of::<libc::c_int>() as libc::socklen_t;
+            let value = (&raw const RECEIVE_BUFFER).cast();
+            libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, value, size);
+        }
+    }
+    let address = socket.local_addr()?;
+    Ok((socket, address))
 }
