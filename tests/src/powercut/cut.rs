@@ -1,14 +1,11 @@
 //! The power goes: which unsynced changes survive, by rules drawn from a seed.
 
-use std::ffi::OsStr;
-use std::fs;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::content;
 use super::history::{History, NameChange, NameOp, Names, move_names, parent};
-use super::tree::write_file;
+use super::tree::{at, make_directory, write_file};
 use crate::rng::Rng;
 
 /// What makes a change of a directory durable.
@@ -88,11 +85,10 @@ pub(super) fn build(
     for (op, _) in history.name_ops.iter().zip(&survivors).filter(|(_, kept)| **kept) {
         apply(&mut names, op, history);
     }
-    fs::create_dir(out)?;
-    for (path, id) in names.iter().filter(|(path, _)| !path.is_empty()) {
-        let (node, target) = (&history.nodes[*id], out.join(OsStr::from_bytes(path)));
+    for (path, id) in &names {
+        let (node, target) = (&history.nodes[*id], at(out, path));
         if node.directory {
-            fs::create_dir(target)?;
+            make_directory(&target, node.mode)?;
             continue;
         }
         let mut rng = Rng::keyed(seed, &[2, *id as u64]);

@@ -87,13 +87,11 @@ impl<'a> History<'a> {
     }
 
     fn of_base(base: &Path) -> io::Result<Self> {
-        let root = Node { directory: true, base: None, ..Node::made(0o755) };
-        let mut nodes = vec![root];
-        let mut first = Names::from([(Vec::new(), 0)]);
+        let (mut nodes, mut first) = (Vec::new(), Names::new());
         for (path, entry) in list(base)? {
             first.insert(path, nodes.len());
             nodes.push(match entry {
-                Entry::Directory => Node { directory: true, ..Node::made(0o755) },
+                Entry::Directory { mode } => Node { directory: true, ..Node::made(mode) },
                 Entry::File { source, mode } => Node { base: Some(source), ..Node::made(mode) },
             });
         }
@@ -153,6 +151,10 @@ impl<'a> History<'a> {
 
     fn rename(&mut self, at: usize, from: &'a [u8], to: &'a [u8]) -> Option<()> {
         let node = *self.last.get(from)?;
+        // Between two names of one file a rename succeeds and does nothing (POSIX).
+        if self.last.get(to) == Some(&node) {
+            return Some(());
+        }
         move_names(&mut self.last, from, to);
         self.note(at, NameChange::Move { from, to }, node, &[from, to])
     }

@@ -82,7 +82,7 @@ impl Journal {
         let mut differing = Vec::new();
         for path in expected.keys().chain(found.keys().filter(|p| !expected.contains_key(*p))) {
             let equal = match (expected.get(path), found.get(path)) {
-                (Some(Entry::Directory), Some(Entry::Directory)) => true,
+                (Some(Entry::Directory { .. }), Some(Entry::Directory { .. })) => true,
                 (Some(Entry::File { source: a, .. }), Some(Entry::File { source: b, .. })) => {
                     fs::read(a)? == fs::read(b)?
                 }

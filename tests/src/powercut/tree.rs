@@ -1,10 +1,11 @@
 //! Directory trees as data: listed, copied, compared.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Files are written in blocks of this size, those of zeros as holes: ballast costs nothing then.
@@ -13,7 +14,7 @@ const BLOCK: usize = 4096;
 /// What is at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Entry {
-    Directory,
+    Directory { mode: u32 },
     File { source: PathBuf, mode: u32 },
 }
 
@@ -22,20 +23,22 @@ pub(super) fn is_volatile(path: &[u8]) -> bool {
     path.ends_with(b"-shm")
 }
 
-/// Everything below `root` by its relative path; volatile files are left out.
+/// `root` as the empty path, and everything below it by its relative path; volatile files are
+/// left out.
 pub(super) fn list(root: &Path) -> io::Result<BTreeMap<Vec<u8>, Entry>> {
-    let mut found = BTreeMap::new();
+    let mode = fs::metadata(root)?.permissions().mode() & 0o7777;
+    let mut found = BTreeMap::from([(Vec::new(), Entry::Directory { mode })]);
     let mut open = vec![PathBuf::new()];
     while let Some(inside) = open.pop() {
         for item in fs::read_dir(root.join(&inside))? {
             let item = item?;
             let path = inside.join(item.file_name());
             let (key, meta) = (path.as_os_str().as_bytes().to_vec(), item.metadata()?);
+            let mode = meta.permissions().mode() & 0o7777;
             if meta.is_dir() {
-                found.insert(key, Entry::Directory);
+                found.insert(key, Entry::Directory { mode });
                 open.push(path);
             } else if meta.is_file() && !is_volatile(&key) {
-                let mode = meta.permissions().mode() & 0o7777;
                 found.insert(key, Entry::File { source: item.path(), mode });
             }
         }
@@ -45,15 +48,26 @@ pub(super) fn list(root: &Path) -> io::Result<BTreeMap<Vec<u8>, Entry>> {
 
 /// Copies a tree, permissions included, volatile files left out.
 pub(super) fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
-    fs::create_dir_all(to)?;
     for (path, entry) in list(from)? {
-        let target = to.join(Path::new(std::ffi::OsStr::from_bytes(&path)));
+        let target = at(to, &path);
         match entry {
-            Entry::Directory => fs::create_dir_all(target)?,
+            Entry::Directory { mode } => make_directory(&target, mode)?,
             Entry::File { source, .. } => fs::copy(source, target).map(|_| ())?,
         }
     }
     Ok(())
+}
+
+/// The place of a relative path below `root`.
+pub(super) fn at(root: &Path, path: &[u8]) -> PathBuf {
+    // Joining the empty path would add a slash.
+    if path.is_empty() { root.to_owned() } else { root.join(OsStr::from_bytes(path)) }
+}
+
+/// Makes a directory that must not exist.
+pub(super) fn make_directory(path: &Path, mode: u32) -> io::Result<()> {
+    // Whatever its mode, what belongs in it must be made first; only root could do otherwise.
+    fs::DirBuilder::new().mode(mode | 0o700).create(path)
 }
 
 /// Writes a new file, leaving blocks of zeros as holes.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use holdfast_tests::process::{LIMIT, Launch, Settings};
+use holdfast_tests::process::{BIN_DIR_ENV, LIMIT, Launch, Settings};
 use holdfast_tests::wait::until;
 
 fn server() -> Launch {
@@ -84,6 +84,59 @@ fn an_injected_fault_reaches_the_program() {
         .unwrap();
     assert!(!failed.success);
     assert_eq!(failed.stdout.len(), 2, "two records were acknowledged: {failed:?}");
+}
+
+#[test]
+fn a_clock_can_be_set_back() {
+    let settings = match Settings::default().clock("@1970-01-01 00:00:10") {
+        Ok(settings) => settings,
+        Err(reason) => return eprintln!("{reason}"),
+    };
+    let running = server().settings(&settings.env("TZ", "UTC")).start().unwrap();
+    let told = running.logged("by its clock", LIMIT).unwrap();
+    let seconds: u64 = told.rsplit(' ').next().unwrap().parse().unwrap();
+    assert!(seconds < 1_000_000, "{told}");
+}
+
+/// Stand-ins for the binaries that only follow the conventions of their command lines.
+const HUB: &str = r#"#!/bin/sh
+case "$1" in
+init) mkdir -p "$3" && echo " admin " > "$3/admin.token" && echo "for $5" > "$5";;
+serve) test -f "$3" || exit 1
+    echo "listening http 127.0.0.1:1"; echo "listening sync 127.0.0.1:$(( $$ % 60000 + 1 ))"
+    echo ready
+    exec sleep 1000;;
+token) echo "give this to the node:"; echo "enrol:$4:$6:$HOLDFAST_SYNC_ADVERTISE"; echo;;
+*) echo "no command $1" >&2; exit 2;;
+esac
+"#;
+const EDGE: &str = r#"#!/bin/sh
+case "$1" in
+init) mkdir -p "$5" && echo admin > "$5/admin.token" && echo "data = $5" > "$3";;
+join) echo "$2" > "$4.joined";;
+token) echo "token for $*";;
+run) test -f "$3.joined" || { echo "not joined" >&2; exit 1; }
+    echo "listening http 127.0.0.1:3"; echo ready
+    exec sleep 1000;;
+*) echo "no command $1" >&2; exit 2;;
+esac
+"#;
+
+#[test]
+fn a_fleet_is_built_by_the_conventions_of_the_command_lines() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    for (name, script) in [("holdfast-hub", HUB), ("holdfast-edge", EDGE)] {
+        let path = dir.path().join(name);
+        std::fs::write(&path, script).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let settings = Settings::default().env(BIN_DIR_ENV, dir.path());
+    let done = Launch::binary("holdfast-scribe").args(["fleet"]).settings(&settings).run(LIMIT);
+    let said = done.unwrap().expect_success().unwrap();
+    assert_eq!(said[0], "ps-000 joined by enrol:north:ps-000 through its link");
+    assert_eq!(said[1], "ps-001 joined by enrol:north:ps-001 through its link");
+    assert_eq!(said[2], "the hub came back and its token is admin");
 }
 
 #[test]
