@@ -12,7 +12,7 @@ use holdfast_sync::store::{
 /// All readings of the store, in the order of their arrival: device sequences.
 fn sequences(store: &Store) -> Vec<u64> {
     let commits = store.read_blocking(|view| view.commits_after(0, usize::MAX)).unwrap();
-    let chains = store.read_blocking(Snapshot::chains).unwrap();
+    let chains = store.read_blocking(|view: &Snapshot<'_>| view.chains()).unwrap();
     let mut out = Vec::new();
     for commit in commits {
         let chain = chains.iter().find(|chain| chain.no == commit.chain).unwrap();
@@ -87,7 +87,7 @@ async fn an_idempotency_key_answers_once_and_refuses_another_body() {
     assert_eq!(first.items, again.items);
     assert!(!first.replayed && again.replayed);
     assert!(matches!(store.ingest(keyed(9, 2)).await, Err(WriteError::KeyReused)));
-    let head = store.read_blocking(Snapshot::head).unwrap();
+    let head = store.read_blocking(|view: &Snapshot<'_>| view.head()).unwrap();
     assert_eq!(head, 2, "the start and one commit of readings");
 }
 
@@ -107,7 +107,7 @@ async fn many_writers_share_commits_and_none_is_lost() {
     }
     tasks.join_all().await;
     assert_eq!(sequences(&store).len(), 500);
-    let commits = store.read_blocking(Snapshot::head).unwrap();
+    let commits = store.read_blocking(|view: &Snapshot<'_>| view.head()).unwrap();
     assert!(commits < 400, "group commit joins what waits: {commits}");
 }
 
@@ -182,7 +182,7 @@ async fn a_full_quota_sheds_the_oldest_readings_and_explains_each_hole() {
     }
     let seqs = sequences(&store);
     assert!(*seqs.first().unwrap() > 1 && *seqs.last().unwrap() == from - 1);
-    let chains = store.read_blocking(Snapshot::chains).unwrap();
+    let chains = store.read_blocking(|view: &Snapshot<'_>| view.chains()).unwrap();
     let chain = chains.iter().find(|chain| chain.id.stream == Stream::Reading).unwrap();
     let gaps = store.read_blocking(|view| view.gaps(chain.no)).unwrap();
     let mut explained = holdfast_core::ranges::RangeSet::<64>::new();
