@@ -8,6 +8,8 @@
 pub mod env;
 pub mod fault;
 pub mod identity;
+pub mod net;
+pub mod session;
 pub mod store;
 
 pub use fault::Fault;

@@ -36,7 +36,7 @@ pub use writer::{Committed, WriteError};
 
 use crate::Fault;
 use crate::env::Env;
-use holdfast_core::{Incarnation, NodeId};
+use holdfast_core::{ChainId, Incarnation, NodeId, Seq};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -56,6 +56,9 @@ pub struct Head {
     pub transactions: u64,
 }
 
+/// How far this start's own chains are: number, name and last sequence of each.
+pub type OwnHeads = Vec<(ChainNo, ChainId, Seq)>;
+
 /// A handle to the store; clones share it.
 #[derive(Clone)]
 pub struct Store {
@@ -69,6 +72,7 @@ struct Inner {
     env: Env,
     jobs: mpsc::Sender<writer::Job>,
     head: watch::Receiver<Head>,
+    own_heads: watch::Receiver<OwnHeads>,
     usage: watch::Receiver<Usage>,
     readers: snapshot::Pool,
     interner: Interner,
@@ -117,6 +121,12 @@ impl Store {
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<Head> {
         self.inner.head.clone()
+    }
+
+    /// How far this start's own chains are.
+    #[must_use]
+    pub fn own_heads(&self) -> OwnHeads {
+        self.inner.own_heads.borrow().clone()
     }
 
     /// How full the store is.

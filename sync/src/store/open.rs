@@ -87,12 +87,14 @@ pub(super) fn open(options: Options, env: Env) -> Result<(Store, OpenReport), Fa
     let usage = usage_quota.measure(&connection)?;
     let (jobs, waiting) = mpsc::channel(QUEUE);
     let (head_sender, head) = watch::channel(Head { pos: state.next_pos - 1, transactions: 0 });
+    let (own_sender, own_heads) = watch::channel(Vec::new());
     let (usage_sender, usage) = watch::channel::<Usage>(usage);
     let mut writer = Writer {
         connection,
         state,
         jobs: waiting,
         head: head_sender,
+        own_heads: own_sender,
         usage: usage_sender,
         quota: usage_quota,
         ballast,
@@ -115,7 +117,18 @@ pub(super) fn open(options: Options, env: Env) -> Result<(Store, OpenReport), Fa
         .map_err(|source| Fault::file(&dir, source))?;
     let readers = Pool::new(path, synchronous);
     let interner = Interner::new(options.max_series);
-    let inner = Inner { path: dir, node, incarnation, env, jobs, head, usage, readers, interner };
+    let inner = Inner {
+        path: dir,
+        node,
+        incarnation,
+        env,
+        jobs,
+        head,
+        own_heads,
+        usage,
+        readers,
+        interner,
+    };
     Ok((Store { inner: Arc::new(inner) }, OpenReport { created, findings }))
 }
 

@@ -505,6 +505,17 @@ impl Received {
         self.chain
     }
 
+    /// Its commits, ascending; their chain number is not yet given.
+    pub fn commits(&self) -> impl Iterator<Item = &StoredCommit> {
+        self.commits.iter().map(|(commit, _)| commit)
+    }
+
+    /// The link after its last commit.
+    #[must_use]
+    pub fn link(&self) -> Link {
+        self.commits.last().map_or(self.before, |(last, _)| last.link)
+    }
+
     /// How many entries it has.
     #[must_use]
     pub fn entries(&self) -> u64 {

@@ -13,7 +13,7 @@ use super::quota::{self, Quota, Usage};
 use super::record::Table;
 use super::schema::fault;
 use super::tx::{CHECKPOINT_MS, WriteTx};
-use super::{Head, Series};
+use super::{Head, OwnHeads, Series};
 use crate::Fault;
 use crate::env::Env;
 use crate::identity::NodeKey;
@@ -175,6 +175,7 @@ pub(super) struct Writer {
     pub state: State,
     pub jobs: mpsc::Receiver<Job>,
     pub head: watch::Sender<Head>,
+    pub own_heads: watch::Sender<OwnHeads>,
     pub usage: watch::Sender<Usage>,
     pub quota: Quota,
     pub ballast: Ballast,
@@ -311,6 +312,17 @@ impl Writer {
     fn published(&mut self) -> Committed {
         self.mark_due = true;
         let pos = self.state.next_pos - 1;
+        self.own_heads.send_modify(|heads| {
+            let own = self.state.chains.values().filter(|chain| {
+                chain.id.origin == self.state.node && chain.id.incarnation == self.state.incarnation
+            });
+            for chain in own {
+                match heads.iter_mut().find(|(no, ..)| *no == chain.no) {
+                    Some((_, _, last)) => *last = chain.last(),
+                    None => heads.push((chain.no, chain.id, chain.last())),
+                }
+            }
+        });
         self.head.send_modify(|head| {
             head.pos = pos;
             head.transactions += 1;

@@ -1,0 +1,322 @@
+//! Runs a session over a stream and a store: carries out what the machine wants.
+
+use crate::Fault;
+use crate::identity::Membership;
+use crate::session::{
+    Config, End, FrameReader, Input, LocalChain, Now, Output, Policy, ReadRequest, RefusalCode,
+    Session,
+};
+use crate::store::{ChainNo, Frontier, Received, Snapshot, Store, StoredCommit, Table, WriteError};
+use futures::future::{BoxFuture, OptionFuture};
+use futures::stream::FuturesOrdered;
+use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt, StreamExt};
+use holdfast_core::NodeId;
+use holdfast_core::codec::Reader;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+
+/// Frames waiting for the socket; more than the flow control ever lets under way.
+const WRITE_QUEUE: usize = 1024;
+/// Batches being stored before no more is read from the peer.
+const STORING_MAX: usize = 64;
+
+/// What a session reports while it runs.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum PeerEvent {
+    /// The peer is let in.
+    Established {
+        /// Who it is.
+        membership: Box<Membership>,
+        /// Its program's version.
+        version: String,
+        /// Its wall clock less ours, milliseconds.
+        clock_ahead_ms: i64,
+    },
+    /// The peer gave us a fresh membership.
+    Renewed(Box<Membership>),
+    /// How many of the peer's entries are not here yet.
+    PeerBehind(u64),
+    /// How many of our entries are not at the peer yet.
+    Behind(u64),
+    /// Something came from the peer.
+    Heard,
+    /// The session is over.
+    Ended(End),
+}
+
+/// Takes what sessions report.
+pub type PeerEvents = Arc<dyn Fn(NodeId, PeerEvent) + Send + Sync>;
+
+/// A reason to stop a session from outside.
+pub(super) type StopSignal = watch::Receiver<Option<(RefusalCode, String)>>;
+
+pub(super) struct Driver {
+    pub store: Store,
+    pub policy: Arc<dyn Policy>,
+    pub events: PeerEvents,
+    pub stop: StopSignal,
+}
+
+struct Doing {
+    reading: Option<BoxFuture<'static, Result<Input, Fault>>>,
+    loading: Option<BoxFuture<'static, Result<Input, Fault>>>,
+    storing: FuturesOrdered<BoxFuture<'static, Input>>,
+    acked: Vec<(ChainNo, Frontier)>,
+    writing: Option<BoxFuture<'static, ()>>,
+    end: Option<End>,
+}
+
+impl Driver {
+    /// Runs a session over `stream` to its end.
+    pub(super) async fn run<S>(mut self, config: Config, stream: S) -> End
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (peer, initiator) = (config.peer, config.initiator);
+        let mut session = Session::new(config, Arc::clone(&self.policy), self.now());
+        let (mut input, output) = stream.split();
+        let (frames, queue) = mpsc::channel(WRITE_QUEUE);
+        let writer = tokio::spawn(write(output, queue));
+        let mut reader = FrameReader::default();
+        let mut buffer = vec![0; 64 << 10];
+        let mut head = self.store.watch();
+        let mut doing = Doing {
+            reading: None,
+            loading: None,
+            storing: FuturesOrdered::new(),
+            acked: Vec::new(),
+            writing: None,
+            end: None,
+        };
+        loop {
+            self.carry_out(&mut session, &mut doing, &frames, peer);
+            if doing.end.is_some() {
+                break;
+            }
+            let deadline = session.next_deadline().saturating_sub(self.now().mono_ms);
+            tokio::select! {
+                read = input.read(&mut buffer), if doing.storing.len() < STORING_MAX => {
+                    match read {
+                        Ok(n) if n > 0 => {
+                            reader.push(&buffer[..n]);
+                            (self.events)(peer, PeerEvent::Heard);
+                            self.frames(&mut session, &mut reader);
+                        }
+                        Ok(_) => doing.end = Some(lost("the peer closed the stream".to_owned())),
+                        Err(error) => doing.end = Some(lost(format!("the link broke: {error}"))),
+                    }
+                }
+                Some(done) = OptionFuture::from(doing.reading.as_mut()) => {
+                    doing.reading = None;
+                    self.done(&mut session, done);
+                }
+                Some(done) = OptionFuture::from(doing.loading.as_mut()) => {
+                    doing.loading = None;
+                    self.done(&mut session, done);
+                }
+                Some(input) = doing.storing.next() => session.handle(self.now(), input),
+                Some(()) = OptionFuture::from(doing.writing.as_mut()) => doing.writing = None,
+                Ok(()) = head.changed(), if initiator => {
+                    head.mark_unchanged();
+                    self.heads(&mut session);
+                }
+                Ok(()) = self.stop.changed() => {
+                    let reason = self.stop.borrow_and_update().clone();
+                    if let Some((code, reason)) = reason {
+                        session.handle(self.now(), Input::Stop(code, reason));
+                    }
+                }
+                () = tokio::time::sleep(Duration::from_millis(deadline.max(1))) => {
+                    session.handle(self.now(), Input::Tick);
+                }
+            }
+        }
+        drop(frames);
+        // The last frame says why; give it a moment to leave.
+        let _ = tokio::time::timeout(Duration::from_secs(2), writer).await;
+        let end = doing.end.expect("the loop ends with a reason");
+        (self.events)(peer, PeerEvent::Ended(end.clone()));
+        end
+    }
+
+    fn now(&self) -> Now {
+        let env = self.store.env();
+        Now { mono_ms: env.monotonic_ms(), wall_ms: env.now().millis() }
+    }
+
+    fn frames(&self, session: &mut Session, reader: &mut FrameReader) {
+        loop {
+            match reader.next_frame() {
+                Ok(Some(frame)) => session.handle(self.now(), Input::Frame(frame)),
+                Ok(None) => return,
+                Err(reject) => {
+                    let reason = format!("what the peer sent is not a frame: {reject}");
+                    session.handle(self.now(), Input::Stop(RefusalCode::Protocol, reason));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn done(&self, session: &mut Session, done: Result<Input, Fault>) {
+        let input = done.unwrap_or_else(|fault| {
+            Input::NotStored(RefusalCode::Unavailable, format!("the store: {fault}"))
+        });
+        session.handle(self.now(), input);
+    }
+
+    /// Tells the session how far this node's own chains are.
+    fn heads(&self, session: &mut Session) {
+        for (no, id, last) in self.store.own_heads() {
+            session.handle(self.now(), Input::Head(no, id, last));
+        }
+    }
+
+    fn carry_out(
+        &self,
+        session: &mut Session,
+        doing: &mut Doing,
+        frames: &mpsc::Sender<Vec<u8>>,
+        peer: NodeId,
+    ) {
+        while let Some(output) = session.poll() {
+            match output {
+                Output::Send(bytes) => {
+                    if frames.try_send(bytes).is_err() && doing.end.is_none() {
+                        doing.end = Some(lost("the peer takes nothing".to_owned()));
+                    }
+                }
+                Output::LoadChains(origin) => {
+                    let store = self.store.clone();
+                    doing.loading = Some(load_chains(store, origin, peer).boxed());
+                }
+                Output::Read(request) => {
+                    doing.reading = Some(read_commits(self.store.clone(), request).boxed());
+                }
+                Output::Store(runs) => {
+                    doing.storing.push_back(store_runs(self.store.clone(), runs).boxed());
+                }
+                Output::Acked(no, frontier) => doing.acked.push((no, frontier)),
+                Output::Established { membership, version, clock_ahead_ms } => {
+                    let event = PeerEvent::Established { membership, version, clock_ahead_ms };
+                    (self.events)(peer, event);
+                    self.heads(session);
+                }
+                Output::Renewed(fresh) => (self.events)(peer, PeerEvent::Renewed(fresh)),
+                Output::PeerBehind(entries) => (self.events)(peer, PeerEvent::PeerBehind(entries)),
+                Output::Behind(entries) => (self.events)(peer, PeerEvent::Behind(entries)),
+                Output::End(end) => doing.end = doing.end.take().or(Some(end)),
+            }
+        }
+        if doing.writing.is_none() && !doing.acked.is_empty() {
+            let acked = std::mem::take(&mut doing.acked);
+            doing.writing = Some(note_acked(self.store.clone(), peer, acked).boxed());
+        }
+    }
+}
+
+fn lost(reason: String) -> End {
+    End { by_peer: false, code: RefusalCode::Unavailable, reason }
+}
+
+async fn write<W: AsyncWrite + Unpin>(mut output: W, mut queue: mpsc::Receiver<Vec<u8>>) {
+    while let Some(bytes) = queue.recv().await {
+        if output.write_all(&bytes).await.is_err() {
+            return;
+        }
+        if queue.is_empty() && output.flush().await.is_err() {
+            return;
+        }
+    }
+    // Nothing depends on the close reaching the peer.
+    let _ = output.close().await;
+}
+
+async fn load_chains(store: Store, origin: NodeId, peer: NodeId) -> Result<Input, Fault> {
+    store
+        .read(move |view| {
+            let mut out = Vec::new();
+            for info in view.chains()?.into_iter().filter(|chain| chain.id.origin == origin) {
+                let acked = acked(view, &peer, info.no)?;
+                out.push(LocalChain { info, acked });
+            }
+            Ok(Input::Chains(out))
+        })
+        .await
+}
+
+fn acked(view: &Snapshot<'_>, peer: &NodeId, no: ChainNo) -> Result<Frontier, Fault> {
+    let key = [peer.0.as_slice(), &no.key()].concat();
+    let Some(value) = view.get(Table::Acked, &key)? else { return Ok(Frontier::new()) };
+    Frontier::decode(&mut Reader::new(&value))
+        .map_err(|reject| Fault::damaged("acknowledged ranges", reject.code()))
+}
+
+async fn read_commits(store: Store, request: ReadRequest) -> Result<Input, Fault> {
+    store
+        .read(move |view| {
+            let (chain, range) = (request.chain, request.range);
+            let mut commits = if request.back {
+                view.commits_back(chain, range, request.max_bytes)?
+            } else {
+                view.commits_from(chain, range.from, request.max_bytes)?
+            };
+            commits.retain(|commit| commit.last() <= range.to || request.live);
+            let commits = contiguous(commits, request.back);
+            let before = match commits.first() {
+                Some(first) => view.link_before(chain, first.first)?,
+                None => None,
+            };
+            Ok(Input::Commits(commits, before))
+        })
+        .await
+}
+
+/// The commits up to the first hole, seen from the end that was asked for.
+fn contiguous(mut commits: Vec<StoredCommit>, back: bool) -> Vec<StoredCommit> {
+    let torn = |pair: &[StoredCommit]| pair[0].last() + 1 != pair[1].first;
+    if back {
+        if let Some(at) = commits.windows(2).rposition(torn) {
+            commits.drain(..=at);
+        }
+    } else if let Some(at) = commits.windows(2).position(torn) {
+        commits.truncate(at + 1);
+    }
+    commits
+}
+
+async fn store_runs(store: Store, runs: Vec<(u32, Received)>) -> Input {
+    let stored = store
+        .write(move |tx| {
+            let mut held = Vec::with_capacity(runs.len());
+            for (index, run) in &runs {
+                held.push((*index, tx.accept(run)?.1));
+            }
+            Ok(held)
+        })
+        .await;
+    match stored {
+        // The token in hand, the frontier may be told to the peer.
+        Ok((_committed, held)) => Input::Stored(held),
+        Err(WriteError::Fault(fault)) if fault.is_full() => {
+            Input::NotStored(RefusalCode::NoRoom, fault.to_string())
+        }
+        Err(WriteError::Fork { chain, seq }) => {
+            let fork = WriteError::Fork { chain, seq };
+            Input::NotStored(RefusalCode::Fork, fork.to_string())
+        }
+        Err(error) => Input::NotStored(RefusalCode::Unavailable, error.to_string()),
+    }
+}
+
+async fn note_acked(store: Store, peer: NodeId, acked: Vec<(ChainNo, Frontier)>) {
+    let noted = store.write(move |tx| {
+        acked.iter().try_for_each(|(no, frontier)| tx.set_acked(&peer, *no, frontier))
+    });
+    if let Err(error) = noted.await {
+        // It only decides what may be shed; the next session learns it again.
+        tracing::warn!(%error, "what the peer acknowledged could not be noted");
+    }
+}

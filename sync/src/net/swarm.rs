@@ -1,0 +1,293 @@
+//! The swarm in its task, and the handle by which the rest uses it.
+
+use crate::identity::NodeKey;
+use futures::StreamExt;
+use holdfast_core::NodeId;
+use libp2p::allow_block_list::{self, BlockedPeers};
+use libp2p::connection_limits::{self, ConnectionLimits};
+use libp2p::multiaddr::Protocol;
+use libp2p::swarm::dial_opts::DialOpts;
+use libp2p::swarm::{ConnectionId, NetworkBehaviour, SwarmEvent};
+use libp2p::{Multiaddr, PeerId, Stream, StreamProtocol, Swarm, identity};
+use libp2p_stream::{Control, IncomingStreams};
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+pub(super) const SYNC: StreamProtocol = StreamProtocol::new("/holdfast/sync/1");
+pub(super) const ENROL: StreamProtocol = StreamProtocol::new("/holdfast/enrol/1");
+
+const DIAL_TIMEOUT: Duration = Duration::from_secs(15);
+const STREAM_TIMEOUT: Duration = Duration::from_secs(15);
+/// A link that is up but silent costs one packet each way in this time.
+const KEEP_ALIVE: Duration = Duration::from_secs(25);
+const IDLE_TIMEOUT_MS: u32 = 60_000;
+/// A rebooted gateway may come back before its old connection has timed out.
+const CONNECTIONS_PER_PEER: u32 = 3;
+const CONNECTIONS: u32 = 4096;
+const PENDING: u32 = 256;
+
+/// Why the network did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum NetError {
+    /// An address is not one.
+    #[error("{0:?} is not an address: expected host:port")]
+    Address(String),
+    /// A name could not be resolved.
+    #[error("{0}: the name could not be resolved: {1}")]
+    Resolve(String, std::io::Error),
+    /// Listening failed.
+    #[error("cannot listen on {0}: {1}")]
+    Listen(SocketAddr, String),
+    /// The peer could not be reached.
+    #[error("{0} could not be reached: {1}")]
+    Dial(String, String),
+    /// The peer answered but does not serve us.
+    #[error("no stream: {0}")]
+    Stream(String),
+    /// The swarm has ended.
+    #[error("the network part is stopping")]
+    Stopping,
+}
+
+#[derive(NetworkBehaviour)]
+struct Behaviour {
+    streams: libp2p_stream::Behaviour,
+    blocked: allow_block_list::Behaviour<BlockedPeers>,
+    limits: connection_limits::Behaviour,
+}
+
+enum Command {
+    Dial(Multiaddr, oneshot::Sender<Result<PeerId, String>>),
+    Block(PeerId),
+    Unblock(PeerId),
+    Disconnect(PeerId),
+}
+
+/// A handle to a swarm; the swarm ends when the last handle is dropped.
+#[derive(Clone)]
+pub struct Net {
+    commands: mpsc::Sender<Command>,
+    control: Control,
+    address: Option<SocketAddr>,
+}
+
+impl Net {
+    /// Starts a swarm with the node's key; with `listen` it takes connections there.
+    ///
+    /// # Errors
+    /// [`NetError::Listen`].
+    pub async fn start(key: &NodeKey, listen: Option<SocketAddr>) -> Result<Self, NetError> {
+        let fail = |text: String| {
+            NetError::Listen(listen.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0))), text)
+        };
+        let keypair = identity::Keypair::ed25519_from_bytes(key.secret_bytes());
+        let keypair = keypair.expect("32 bytes are an Ed25519 key");
+        let mut swarm = build(keypair).map_err(fail)?;
+        let mut address = None;
+        if let Some(listen) = listen {
+            swarm.listen_on(multiaddr(listen)).map_err(|error| fail(error.to_string()))?;
+            address = Some(bound(&mut swarm).await.map_err(fail)?);
+        }
+        let control = swarm.behaviour().streams.new_control();
+        let (commands, orders) = mpsc::channel(64);
+        tokio::spawn(run(swarm, orders));
+        Ok(Self { commands, control, address })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// Connects to `host:port` and says who answered there.
+    ///
+    /// # Errors
+    /// [`NetError`].
+    pub async fn dial(&self, address: &str) -> Result<NodeId, NetError> {
+        if !address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
+            return Err(NetError::Address(address.to_owned()));
+        }
+        let resolved = tokio::net::lookup_host(address).await;
+        let resolved = resolved.map_err(|error| NetError::Resolve(address.to_owned(), error))?;
+        let mut last = NetError::Dial(address.to_owned(), "the name has no address".to_owned());
+        for socket in resolved {
+            let (reply, answer) = oneshot::channel();
+            let order = Command::Dial(multiaddr(socket), reply);
+            self.commands.send(order).await.map_err(|_| NetError::Stopping)?;
+            let error = match tokio::time::timeout(DIAL_TIMEOUT, answer).await {
+                Ok(Ok(Ok(peer))) => match node_id(&peer) {
+                    Some(node) => return Ok(node),
+                    None => "it has a key of another kind".to_owned(),
+                },
+                Ok(Ok(Err(error))) => error,
+                Ok(Err(_)) => return Err(NetError::Stopping),
+                Err(_) => format!("no answer within {} s", DIAL_TIMEOUT.as_secs()),
+            };
+            last = NetError::Dial(socket.to_string(), error);
+        }
+        Err(last)
+    }
+
+    pub(super) async fn open(
+        &self,
+        node: &NodeId,
+        protocol: StreamProtocol,
+    ) -> Result<Stream, NetError> {
+        let peer = peer_id(node).ok_or_else(|| NetError::Stream("not a key".to_owned()))?;
+        // Opening can hang for ever when the connection is dying.
+        let mut control = self.control.clone();
+        let opened = tokio::time::timeout(STREAM_TIMEOUT, control.open_stream(peer, protocol));
+        match opened.await {
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(error)) => Err(NetError::Stream(error.to_string())),
+            Err(_) => Err(NetError::Stream("no answer in time".to_owned())),
+        }
+    }
+
+    pub(super) fn accept(&self, protocol: StreamProtocol) -> IncomingStreams {
+        self.control.clone().accept(protocol).expect("each protocol is accepted once")
+    }
+
+    /// Closes all connections with a peer.
+    pub async fn disconnect(&self, node: &NodeId) {
+        self.order(node, Command::Disconnect).await;
+    }
+
+    /// Closes all connections with a peer and takes none any more.
+    pub async fn block(&self, node: &NodeId) {
+        self.order(node, Command::Block).await;
+    }
+
+    /// Takes connections of a peer again.
+    pub async fn unblock(&self, node: &NodeId) {
+        self.order(node, Command::Unblock).await;
+    }
+
+    async fn order(&self, node: &NodeId, order: fn(PeerId) -> Command) {
+        if let Some(peer) = peer_id(node) {
+            // A swarm that has ended has no connections either.
+            let _ = self.commands.send(order(peer)).await;
+        }
+    }
+}
+
+fn build(keypair: identity::Keypair) -> Result<Swarm<Behaviour>, String> {
+    let limits = ConnectionLimits::default()
+        .with_max_established_per_peer(Some(CONNECTIONS_PER_PEER))
+        .with_max_established_incoming(Some(CONNECTIONS))
+        .with_max_pending_incoming(Some(PENDING));
+    let swarm = libp2p::SwarmBuilder::with_existing_identity(keypair)
+        .with_tokio()
+        .with_quic_config(|mut config| {
+            config.keep_alive_interval = KEEP_ALIVE;
+            config.max_idle_timeout = IDLE_TIMEOUT_MS;
+            config.handshake_timeout = DIAL_TIMEOUT;
+            config
+        })
+        .with_behaviour(|_| Behaviour {
+            streams: libp2p_stream::Behaviour::new(),
+            blocked: allow_block_list::Behaviour::default(),
+            limits: connection_limits::Behaviour::new(limits),
+        })
+        .map_err(|error| error.to_string())?
+        .with_swarm_config(|config| {
+            config.with_idle_connection_timeout(Duration::from_millis(u64::from(IDLE_TIMEOUT_MS)))
+        })
+        .build();
+    Ok(swarm)
+}
+
+/// Waits until the first listener has its address.
+async fn bound(swarm: &mut Swarm<Behaviour>) -> Result<SocketAddr, String> {
+    loop {
+        match swarm.select_next_some().await {
+            SwarmEvent::NewListenAddr { address, .. } => {
+                return socket(&address).ok_or_else(|| format!("{address} is not a socket"));
+            }
+            SwarmEvent::ListenerError { error, .. } => return Err(error.to_string()),
+            SwarmEvent::ListenerClosed { reason, .. } => return Err(format!("{reason:?}")),
+            _ => {}
+        }
+    }
+}
+
+async fn run(mut swarm: Swarm<Behaviour>, mut orders: mpsc::Receiver<Command>) {
+    let mut dialling: HashMap<ConnectionId, oneshot::Sender<Result<PeerId, String>>> =
+        HashMap::new();
+    loop {
+        tokio::select! {
+            order = orders.recv() => match order {
+                Some(Command::Dial(address, reply)) => {
+                    let options = DialOpts::unknown_peer_id().address(address).build();
+                    let id = options.connection_id();
+                    match swarm.dial(options) {
+                        Ok(()) => drop(dialling.insert(id, reply)),
+                        Err(error) => drop(reply.send(Err(error.to_string()))),
+                    }
+                }
+                Some(Command::Block(peer)) => {
+                    swarm.behaviour_mut().blocked.block_peer(peer);
+                }
+                Some(Command::Unblock(peer)) => {
+                    swarm.behaviour_mut().blocked.unblock_peer(peer);
+                }
+                Some(Command::Disconnect(peer)) => {
+                    // There may be none.
+                    let _ = swarm.disconnect_peer_id(peer);
+                }
+                None => return,
+            },
+            event = swarm.select_next_some() => match event {
+                SwarmEvent::ConnectionEstablished { peer_id, connection_id, .. } => {
+                    if let Some(reply) = dialling.remove(&connection_id) {
+                        let _ = reply.send(Ok(peer_id));
+                    }
+                }
+                SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
+                    if let Some(reply) = dialling.remove(&connection_id) {
+                        let _ = reply.send(Err(error.to_string()));
+                    }
+                }
+                SwarmEvent::IncomingConnectionError { error, .. } => {
+                    tracing::debug!(%error, "an incoming connection failed");
+                }
+                _ => {}
+            },
+        }
+    }
+}
+
+fn multiaddr(socket: SocketAddr) -> Multiaddr {
+    let ip = match socket.ip() {
+        IpAddr::V4(ip) => Protocol::Ip4(ip),
+        IpAddr::V6(ip) => Protocol::Ip6(ip),
+    };
+    Multiaddr::empty().with(ip).with(Protocol::Udp(socket.port())).with(Protocol::QuicV1)
+}
+
+fn socket(address: &Multiaddr) -> Option<SocketAddr> {
+    let mut parts = address.iter();
+    let ip = match parts.next()? {
+        Protocol::Ip4(ip) => IpAddr::V4(ip),
+        Protocol::Ip6(ip) => IpAddr::V6(ip),
+        _ => return None,
+    };
+    match parts.next()? {
+        Protocol::Udp(port) => Some(SocketAddr::new(ip, port)),
+        _ => None,
+    }
+}
+
+/// The node behind a libp2p peer id: its key is in the id, as for every Ed25519 key.
+pub(super) fn node_id(peer: &PeerId) -> Option<NodeId> {
+    let key = identity::PublicKey::try_decode_protobuf(peer.as_ref().digest()).ok()?;
+    Some(NodeId(key.try_into_ed25519().ok()?.to_bytes()))
+}
+
+fn peer_id(node: &NodeId) -> Option<PeerId> {
+    let key = identity::ed25519::PublicKey::try_from_bytes(&node.0).ok()?;
+    Some(PeerId::from_public_key(&identity::PublicKey::from(key)))
+}

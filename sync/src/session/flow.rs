@@ -1,0 +1,100 @@
+//! How much may be on its way: enough to fill the link for a second, never so much that new entries
+//! wait behind a queue.
+//!
+//! The limit follows the rate at which the peer acknowledges. On a thin link only a few kilobytes are
+//! under way, so that a new alert overtakes a month of backlog; on a fast one the pipe is kept full.
+
+const MIN_BYTES: u64 = 8 << 10;
+const MAX_BYTES: u64 = 8 << 20;
+const START_BYTES: u64 = 64 << 10;
+
+#[derive(Debug)]
+pub(super) struct Flow {
+    sent: u64,
+    acked: u64,
+    limit: u64,
+    mark_ms: u64,
+    mark_acked: u64,
+}
+
+impl Flow {
+    pub(super) const fn new() -> Self {
+        Self { sent: 0, acked: 0, limit: START_BYTES, mark_ms: 0, mark_acked: 0 }
+    }
+
+    /// Bytes sent and not yet acknowledged.
+    pub(super) const fn under_way(&self) -> u64 {
+        self.sent - self.acked
+    }
+
+    /// How many bytes may be added now.
+    pub(super) const fn room(&self) -> u64 {
+        self.limit.saturating_sub(self.under_way())
+    }
+
+    pub(super) const fn sent(&mut self, bytes: u64, now_ms: u64) {
+        if self.under_way() == 0 {
+            // The link was idle: what follows is measured from here.
+            self.mark_ms = now_ms;
+            self.mark_acked = self.acked;
+        }
+        self.sent += bytes;
+    }
+
+    /// Takes an acknowledgement; `false` when it claims more than was sent.
+    pub(super) fn acked(&mut self, consumed: u64, now_ms: u64) -> bool {
+        if consumed < self.acked || consumed > self.sent {
+            return consumed == self.acked;
+        }
+        self.acked = consumed;
+        let elapsed = now_ms.saturating_sub(self.mark_ms);
+        let delivered = consumed - self.mark_acked;
+        if delivered > 0 && (elapsed >= 100 || delivered >= self.limit / 2) {
+            let per_second = delivered.saturating_mul(1000) / elapsed.max(1);
+            self.limit = (MIN_BYTES + per_second).clamp(MIN_BYTES, MAX_BYTES);
+            self.mark_ms = now_ms;
+            self.mark_acked = consumed;
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sends at `rate` bytes a second and returns the limit that settles.
+    fn settle(rate: u64) -> u64 {
+        let mut flow = Flow::new();
+        let (mut now, mut acked) = (0, 0);
+        for _ in 0..200 {
+            let room = flow.room();
+            flow.sent(room, now);
+            let under_way = flow.under_way();
+            now += (under_way * 1000 / rate).max(20);
+            acked += under_way;
+            assert!(flow.acked(acked, now));
+        }
+        flow.limit
+    }
+
+    #[test]
+    fn a_thin_link_holds_seconds_not_minutes() {
+        let limit = settle(2_000);
+        assert!(limit <= 8 * 2_000, "{limit} bytes under way at 2 kB/s");
+    }
+
+    #[test]
+    fn a_fast_link_is_filled() {
+        assert!(settle(50_000_000) >= 1 << 20);
+    }
+
+    #[test]
+    fn an_acknowledgement_of_more_than_was_sent_is_noticed() {
+        let mut flow = Flow::new();
+        flow.sent(10, 0);
+        assert!(!flow.acked(11, 5));
+        assert!(flow.acked(10, 5));
+        assert!(!flow.acked(9, 5));
+    }
+}

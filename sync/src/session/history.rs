@@ -1,0 +1,295 @@
+//! The stream of history records: chain names once, then commits, compressed as one stream.
+//!
+//! Series names and other text repeat from commit to commit; one compression window over the whole
+//! session makes them cost a few bytes each, so a commit can travel in its canonical form.
+
+use crate::store::{Received, StoredCommit};
+use holdfast_core::codec::{Reader, Sink};
+use holdfast_core::limits::COMMIT_MAX_BYTES;
+use holdfast_core::log::Link;
+use holdfast_core::{ChainId, Incarnation, NodeId, Reject, Seq, Stream};
+use std::collections::HashMap;
+use zstd::stream::raw::{CParameter, DParameter, Decoder, Encoder, Operation};
+use zstd::zstd_safe::{InBuffer, OutBuffer};
+
+const CHAIN: u8 = 1;
+const COMMIT: u8 = 2;
+const HAS_BEFORE: u8 = 1;
+const HAS_SIGNATURE: u8 = 2;
+/// 128 KiB of window on either side: enough for the names of a site, little enough for 200 peers.
+const WINDOW_LOG: u32 = 17;
+const LEVEL: i32 = 1;
+const RECORD_MAX_BYTES: usize = COMMIT_MAX_BYTES + 256;
+const CHAINS_MAX: usize = 4096;
+
+/// Writes records.
+pub(super) struct Writer {
+    encoder: Encoder<'static>,
+    chains: HashMap<ChainId, (u32, Seq)>,
+    record: Vec<u8>,
+}
+
+impl Writer {
+    pub(super) fn new() -> Self {
+        let mut encoder = Encoder::new(LEVEL).expect("the level is known");
+        encoder
+            .set_parameter(CParameter::WindowLog(WINDOW_LOG))
+            .expect("the window is within the library's bounds");
+        Self { encoder, chains: HashMap::new(), record: Vec::new() }
+    }
+
+    /// Appends `commits` of `chain`, which follow each other, to `out` and flushes. Returns the
+    /// chain's index and how many bytes of records that was.
+    pub(super) fn commits(
+        &mut self,
+        chain: &ChainId,
+        before: Link,
+        commits: &[StoredCommit],
+        out: &mut Vec<u8>,
+    ) -> (u32, u64) {
+        let mut size = 0;
+        let count = self.chains.len() as u32;
+        let (index, next) = *self.chains.entry(*chain).or_insert((count, 0));
+        if index == count {
+            size += self.put(out, |record| put_chain(record, index, chain));
+        }
+        let mut next = next;
+        for commit in commits {
+            let before = (commit.first != next || next == 0).then_some(before);
+            size += self.put(out, |record| put_commit(record, index, before, commit));
+            next = commit.last() + 1;
+        }
+        self.chains.insert(*chain, (index, next));
+        self.flush(out);
+        (index, size)
+    }
+
+    fn put(
+        &mut self,
+        out: &mut Vec<u8>,
+        fill: impl FnOnce(&mut Vec<u8>) -> Result<(), Reject>,
+    ) -> u64 {
+        let mut record = std::mem::take(&mut self.record);
+        record.clear();
+        fill(&mut record).expect("a growing buffer is never full");
+        let mut length = Vec::with_capacity(5);
+        length.put_uint(record.len() as u64).expect("a growing buffer is never full");
+        self.compress(&length, out);
+        self.compress(&record, out);
+        let size = record.len() as u64;
+        self.record = record;
+        size
+    }
+
+    fn compress(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+        let mut input = InBuffer::around(bytes);
+        while input.pos < bytes.len() {
+            step(out, |output| self.encoder.run(&mut input, output));
+        }
+    }
+
+    fn flush(&mut self, out: &mut Vec<u8>) {
+        while step(out, |output| self.encoder.flush(output)) > 0 {}
+    }
+}
+
+/// Lets the compressor write behind `out`.
+fn step(
+    out: &mut Vec<u8>,
+    run: impl FnOnce(&mut OutBuffer<'_, Vec<u8>>) -> std::io::Result<usize>,
+) -> usize {
+    let at = out.len();
+    out.reserve(16 << 10);
+    let mut output = OutBuffer::around_pos(out, at);
+    run(&mut output).expect("compression has no bad input")
+}
+
+fn put_chain(out: &mut Vec<u8>, index: u32, chain: &ChainId) -> Result<(), Reject> {
+    out.put_u8(CHAIN)?;
+    out.put_uint(u64::from(index))?;
+    out.put(&chain.origin.0)?;
+    out.put_uint(chain.incarnation.boot)?;
+    out.put(&chain.incarnation.nonce.to_le_bytes())?;
+    out.put_u8(chain.stream as u8)
+}
+
+fn put_commit(
+    out: &mut Vec<u8>,
+    index: u32,
+    before: Option<Link>,
+    commit: &StoredCommit,
+) -> Result<(), Reject> {
+    let has_before = if before.is_some() { HAS_BEFORE } else { 0 };
+    let has_signature = if commit.signature.is_some() { HAS_SIGNATURE } else { 0 };
+    out.put_u8(COMMIT)?;
+    out.put_uint(u64::from(index))?;
+    out.put_uint(commit.first)?;
+    out.put_uint(u64::from(commit.count))?;
+    out.put_u8(has_before | has_signature)?;
+    if let Some(before) = before {
+        out.put(&before.0)?;
+    }
+    if let Some(signature) = &commit.signature {
+        out.put(signature)?;
+    }
+    out.put(&commit.body)
+}
+
+/// Reads records.
+pub(super) struct HistoryReader {
+    decoder: Decoder<'static>,
+    plain: Vec<u8>,
+    chains: Vec<Incoming>,
+}
+
+struct Incoming {
+    id: ChainId,
+    next: Seq,
+    link: Link,
+}
+
+/// What a piece of the stream brought.
+#[derive(Debug, Default)]
+pub(super) struct Arrived {
+    /// Runs of chains, each with the sender's index of its chain.
+    pub runs: Vec<(u32, Received)>,
+    /// Bytes of records.
+    pub bytes: u64,
+}
+
+impl HistoryReader {
+    pub(super) fn new() -> Self {
+        let mut decoder = Decoder::new().expect("a decoder needs only memory");
+        decoder
+            .set_parameter(DParameter::WindowLogMax(WINDOW_LOG))
+            .expect("the window is within the library's bounds");
+        Self { decoder, plain: Vec::new(), chains: Vec::new() }
+    }
+
+    /// Takes a piece of the compressed stream. More than `allowed` bytes of records in it are an
+    /// offence: a small piece must not unfold into all memory.
+    pub(super) fn take(
+        &mut self,
+        bytes: &[u8],
+        allowed: u64,
+        origin: &NodeId,
+    ) -> Result<Arrived, Reject> {
+        let mut arrived = Arrived::default();
+        let mut input = InBuffer::around(bytes);
+        loop {
+            let at = self.plain.len();
+            self.plain.reserve(64 << 10);
+            let mut output = OutBuffer::around_pos(&mut self.plain, at);
+            self.decoder.run(&mut input, &mut output).map_err(|_| Reject::Malformed)?;
+            let progress = self.plain.len() > at;
+            self.records(&mut arrived, origin)?;
+            if arrived.bytes > allowed {
+                return Err(Reject::Full);
+            }
+            if input.pos == bytes.len() && !progress {
+                return Ok(arrived);
+            }
+        }
+    }
+
+    fn records(&mut self, arrived: &mut Arrived, origin: &NodeId) -> Result<(), Reject> {
+        let plain = std::mem::take(&mut self.plain);
+        let mut reader = Reader::new(&plain);
+        let mut rest = plain.as_slice();
+        let result = loop {
+            match reader.bytes(RECORD_MAX_BYTES) {
+                Ok(record) => {
+                    rest = reader.rest();
+                    arrived.bytes += record.len() as u64;
+                    if let Err(reject) = self.record(record, arrived, origin) {
+                        break Err(reject);
+                    }
+                }
+                Err(Reject::Truncated) => break Ok(()),
+                Err(reject) => break Err(reject),
+            }
+        };
+        self.plain = rest.to_vec();
+        result
+    }
+
+    fn record(
+        &mut self,
+        record: &[u8],
+        arrived: &mut Arrived,
+        origin: &NodeId,
+    ) -> Result<(), Reject> {
+        let mut reader = Reader::new(record);
+        let kind = reader.u8()?;
+        let index = reader.uint()?;
+        match kind {
+            CHAIN => self.name_chain(index, &mut reader, origin),
+            COMMIT => {
+                let index = usize::try_from(index).map_err(|_| Reject::Malformed)?;
+                let chain = self.chains.get_mut(index).ok_or(Reject::Malformed)?;
+                read_commit(chain, index as u32, &mut reader, arrived)
+            }
+            // A record of a later version.
+            _ => Ok(()),
+        }
+    }
+
+    fn name_chain(
+        &mut self,
+        index: u64,
+        reader: &mut Reader<'_>,
+        origin: &NodeId,
+    ) -> Result<(), Reject> {
+        let id = ChainId {
+            origin: NodeId(reader.array()?),
+            incarnation: Incarnation {
+                boot: reader.uint()?,
+                nonce: u64::from_le_bytes(reader.array()?),
+            },
+            stream: Stream::from_u8(reader.u8()?).ok_or(Reject::Malformed)?,
+        };
+        reader.finish()?;
+        if index != self.chains.len() as u64 || self.chains.len() >= CHAINS_MAX {
+            return Err(Reject::Malformed);
+        }
+        // Whose history this session carries was settled in the hello.
+        if id.origin != *origin {
+            return Err(Reject::Device);
+        }
+        self.chains.push(Incoming { id, next: 0, link: Link::START });
+        Ok(())
+    }
+}
+
+fn read_commit(
+    chain: &mut Incoming,
+    index: u32,
+    reader: &mut Reader<'_>,
+    arrived: &mut Arrived,
+) -> Result<(), Reject> {
+    let first = reader.uint()?;
+    let count = u32::try_from(reader.uint()?).map_err(|_| Reject::Malformed)?;
+    let flags = reader.u8()?;
+    let before = match flags & HAS_BEFORE {
+        0 if chain.next == first && first > 0 => None,
+        0 => return Err(Reject::Sequence),
+        _ => Some(Link(reader.array()?)),
+    };
+    let signature = match flags & HAS_SIGNATURE {
+        0 => None,
+        _ => Some(reader.array()?),
+    };
+    let body = reader.rest().to_vec();
+    let open = arrived.runs.last_mut().filter(|(at, _)| *at == index && before.is_none());
+    let run = if let Some((_, run)) = open {
+        run
+    } else {
+        let before = before.unwrap_or(chain.link);
+        arrived.runs.push((index, Received::new(chain.id, before)));
+        &mut arrived.runs.last_mut().expect("it was just pushed").1
+    };
+    run.push(first, count, signature, body)?;
+    chain.next = first + u64::from(count);
+    chain.link = run.link();
+    Ok(())
+}

@@ -1,0 +1,184 @@
+//! Two nodes over real QUIC on the loopback: enrol, sync both live and backlog, be removed.
+
+use crate::support::{batch, key, open};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use holdfast_core::{NodeId, Stream};
+use holdfast_sync::env::System;
+use holdfast_sync::identity::{FleetId, Grant, Invitation, Membership, NodeKey, Proof, Role};
+use holdfast_sync::net::{
+    Enroller, HubOptions, HubPeers, Joined, Net, Refusal, Uplink, UplinkOptions, serve,
+};
+use holdfast_sync::session::{Admission, Backfill, Policy, RefusalCode};
+use holdfast_sync::store::{Snapshot, Store};
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// A hub's book of members, as small as it can be.
+pub struct Book {
+    root: NodeKey,
+    hub: NodeId,
+    invitation: Invitation,
+    members: Mutex<HashSet<NodeId>>,
+}
+
+fn grant(node: NodeId, role: Role) -> Grant {
+    let (site, name) = ("north".to_owned(), "ps-017".to_owned());
+    Grant { key_id: 1, serial: 1, node, role, site, name, not_after_s: i64::MAX / 4 }
+}
+
+impl Enroller for Book {
+    fn membership(&self) -> Vec<u8> {
+        Membership::sign(&self.root, grant(self.hub, Role::Hub)).unwrap().encode()
+    }
+
+    fn enrol(&self, request: Joined) -> BoxFuture<'static, Result<Membership, Refusal>> {
+        let key = self.invitation.proof_key();
+        let proof = Proof::new(&key, &request.node, &self.hub, &request.nonces);
+        let good = self.invitation.secret_id() == request.secret_id && proof == request.proof;
+        let verdict = if good {
+            self.members.lock().unwrap().insert(request.node);
+            Ok(Membership::sign(&self.root, grant(request.node, Role::Edge)).unwrap())
+        } else {
+            Err(Refusal("the secret is not known".to_owned()))
+        };
+        async move { verdict }.boxed()
+    }
+}
+
+impl Policy for Book {
+    fn admit(&self, peer: NodeId, membership: &Membership) -> Admission {
+        let checked = membership.check(FleetId::of(&self.root.id()), peer, Role::Edge);
+        match checked {
+            Err(error) => Admission::Refuse(RefusalCode::ForeignFleet, error.to_string()),
+            Ok(()) if self.members.lock().unwrap().contains(&peer) => Admission::Admit,
+            Ok(()) => Admission::Refuse(RefusalCode::Removed, "removed".to_owned()),
+        }
+    }
+}
+
+pub struct TestHub {
+    pub store: Store,
+    pub peers: HubPeers,
+    pub book: Arc<Book>,
+    pub address: String,
+}
+
+pub async fn hub(dir: &std::path::Path) -> TestHub {
+    let (root, node) = (key(), key());
+    let (store, _) = open(dir, &node);
+    let net = Net::start(&node, Some("127.0.0.1:0".parse().unwrap())).await.unwrap();
+    let address = net.address().unwrap().to_string();
+    let fleet = FleetId::of(&root.id());
+    let invitation = Invitation::new(fleet, vec![address.clone()], &System::env());
+    let members = Mutex::default();
+    let book = Arc::new(Book { root, hub: node.id(), invitation, members });
+    let options = HubOptions {
+        store: store.clone(),
+        policy: Arc::clone(&book) as Arc<dyn Policy>,
+        enroller: Arc::clone(&book) as Arc<dyn Enroller>,
+        events: Arc::new(|_, _| {}),
+        version: "test".to_owned(),
+    };
+    TestHub { store, peers: serve(net, options), book, address }
+}
+
+pub fn uplink(store: &Store, key: &NodeKey, invitation: Invitation) -> Uplink {
+    Uplink::start(UplinkOptions {
+        store: store.clone(),
+        key: key.clone(),
+        fleet: invitation.fleet,
+        addresses: invitation.addresses.clone(),
+        membership: None,
+        invitation: Some(invitation),
+        keep: Arc::new(|_| async { Ok(()) }.boxed()),
+        backfill: Backfill::NewestFirst,
+        backoff_ms: (50, 500),
+        version: "test".to_owned(),
+    })
+}
+
+/// Entries of a stream of `origin` that `store` holds.
+pub fn held(store: &Store, origin: NodeId, stream: Stream) -> u64 {
+    let chains = store.read_blocking(|view: &Snapshot<'_>| view.chains()).unwrap();
+    let mine = chains.iter().filter(|c| c.id.origin == origin && c.id.stream == stream);
+    mine.map(|chain| chain.frontier.count()).sum()
+}
+
+pub async fn until(what: &str, mut done: impl FnMut() -> bool) {
+    for _ in 0..3_000 {
+        if done() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("it did not come to pass: {what}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_enrols_and_its_readings_reach_the_hub() {
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let hub = hub(dirs[0].path()).await;
+    let key = key();
+    let (store, _) = open(dirs[1].path(), &key);
+    for i in 0..50 {
+        store.ingest(batch(&store, "d", 1 + i * 100, 100)).await.unwrap();
+    }
+    let uplink = uplink(&store, &key, hub.book.invitation.clone());
+    let backlog = || held(&hub.store, key.id(), Stream::Reading) == 5_000;
+    until("the backlog is at the hub", backlog).await;
+    store.ingest(batch(&store, "d", 5_001, 7)).await.unwrap();
+    until("new ones follow", || held(&hub.store, key.id(), Stream::Reading) == 5_007).await;
+    let state = uplink.state();
+    until("nothing is behind", || state.borrow().behind == Some(0)).await;
+    assert!(state.borrow().online && state.borrow().joined);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_node_is_cut_off_and_told_so() {
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let hub = hub(dirs[0].path()).await;
+    let key = key();
+    let (store, _) = open(dirs[1].path(), &key);
+    let uplink = uplink(&store, &key, hub.book.invitation.clone());
+    let state = uplink.state();
+    until("online", || state.borrow().online).await;
+    hub.book.members.lock().unwrap().clear();
+    hub.peers.end(&key.id(), RefusalCode::Removed, "removed by ann").await;
+    until("offline", || !state.borrow().online).await;
+    let told = || state.borrow().last_error.as_ref().is_some_and(|e| e.contains("removed"));
+    until("told why", told).await;
+    assert_eq!(held(&hub.store, key.id(), Stream::Reading), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_secret_and_a_wrong_fleet_do_not_join() {
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let hub = hub(dirs[0].path()).await;
+    let key = key();
+    let (store, _) = open(dirs[1].path(), &key);
+    let mut wrong = hub.book.invitation.clone();
+    wrong.secret[0] ^= 1;
+    let first = uplink(&store, &key, wrong);
+    let state = first.state();
+    let said = |word: &'static str| {
+        let state = state.clone();
+        move || state.borrow().last_error.as_ref().is_some_and(|error| error.contains(word))
+    };
+    until("refused", said("the hub refuses")).await;
+    drop(first);
+    let mut foreign = hub.book.invitation.clone();
+    foreign.fleet = FleetId([9; 32]);
+    let second = uplink(&store, &key, foreign);
+    let state = second.state();
+    let not_the_hub = || {
+        state
+            .borrow()
+            .last_error
+            .as_ref()
+            .is_some_and(|error| error.contains("not the inviting hub"))
+    };
+    until("not the hub", not_the_hub).await;
+    assert!(!hub.address.is_empty() && hub.book.members.lock().unwrap().is_empty());
+}
