@@ -1,1 +1,4 @@
 //! What both services are made of: configuration, HTTP shell, pipeline and queries.
+#![forbid(unsafe_code)]
+
+pub mod time_text;

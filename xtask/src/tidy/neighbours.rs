@@ -19,7 +19,8 @@ const OURS: &[(&str, &[&str])] = &[
 ];
 
 /// What `core` may use of others: no_std, no clock, no randomness, no I/O.
-const CORE_MAY_USE: &[&str] = &["blake3", "crc32fast", "ed25519-dalek", "heapless", "libm", "postcard", "serde"];
+const CORE_MAY_USE: &[&str] =
+    &["blake3", "crc32fast", "ed25519-dalek", "heapless", "libm", "postcard", "serde"];
 
 /// A foreign library and the only places that may name it.
 struct Room {
