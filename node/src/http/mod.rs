@@ -1,0 +1,148 @@
+//! The HTTP shell around the routes of a service: bounded, timed, and answering in problems.
+//!
+//! [`bind`] opens a listener, [`Listener::serve`] runs a router on it until told to stop.
+//! `connection` bounds what one client can hold (time, headers, memory), `body` reads requests,
+//! `extract` turns them into values, `guard` surrounds every handler with an id, a span and a
+//! safety net for panics.
+
+mod body;
+mod connection;
+mod extract;
+mod guard;
+
+pub use body::{BodyFault, LimitedBody, RawBody};
+pub use extract::{Json, Path, Query};
+pub use guard::REQUEST_ID;
+
+use crate::problem;
+use axum::Router;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+/// What one client may hold, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at a time; more wait to be accepted.
+    pub connections: usize,
+    /// Bytes of a request's line and headers.
+    pub header_bytes: usize,
+    /// Bytes of a body.
+    pub body_bytes: u64,
+    /// From the first byte of a request to the end of its headers.
+    pub header_read: Duration,
+    /// Between two chunks of a body.
+    pub body_chunk: Duration,
+    /// For a whole body.
+    pub body_total: Duration,
+    /// Between two requests of a connection.
+    pub idle: Duration,
+    /// For a client that does not take its answer.
+    pub write_stall: Duration,
+    /// For requests to end once the service stops.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            // Each costs about 20 KB, so the most is 20 MB.
+            connections: 1_024,
+            header_bytes: 16 << 10,
+            body_bytes: 8 << 20,
+            header_read: Duration::from_secs(10),
+            body_chunk: Duration::from_secs(10),
+            // At 2 kB/s, the slowest link we serve, that is 120 kB.
+            body_total: Duration::from_secs(60),
+            // Longer than the minute in which most devices report again.
+            idle: Duration::from_secs(75),
+            write_stall: Duration::from_secs(30),
+            drain: Duration::from_secs(10),
+        }
+    }
+}
+
+/// A bound socket that does not serve yet.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    address: SocketAddr,
+}
+
+/// Opens a listener; port 0 takes any free one.
+///
+/// # Errors
+/// What the operating system says, with the address.
+pub async fn bind(address: SocketAddr) -> io::Result<Listener> {
+    let explain =
+        |e: io::Error| io::Error::new(e.kind(), format!("cannot listen on {address}: {e}"));
+    let socket = TcpListener::bind(address).await.map_err(explain)?;
+    let address = socket.local_addr().map_err(explain)?;
+    Ok(Listener { socket, address })
+}
+
+impl Listener {
+    /// The address it got.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves `router` until `stop`, then lets requests end for as long as the limits say.
+    pub async fn serve(self, router: Router, limits: Limits, stop: CancellationToken) {
+        let router = router
+            .fallback(problem::unknown_route)
+            .method_not_allowed_fallback(problem::unknown_method)
+            .layer(axum::middleware::from_fn(guard::surround));
+        let permits = Arc::new(Semaphore::new(limits.connections));
+        let tasks = tokio_util::task::TaskTracker::new();
+        loop {
+            let permit = Arc::clone(&permits).acquire_owned();
+            let permit = tokio::select! {
+                permit = permit => permit.expect("the semaphore is never closed"),
+                () = stop.cancelled() => break,
+            };
+            let (stream, peer) = tokio::select! {
+                accepted = accept(&self.socket) => accepted,
+                () = stop.cancelled() => break,
+            };
+            let served = connection::serve(stream, peer, router.clone(), limits, stop.clone());
+            tasks.spawn(async move {
+                served.await;
+                drop(permit);
+            });
+        }
+        drop(self.socket);
+        tasks.close();
+        // A connection that does not end in time ends with the process.
+        if tokio::time::timeout(limits.drain, tasks.wait()).await.is_err() {
+            tracing::warn!(connections = tasks.len(), "requests did not end in time");
+        }
+    }
+}
+
+/// Accepts one connection, waiting out a lack of file descriptors.
+async fn accept(socket: &TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match socket.accept().await {
+            Ok((stream, peer)) => {
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%peer, %error, "the connection is gone already");
+                    continue;
+                }
+                return (stream, peer);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
