@@ -3,6 +3,8 @@
 
 pub mod auth;
 pub mod http;
+pub mod pipeline;
 pub mod problem;
+pub mod query;
 pub mod sources;
 pub mod time_text;

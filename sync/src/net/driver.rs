@@ -63,7 +63,7 @@ struct Doing {
     reading: Option<BoxFuture<'static, Result<Input, Fault>>>,
     loading: Option<BoxFuture<'static, Result<Input, Fault>>>,
     storing: FuturesOrdered<BoxFuture<'static, Input>>,
-    acked: Vec<(ChainNo, Frontier)>,
+    acked: Vec<(ChainNo, Box<Frontier>)>,
     writing: Option<BoxFuture<'static, ()>>,
     end: Option<End>,
 }
@@ -311,7 +311,7 @@ async fn store_runs(store: Store, runs: Vec<(u32, Received)>) -> Input {
     }
 }
 
-async fn note_acked(store: Store, peer: NodeId, acked: Vec<(ChainNo, Frontier)>) {
+async fn note_acked(store: Store, peer: NodeId, acked: Vec<(ChainNo, Box<Frontier>)>) {
     let noted = store.write(move |tx| {
         acked.iter().try_for_each(|(no, frontier)| tx.set_acked(&peer, *no, frontier))
     });

@@ -107,7 +107,8 @@ impl Net {
     /// # Errors
     /// [`NetError`].
     pub async fn dial(&self, address: &str) -> Result<NodeId, NetError> {
-        if !address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
+        let port = address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+        if port.is_none() {
             return Err(NetError::Address(address.to_owned()));
         }
         let resolved = tokio::net::lookup_host(address).await;

@@ -116,7 +116,7 @@ pub enum Output {
     /// Store these runs, in this order, and say what is held then.
     Store(Vec<(u32, Received)>),
     /// The peer has this of a chain on disk.
-    Acked(ChainNo, Frontier),
+    Acked(ChainNo, Box<Frontier>),
     /// The peer is let in.
     Established {
         /// Who it is.
@@ -506,7 +506,7 @@ impl Session {
             }
             let theirs = theirs.map(|held| held.frontier.clone()).unwrap_or_default();
             if chain.acked != theirs {
-                self.out.push_back(Output::Acked(chain.info.no, theirs.clone()));
+                self.out.push_back(Output::Acked(chain.info.no, Box::new(theirs.clone())));
             }
             self.plan.add(chain, theirs);
         }
@@ -551,7 +551,7 @@ impl Session {
         for (index, frontier) in chains {
             let no = self.sent_chains.get(index as usize).copied().ok_or(Reject::Malformed)?;
             self.plan.acked(no, frontier.clone());
-            self.out.push_back(Output::Acked(no, frontier));
+            self.out.push_back(Output::Acked(no, Box::new(frontier)));
         }
         Ok(())
     }

@@ -117,18 +117,9 @@ pub(super) fn open(options: Options, env: Env) -> Result<(Store, OpenReport), Fa
         .map_err(|source| Fault::file(&dir, source))?;
     let readers = Pool::new(path, synchronous);
     let interner = Interner::new(options.max_series);
-    let inner = Inner {
-        path: dir,
-        node,
-        incarnation,
-        env,
-        jobs,
-        head,
-        own_heads,
-        usage,
-        readers,
-        interner,
-    };
+    let path = dir;
+    let inner =
+        Inner { path, node, incarnation, env, jobs, head, own_heads, usage, readers, interner };
     Ok((Store { inner: Arc::new(inner) }, OpenReport { created, findings }))
 }
 

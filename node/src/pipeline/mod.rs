@@ -1,0 +1,177 @@
+//! The pipeline: a durable consumer of the log that keeps series, windows and rollups.
+//!
+//! It reads commits in log order from its cursor and writes one transaction per step: cursor, series,
+//! windows and rollup entries together. After a crash it reads the same commits again and comes to
+//! the same state, because a summary takes nothing twice. Ingest never waits for it; its lag is the
+//! distance from cursor to head.
+
+mod catalog;
+mod step;
+mod windows;
+
+pub use catalog::{Catalog, Last, SeriesInfo, SeriesNo};
+pub use windows::{WindowKey, decode_window, window_prefix};
+
+use holdfast_core::rollup::Window;
+use holdfast_core::{NodeId, Timestamp};
+use holdfast_sync::Fault;
+use holdfast_sync::store::{PIPELINE, Snapshot, Store, Table};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// Bytes of commits that one step takes; bounds its transaction.
+const STEP_BYTES: usize = 512 << 10;
+/// How long after its end a window waits for late readings before its first rollup.
+pub const GRACE_S: i64 = 10;
+const RETRY: Duration = Duration::from_secs(2);
+
+/// The newest value of a series, as it is told to the pages.
+#[derive(Clone, Debug)]
+pub struct Live {
+    /// The series.
+    pub series: Arc<SeriesInfo>,
+    /// Its newest value.
+    pub last: Last,
+}
+
+/// Takes what changed in a step.
+pub type OnLive = Arc<dyn Fn(&[Live]) + Send + Sync>;
+
+/// How a pipeline works.
+#[derive(Clone)]
+pub struct Options {
+    /// The widths of the windows, seconds; none on a hub, whose rollups come from the edges.
+    pub widths_s: Vec<u32>,
+    /// Takes the newest values.
+    pub on_live: OnLive,
+}
+
+/// How far the pipeline is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// The position up to which the log was read.
+    pub cursor: u64,
+    /// Commits that could not be read, since the start.
+    pub unreadable: u64,
+}
+
+/// The pipeline and what it knows.
+pub struct Pipeline {
+    store: Store,
+    options: Options,
+    catalog: Arc<Catalog>,
+    progress: watch::Sender<Progress>,
+    chains: HashMap<holdfast_sync::store::ChainNo, holdfast_core::ChainId>,
+    /// Windows that have readings behind their last rollup, by the time they are due.
+    pending: BTreeMap<WindowKey, Pending>,
+    windows: windows::Cache,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Pending {
+    /// When it became pending, by the clock that only goes forward.
+    since_ms: u64,
+}
+
+impl Pipeline {
+    /// Loads what the pipeline knew when the node stopped.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub fn load(store: Store, options: Options, max_series: usize) -> Result<Self, Fault> {
+        let now = store.env().monotonic_ms();
+        let (catalog, cursor, pending) = store.read_blocking(|view| {
+            let catalog = Catalog::load(view, max_series)?;
+            Ok((catalog, cursor(view)?, windows::load_pending(view)?))
+        })?;
+        let pending = pending.into_iter().map(|key| (key, Pending { since_ms: now })).collect();
+        Ok(Self {
+            store,
+            options,
+            catalog: Arc::new(catalog),
+            progress: watch::channel(Progress { cursor, unreadable: 0 }).0,
+            chains: HashMap::new(),
+            pending,
+            windows: windows::Cache::default(),
+        })
+    }
+
+    /// The series it knows.
+    #[must_use]
+    pub fn catalog(&self) -> Arc<Catalog> {
+        Arc::clone(&self.catalog)
+    }
+
+    /// Follows how far it is.
+    #[must_use]
+    pub fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.subscribe()
+    }
+
+    /// Works until told to stop. A fault is retried: a full disk may have room again.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut head = self.store.watch();
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        while !stop.is_cancelled() {
+            let worked = match self.work().await {
+                Ok(worked) => worked,
+                Err(error) => {
+                    tracing::warn!(%error, "the pipeline waits");
+                    tokio::select! {
+                        () = tokio::time::sleep(RETRY) => {}
+                        () = stop.cancelled() => {}
+                    }
+                    true
+                }
+            };
+            if !worked {
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    _ = tick.tick() => {}
+                    Ok(()) = head.changed() => head.mark_unchanged(),
+                }
+            }
+        }
+    }
+
+    /// One step, if there is anything to do.
+    async fn work(&mut self) -> Result<bool, holdfast_sync::store::WriteError> {
+        let from = self.progress.borrow().cursor;
+        let commits = self.store.read(move |view| view.commits_after(from, STEP_BYTES)).await?;
+        let due = self.due();
+        if commits.is_empty() && due.is_empty() {
+            return Ok(false);
+        }
+        self.step(commits, due).await?;
+        Ok(true)
+    }
+
+    /// Pending windows whose time has come: by the wall clock, or when it does not move, by the one
+    /// that only goes forward.
+    fn due(&self) -> Vec<WindowKey> {
+        let env = self.store.env();
+        let (now, mono) = (env.now(), env.monotonic_ms());
+        let due = self.pending.iter().filter(|(key, pending)| {
+            let patience = u64::from(key.window.width_s) * 1000 + GRACE_S as u64 * 1000;
+            is_due(key.window, now) || mono.saturating_sub(pending.since_ms) >= patience
+        });
+        due.map(|(key, _)| *key).take(windows::ROLLUPS_MAX).collect()
+    }
+}
+
+fn is_due(window: Window, now: Timestamp) -> bool {
+    window.end_s().saturating_add(GRACE_S) <= now.seconds()
+}
+
+fn cursor(view: &Snapshot<'_>) -> Result<u64, Fault> {
+    let value = view.get(Table::Cursor, PIPELINE)?;
+    let bytes = value.as_deref().and_then(|value| value.first_chunk::<8>());
+    Ok(bytes.map_or(0, |bytes| u64::from_be_bytes(*bytes)))
+}
+
+/// Whose history a series belongs to.
+pub type Origin = NodeId;

@@ -1,0 +1,315 @@
+//! One step: commits in, changed series, windows and rollups out, in one transaction.
+
+use super::catalog::{self, Last, SeriesInfo, SeriesNo};
+use super::windows::{self, ROLLUPS_MAX, WindowKey};
+use super::{Live, Pending, Pipeline, Progress, is_due};
+use holdfast_core::log::{readings, rollups};
+use holdfast_core::rollup::{Revision, Sample, Summary, Window};
+use holdfast_core::{ChainId, Reject, Stream, Timestamp};
+use holdfast_sync::Fault;
+use holdfast_sync::store::{PIPELINE, Snapshot, StoredCommit, Table, WriteError, WriteTx};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// A rollup with the series it is of.
+type Rolled = (Arc<SeriesInfo>, rollups::Row);
+
+/// What a step found out.
+#[derive(Default)]
+struct Findings {
+    series: BTreeMap<SeriesNo, (Arc<SeriesInfo>, Last)>,
+    windows: HashMap<WindowKey, Summary>,
+    /// Windows whose rollup is to be written now.
+    emit: BTreeSet<WindowKey>,
+    /// Windows that have to wait for theirs.
+    wait: BTreeSet<WindowKey>,
+    unreadable: u64,
+}
+
+impl Pipeline {
+    pub(super) async fn step(
+        &mut self,
+        commits: Vec<StoredCommit>,
+        due: Vec<WindowKey>,
+    ) -> Result<(), WriteError> {
+        // Decoding and sums keep a core busy for milliseconds: not on a thread that others wait for.
+        let mut findings = tokio::task::block_in_place(|| self.look(&commits))?;
+        findings.emit.extend(due);
+        let late: Vec<_> = findings.emit.iter().copied().skip(ROLLUPS_MAX).collect();
+        for key in late {
+            findings.emit.remove(&key);
+            findings.wait.insert(key);
+        }
+        let before = *self.progress.borrow();
+        let cursor = commits.last().map_or(before.cursor, |commit| commit.pos);
+        let rolled = tokio::task::block_in_place(|| self.rollups(&findings))?;
+        let unsaved = self.catalog.unsaved();
+        let known = self.catalog.len();
+        let changes = Changes::of(&findings, &unsaved, rolled, cursor);
+        self.store.write(move |tx| changes.write(tx)).await?;
+        self.catalog.saved(known);
+        for key in &findings.emit {
+            self.pending.remove(key);
+        }
+        let since_ms = self.store.env().monotonic_ms();
+        for key in &findings.wait {
+            self.pending.entry(*key).or_insert(Pending { since_ms });
+        }
+        for (key, summary) in findings.windows {
+            self.windows.put(key, summary);
+        }
+        let mut live = Vec::with_capacity(findings.series.len());
+        for (no, (series, last)) in findings.series {
+            self.catalog.set_last(no, last.clone());
+            live.push(Live { series, last });
+        }
+        let unreadable = before.unreadable + findings.unreadable;
+        self.progress.send_replace(Progress { cursor, unreadable });
+        if !live.is_empty() {
+            (self.options.on_live)(&live);
+        }
+        Ok(())
+    }
+
+    /// Reads the commits; nothing is changed but what can be forgotten.
+    fn look(&mut self, commits: &[StoredCommit]) -> Result<Findings, Fault> {
+        let store = self.store.clone();
+        let mut findings = Findings::default();
+        store.read_blocking(|view| {
+            for commit in commits {
+                let Some(chain) = self.chain(view, commit)? else { continue };
+                let read = match chain.stream {
+                    Stream::Reading => self.readings(view, &chain, commit, &mut findings)?,
+                    Stream::Rollup if chain.origin != self.store.node() => {
+                        self.received_rollups(view, &chain, commit, &mut findings)?
+                    }
+                    _ => Ok(()),
+                };
+                if let Err(reject) = read {
+                    // Named by `verify` and repaired at the next start; the others go on.
+                    tracing::error!(%chain, first = commit.first, %reject, "a commit is unreadable");
+                    findings.unreadable += 1;
+                }
+            }
+            Ok(())
+        })?;
+        Ok(findings)
+    }
+
+    fn chain(
+        &mut self,
+        view: &Snapshot<'_>,
+        commit: &StoredCommit,
+    ) -> Result<Option<ChainId>, Fault> {
+        if let Some(chain) = self.chains.get(&commit.chain) {
+            return Ok(Some(*chain));
+        }
+        let found = view.chain(commit.chain)?.map(|info| info.id);
+        if let Some(id) = found {
+            self.chains.insert(commit.chain, id);
+        }
+        Ok(found)
+    }
+
+    fn readings(
+        &self,
+        view: &Snapshot<'_>,
+        chain: &ChainId,
+        commit: &StoredCommit,
+        findings: &mut Findings,
+    ) -> Result<Result<(), Reject>, Fault> {
+        // Checked whole first: half a commit must not count.
+        if let Err(reject) = readings::check(&commit.body) {
+            return Ok(Err(reject));
+        }
+        let body = readings::Body::new(&commit.body).expect("it was checked");
+        let received = body.received();
+        let own = chain.origin == self.store.node();
+        let series: Vec<_> =
+            body.series().map(|key| self.catalog.number(&chain.origin, &key)).collect();
+        for (row, seq) in body.rows().flatten().zip(commit.first..) {
+            let Some(info) = &series[row.series as usize] else { continue };
+            let time = row.effective_time(received);
+            note_last(&self.catalog, findings, info, &row, time, received);
+            let Some(value) = row.value.number().filter(|_| own) else { continue };
+            let revision = Revision { boot: chain.incarnation.boot, seq };
+            for width in &self.options.widths_s {
+                let key = WindowKey { window: Window::tumbling(*width, time), series: info.no };
+                self.add(view, findings, key, Sample { time, value }, revision)?;
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    fn add(
+        &self,
+        view: &Snapshot<'_>,
+        findings: &mut Findings,
+        key: WindowKey,
+        sample: Sample,
+        revision: Revision,
+    ) -> Result<(), Fault> {
+        if let Some(summary) = findings.windows.get_mut(&key) {
+            summary.push(sample, revision);
+            return Ok(());
+        }
+        let summary = match self.windows.get(view, &key)? {
+            Some(mut summary) => {
+                let before = summary.revision;
+                summary.push(sample, revision);
+                if summary.revision == before {
+                    return Ok(());
+                }
+                summary
+            }
+            None => Summary::of(sample, revision),
+        };
+        findings.windows.insert(key, summary);
+        if is_due(key.window, self.store.env().now()) {
+            findings.emit.insert(key);
+        } else {
+            findings.wait.insert(key);
+        }
+        Ok(())
+    }
+
+    fn received_rollups(
+        &self,
+        view: &Snapshot<'_>,
+        chain: &ChainId,
+        commit: &StoredCommit,
+        findings: &mut Findings,
+    ) -> Result<Result<(), Reject>, Fault> {
+        if let Err(reject) = rollups::check(&commit.body) {
+            return Ok(Err(reject));
+        }
+        let body = rollups::Body::new(&commit.body).expect("it was checked");
+        let series: Vec<_> =
+            body.series().map(|key| self.catalog.number(&chain.origin, &key)).collect();
+        for row in body.rows().flatten() {
+            let Some(info) = &series[row.series as usize] else { continue };
+            let key = WindowKey { window: row.window, series: info.no };
+            let known = match findings.windows.get(&key) {
+                Some(known) => Some(*known),
+                None => self.windows.get(view, &key)?,
+            };
+            let stands = known.map_or(row.summary, |known| known.later(row.summary));
+            findings.windows.insert(key, stands);
+        }
+        Ok(Ok(()))
+    }
+
+    /// The rollup entries of the windows that are due, with their current summaries.
+    fn rollups(&self, findings: &Findings) -> Result<Vec<Rolled>, Fault> {
+        let mut out = Vec::with_capacity(findings.emit.len());
+        self.store.read_blocking(|view| {
+            for key in &findings.emit {
+                let summary = match findings.windows.get(key) {
+                    Some(summary) => Some(*summary),
+                    None => self.windows.get(view, key)?,
+                };
+                if let (Some(summary), Some(info)) = (summary, self.catalog.info(key.series)) {
+                    out.push((info, rollups::Row { series: 0, window: key.window, summary }));
+                }
+            }
+            Ok(())
+        })?;
+        Ok(out)
+    }
+}
+
+fn note_last(
+    catalog: &catalog::Catalog,
+    findings: &mut Findings,
+    info: &Arc<SeriesInfo>,
+    row: &readings::Row<'_>,
+    time: Timestamp,
+    received: Timestamp,
+) {
+    let (value, quality) = (row.value, row.quality);
+    let entry = findings.series.entry(info.no).or_insert_with(|| {
+        let known = catalog.last(info.no).unwrap_or_else(|| Last {
+            time,
+            received,
+            value: value.into(),
+            quality,
+            count: 0,
+            first: time,
+        });
+        (Arc::clone(info), known)
+    });
+    let last = &mut entry.1;
+    last.count += 1;
+    last.first = last.first.min(time);
+    if time >= last.time {
+        last.time = time;
+        last.received = received;
+        last.value = value.into();
+        last.quality = quality;
+    }
+}
+
+/// What a step writes.
+struct Changes {
+    series: Vec<([u8; 4], Vec<u8>)>,
+    windows: Vec<(Vec<u8>, Vec<u8>)>,
+    pending: Vec<Vec<u8>>,
+    settled: Vec<Vec<u8>>,
+    rollups: Vec<Rolled>,
+    cursor: u64,
+}
+
+impl Changes {
+    fn of(
+        findings: &Findings,
+        unsaved: &[Arc<SeriesInfo>],
+        rollups: Vec<Rolled>,
+        cursor: u64,
+    ) -> Self {
+        let named = unsaved.iter().filter(|info| !findings.series.contains_key(&info.no));
+        let named = named.map(|info| (info.no.0.to_be_bytes(), catalog::encode(info, None)));
+        let series = findings.series.iter();
+        let windows = findings.windows.iter();
+        Self {
+            series: series
+                .map(|(no, (info, last))| (no.0.to_be_bytes(), catalog::encode(info, Some(last))))
+                .chain(named)
+                .collect(),
+            windows: windows
+                .map(|(key, summary)| (key.record(), windows::encode(&key.window, summary)))
+                .collect(),
+            pending: findings.wait.iter().map(WindowKey::pending_record).collect(),
+            settled: findings.emit.iter().map(WindowKey::pending_record).collect(),
+            rollups,
+            cursor,
+        }
+    }
+
+    fn write(self, tx: &mut WriteTx<'_>) -> Result<(), WriteError> {
+        for (key, value) in &self.series {
+            tx.put(Table::Series, key, value)?;
+        }
+        for (key, value) in &self.windows {
+            tx.put(Table::Window, key, value)?;
+        }
+        for key in &self.pending {
+            tx.put(Table::Window, key, &[])?;
+        }
+        for key in &self.settled {
+            tx.delete(Table::Window, key)?;
+        }
+        if !self.rollups.is_empty() {
+            let mut places = HashMap::new();
+            let (mut series, mut rows) = (Vec::new(), Vec::with_capacity(self.rollups.len()));
+            for (info, row) in &self.rollups {
+                let place = *places.entry(info.no).or_insert_with(|| {
+                    series.push(info.key());
+                    series.len() as u32 - 1
+                });
+                rows.push(rollups::Row { series: place, ..*row });
+            }
+            tx.append_rollups(&series, &rows)?;
+        }
+        Ok(tx.put(Table::Cursor, PIPELINE, &self.cursor.to_be_bytes())?)
+    }
+}

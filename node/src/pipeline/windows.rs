@@ -1,0 +1,128 @@
+//! The windows: summaries by series, width and start, and which of them wait for their rollup.
+
+use super::catalog::SeriesNo;
+use holdfast_core::Reject;
+use holdfast_core::codec::Reader;
+use holdfast_core::log::rollups::{put_summary, read_summary};
+use holdfast_core::rollup::{Summary, Window};
+use holdfast_sync::Fault;
+use holdfast_sync::store::{Snapshot, Table};
+use std::collections::HashMap;
+
+/// Rollups in one commit; each takes at most about 150 bytes.
+pub(super) const ROLLUPS_MAX: usize = 2_000;
+/// Records of pending windows stand behind all series, which never reach this number.
+const PENDING: [u8; 4] = [0xff; 4];
+const CACHE_MAX: usize = 20_000;
+
+/// One window of one series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WindowKey {
+    /// The window; first, so that pending windows sort by time.
+    pub window: Window,
+    /// The series.
+    pub series: SeriesNo,
+}
+
+/// The start of the keys of a series' windows of one width.
+#[must_use]
+pub fn window_prefix(series: SeriesNo, width_s: u32) -> [u8; 8] {
+    let mut out = [0; 8];
+    out[..4].copy_from_slice(&series.0.to_be_bytes());
+    out[4..].copy_from_slice(&width_s.to_be_bytes());
+    out
+}
+
+/// A start so that byte order is time order before 1970 too.
+fn sortable(start_s: i64) -> [u8; 8] {
+    (start_s as u64 ^ 1 << 63).to_be_bytes()
+}
+
+impl WindowKey {
+    /// The key of the window's record.
+    #[must_use]
+    pub fn record(&self) -> Vec<u8> {
+        let prefix = window_prefix(self.series, self.window.width_s);
+        [prefix.as_slice(), &sortable(self.window.start_s)].concat()
+    }
+
+    pub(super) fn pending_record(&self) -> Vec<u8> {
+        [PENDING.as_slice(), &self.record()].concat()
+    }
+
+    fn parse(record: &[u8]) -> Option<Self> {
+        let (series, rest) = record.split_first_chunk::<4>()?;
+        let (width, rest) = rest.split_first_chunk::<4>()?;
+        let start = rest.first_chunk::<8>()?;
+        let start_s = (u64::from_be_bytes(*start) ^ 1 << 63) as i64;
+        let window = Window { width_s: u32::from_be_bytes(*width), start_s };
+        Some(Self { window, series: SeriesNo(u32::from_be_bytes(*series)) })
+    }
+}
+
+pub(super) fn encode(window: &Window, summary: &Summary) -> Vec<u8> {
+    let mut out = Vec::with_capacity(64);
+    put_summary(&mut out, window, summary).expect("summaries are finite, buffers grow");
+    out
+}
+
+/// Reads a record of [`Table::Window`].
+///
+/// # Errors
+/// [`Fault::Damaged`].
+pub fn decode_window(value: &[u8]) -> Result<(Window, Summary), Fault> {
+    let mut reader = Reader::new(value);
+    read_summary(&mut reader)
+        .and_then(|read| reader.finish().map(|()| read))
+        .map_err(|reject: Reject| Fault::damaged("window record", reject.code()))
+}
+
+pub(super) fn load_pending(view: &Snapshot<'_>) -> Result<Vec<WindowKey>, Fault> {
+    let records = view.scan(Table::Window, &PENDING, &[], usize::MAX)?;
+    Ok(records.iter().filter_map(|(key, _)| WindowKey::parse(&key[PENDING.len()..])).collect())
+}
+
+/// Summaries used lately.
+#[derive(Debug, Default)]
+pub(super) struct Cache {
+    summaries: HashMap<WindowKey, Summary>,
+}
+
+impl Cache {
+    pub(super) fn get(
+        &self,
+        view: &Snapshot<'_>,
+        key: &WindowKey,
+    ) -> Result<Option<Summary>, Fault> {
+        if let Some(summary) = self.summaries.get(key) {
+            return Ok(Some(*summary));
+        }
+        let value = view.get(Table::Window, &key.record())?;
+        value.map(|value| Ok(decode_window(&value)?.1)).transpose()
+    }
+
+    pub(super) fn put(&mut self, key: WindowKey, summary: Summary) {
+        if self.summaries.len() >= CACHE_MAX {
+            self.summaries.clear();
+        }
+        self.summaries.insert(key, summary);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn window_records_sort_by_time_and_read_back() {
+        let key =
+            |start_s| WindowKey { window: Window { width_s: 60, start_s }, series: SeriesNo(7) };
+        let starts = [i64::MIN / 2, -60, 0, 60, 1 << 40];
+        let records: Vec<_> = starts.iter().map(|s| key(*s).record()).collect();
+        assert!(records.is_sorted());
+        for (start, record) in starts.iter().zip(&records) {
+            assert_eq!(WindowKey::parse(record), Some(key(*start)));
+            assert!(record.starts_with(&window_prefix(SeriesNo(7), 60)));
+        }
+    }
+}

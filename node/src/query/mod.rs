@@ -1,0 +1,185 @@
+//! Queries over what the store holds: readings of a series, raw or down-sampled, and rollups.
+//!
+//! Every answer says as of when it is: the head of the log and how far the pipeline has read.
+
+mod sample;
+
+pub use sample::{Downsampler, Point};
+
+use crate::pipeline::{SeriesInfo, decode_window, window_prefix};
+use holdfast_core::codec::Sink;
+use holdfast_core::log::readings;
+use holdfast_core::reading::DeviceSeq;
+use holdfast_core::rollup::{Summary, Window};
+use holdfast_core::{NodeId, Quality, SeriesKey, Stream, Timestamp};
+use holdfast_sync::Fault;
+use holdfast_sync::store::{ChainNo, OwnedValue, Snapshot, Table, series_bits};
+use std::collections::HashSet;
+
+/// A span of effective time, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The first moment.
+    pub from: Timestamp,
+    /// The last moment.
+    pub to: Timestamp,
+}
+
+impl Span {
+    fn millis(self) -> (i64, i64) {
+        (self.from.millis(), self.to.millis())
+    }
+
+    const fn holds(self, time: Timestamp) -> bool {
+        self.from.0 <= time.0 && time.0 <= self.to.0
+    }
+}
+
+/// A reading as a query returns it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Found {
+    /// The time under which it is filed.
+    pub time: Timestamp,
+    /// The device's time, if it gave one.
+    pub device_time: Option<Timestamp>,
+    /// When its origin received it.
+    pub received: Timestamp,
+    /// Its value.
+    pub value: OwnedValue,
+    /// How far to trust it.
+    pub quality: Quality,
+    /// The device's own name for the message.
+    pub source: Option<DeviceSeq>,
+}
+
+/// The chains of readings of the given origins.
+fn reading_chains(view: &Snapshot<'_>, origins: &[NodeId]) -> Result<Vec<ChainNo>, Fault> {
+    let mut chains = view.chains()?;
+    chains.retain(|c| c.id.stream == Stream::Reading && origins.contains(&c.id.origin));
+    chains.sort_by_key(|chain| (chain.id.origin, chain.id.incarnation));
+    Ok(chains.iter().map(|chain| chain.no).collect())
+}
+
+/// Hands every reading of a series within `span` to `each`, in no particular order, once even when a
+/// device posted it through several gateways.
+///
+/// # Errors
+/// A fault of the store.
+pub fn each_reading(
+    view: &Snapshot<'_>,
+    origins: &[NodeId],
+    key: &SeriesKey<'_>,
+    span: Span,
+    mut each: impl FnMut(Found),
+) -> Result<(), Fault> {
+    let chains = reading_chains(view, origins)?;
+    // One origin has removed its doubles on the way in.
+    let mut seen = (origins.len() > 1).then(HashSet::new);
+    view.commits_matching(&chains, span.millis(), Some(series_bits(key)), |commit| {
+        let Ok(body) = readings::Body::new(&commit.body) else { return true };
+        let Some(place) = body.series().position(|series| series == *key) else { return true };
+        let received = body.received();
+        for row in body.rows().flatten().filter(|row| row.series as usize == place) {
+            let time = row.effective_time(received);
+            let new = match (&mut seen, row.source) {
+                (Some(seen), Some(source)) => seen.insert((source, row.time)),
+                _ => true,
+            };
+            if new && span.holds(time) {
+                each(Found {
+                    time,
+                    device_time: row.time,
+                    received,
+                    value: row.value.into(),
+                    quality: row.quality,
+                    source: row.source,
+                });
+            }
+        }
+        true
+    })
+}
+
+/// At most `limit` readings of a series within `span`, by time, the earliest or the latest ones.
+///
+/// # Errors
+/// A fault of the store.
+pub fn readings(
+    view: &Snapshot<'_>,
+    origins: &[NodeId],
+    key: &SeriesKey<'_>,
+    span: Span,
+    limit: usize,
+    latest: bool,
+) -> Result<Vec<Found>, Fault> {
+    let mut found = Vec::new();
+    let keep = |found: &mut Vec<Found>| {
+        // Of equal times the order of the log stands: the sort is stable.
+        found.sort_by_key(|reading| reading.time);
+        if latest {
+            found.drain(..found.len().saturating_sub(limit));
+        } else {
+            found.truncate(limit);
+        }
+    };
+    each_reading(view, origins, key, span, |reading| {
+        found.push(reading);
+        if found.len() >= 2 * limit + 4096 {
+            keep(&mut found);
+        }
+    })?;
+    keep(&mut found);
+    Ok(found)
+}
+
+/// A series within `span` as about `points` points that keep its extremes.
+///
+/// # Errors
+/// A fault of the store.
+pub fn downsampled(
+    view: &Snapshot<'_>,
+    origins: &[NodeId],
+    key: &SeriesKey<'_>,
+    span: Span,
+    points: usize,
+) -> Result<Vec<Point>, Fault> {
+    let mut sampler = Downsampler::new(span, points);
+    each_reading(view, origins, key, span, |reading| {
+        if let Some(value) = reading.value.get().number() {
+            sampler.push(Point { time: reading.time, value });
+        }
+    })?;
+    Ok(sampler.finish())
+}
+
+/// At most `limit` windows of a series that begin within `span`, ascending.
+///
+/// # Errors
+/// A fault of the store.
+pub fn windows(
+    view: &Snapshot<'_>,
+    series: &SeriesInfo,
+    width_s: u32,
+    span: Span,
+    limit: usize,
+) -> Result<Vec<(Window, Summary)>, Fault> {
+    let prefix = window_prefix(series.no, width_s);
+    let bound = |seconds: i64| {
+        let mut key = prefix.to_vec();
+        let sortable = (seconds as u64 ^ 1 << 63).to_be_bytes();
+        key.put(&sortable).expect("a growing buffer is never full");
+        key
+    };
+    let from = bound(span.from.seconds().saturating_sub(i64::from(width_s) - 1));
+    let to = bound(span.to.seconds().saturating_add(1));
+    let mut out = Vec::new();
+    let mut damage = None;
+    view.scan_from(Table::Window, &from, false, Some(&to), |_, value| {
+        match decode_window(&value) {
+            Ok(window) => out.push(window),
+            Err(fault) => damage = Some(fault),
+        }
+        out.len() < limit && damage.is_none()
+    })?;
+    damage.map_or(Ok(out), Err)
+}
