@@ -1,6 +1,8 @@
 //! What both services are made of: configuration, HTTP shell, pipeline and queries.
 #![forbid(unsafe_code)]
 
+pub mod auth;
 pub mod http;
 pub mod problem;
+pub mod sources;
 pub mod time_text;
