@@ -1,4 +1,4 @@
-//! Configuration in layers: defaults, a TOML file, `HOLDFAST_<SECTION>_<KEY>`, flags; the last wins.
+//! Configuration in layers: defaults, TOML file, `HOLDFAST_<SECTION>_<KEY>`, flags; the last wins.
 //!
 //! A service has a struct of sections with `#[serde(default, deny_unknown_fields)]`; its defaults
 //! say which keys there are and of which kind, so nothing is listed twice. No key is optional:
