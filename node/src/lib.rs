@@ -7,4 +7,5 @@ pub mod health;
 pub mod http;
 pub mod problem;
 pub mod sources;
+pub mod supervise;
 pub mod time_text;
