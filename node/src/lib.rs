@@ -5,6 +5,7 @@ pub mod auth;
 pub mod config;
 pub mod health;
 pub mod http;
+pub mod logs;
 pub mod problem;
 pub mod sources;
 pub mod supervise;
