@@ -7,6 +7,7 @@ pub mod events;
 pub mod health;
 pub mod http;
 pub mod logs;
+pub mod pages;
 pub mod problem;
 pub mod sources;
 pub mod supervise;
