@@ -2,9 +2,15 @@
 #![forbid(unsafe_code)]
 
 pub mod auth;
+pub mod config;
+pub mod events;
+pub mod health;
 pub mod http;
+pub mod logs;
+pub mod pages;
 pub mod pipeline;
 pub mod problem;
 pub mod query;
 pub mod sources;
+pub mod supervise;
 pub mod time_text;

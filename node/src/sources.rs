@@ -4,6 +4,9 @@ use holdfast_core::Timestamp;
 use std::fmt;
 use std::sync::Arc;
 
+/// Fills a buffer with random bytes.
+pub type Fill = dyn Fn(&mut [u8]) + Send + Sync;
+
 /// Where time and random bytes come from.
 #[derive(Clone)]
 pub struct Sources {
@@ -12,7 +15,7 @@ pub struct Sources {
     /// Milliseconds that never run back.
     pub monotonic_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
     /// Random bytes fit for keys.
-    pub fill: Arc<dyn Fn(&mut [u8]) + Send + Sync>,
+    pub fill: Arc<Fill>,
 }
 
 impl Sources {
