@@ -1,6 +1,7 @@
 //! What both services are made of: configuration, HTTP shell, pipeline and queries.
 #![forbid(unsafe_code)]
 
+pub mod api;
 pub mod auth;
 pub mod config;
 pub mod events;

@@ -126,6 +126,18 @@ impl Catalog {
         })
     }
 
+    /// The series with a name, of one origin or of all that have it.
+    #[must_use]
+    pub fn named(&self, key: &SeriesKey<'_>, origin: Option<NodeId>) -> Vec<Arc<SeriesInfo>> {
+        if let Some(origin) = origin {
+            return self.find(&origin, key).into_iter().collect();
+        }
+        self.read(|inner| {
+            let all = inner.series.iter().map(|(info, _)| info);
+            all.filter(|info| info.key() == *key).map(Arc::clone).collect()
+        })
+    }
+
     /// The series that `wanted` picks, with their newest values, by origin and name.
     #[must_use]
     pub fn list(&self, wanted: impl Fn(&SeriesInfo) -> bool) -> Vec<(Arc<SeriesInfo>, Last)> {

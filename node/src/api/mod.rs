@@ -1,0 +1,22 @@
+//! The routes both services share: series, readings, rollups and access tokens.
+//!
+//! A gateway answers for itself, the hub for its fleet; [`Nodes`] says which nodes there are and what
+//! they are called.
+
+mod data;
+mod tokens;
+mod wire;
+
+pub use data::{Data, Named, readings, routes as data_routes};
+pub use tokens::{Tokens, create_token, routes as token_routes};
+pub use wire::{live_json, value_json};
+
+use holdfast_core::NodeId;
+
+/// The names of the nodes a service answers for.
+pub trait Nodes: Send + Sync {
+    /// `site/name` of a node; its id where it has no name.
+    fn name(&self, node: &NodeId) -> String;
+    /// The node called `site/name`, or with this id.
+    fn find(&self, name: &str) -> Option<NodeId>;
+}
