@@ -3,8 +3,10 @@
 
 pub mod api;
 pub mod auth;
+pub mod client;
 pub mod config;
 pub mod events;
+pub mod export;
 pub mod health;
 pub mod http;
 pub mod logs;

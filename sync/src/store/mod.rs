@@ -11,6 +11,7 @@ mod chains;
 mod damage;
 mod ingest;
 mod lock;
+mod lookin;
 mod mark;
 mod open;
 mod quota;
@@ -26,6 +27,7 @@ pub use chains::{ChainInfo, ChainNo, Frontier};
 pub use ingest::{
     Draft, Idempotency, IngestBatch, Interner, Item, ItemOutcome, Outcome, OwnedValue, Series,
 };
+pub use lookin::look_into;
 pub use mark::{Mark, MarkedChain, write_private, write_whole};
 pub use open::{OpenReport, Options};
 pub use quota::{Overflow, Usage};

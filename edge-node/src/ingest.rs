@@ -1,0 +1,251 @@
+//! From decoded items to a committed batch: who may post, under which names, once.
+
+use crate::formats::{Decoded, DecodedItem, ItemError};
+use holdfast_core::reading::judge_device_time;
+use holdfast_core::{Device, Metric, Quality, SeriesKey, Timestamp, Unit};
+use holdfast_node::auth::Poster;
+use holdfast_node::problem::Problem;
+use holdfast_sync::store::{
+    Draft, Idempotency, IngestBatch, Item, ItemOutcome, Outcome, Store, Table, WriteError,
+};
+use serde_json::{Value, json};
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// The door: devices that are known, and what is needed to store their readings.
+#[derive(Clone)]
+pub struct Ingest {
+    store: Store,
+    devices: Arc<RwLock<HashSet<Box<str>>>>,
+    auto_register: bool,
+    clock_wrong: Arc<AtomicBool>,
+}
+
+/// What became of a request.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Items stored now.
+    pub accepted: usize,
+    /// Items stored before.
+    pub duplicates: usize,
+    /// Items not stored, by index.
+    pub rejected: Vec<ItemError>,
+    /// Whether this is the answer of an earlier request with the same key.
+    pub replayed: bool,
+}
+
+impl Report {
+    /// The answer's body.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        let rejected = self.rejected.iter().map(|error| {
+            json!({
+                "index": error.index,
+                "code": error.code,
+                "detail": error.detail,
+                "at": error.at,
+            })
+        });
+        json!({
+            "accepted": self.accepted,
+            "duplicates": self.duplicates,
+            "rejected": rejected.collect::<Vec<_>>(),
+        })
+    }
+}
+
+impl Ingest {
+    /// Loads the known devices.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub fn load(store: Store, auto_register: bool) -> Result<Self, holdfast_sync::Fault> {
+        let records = store.read_blocking(|view: &holdfast_sync::store::Snapshot<'_>| {
+            view.scan(Table::Device, &[], &[], usize::MAX)
+        })?;
+        let names = records.into_iter().filter_map(|(key, _)| String::from_utf8(key).ok());
+        let devices = names.map(String::into_boxed_str).collect();
+        let devices = Arc::new(RwLock::new(devices));
+        let clock_wrong = Arc::new(AtomicBool::new(false));
+        Ok(Self { store, devices, auto_register, clock_wrong })
+    }
+
+    /// Whether this node knows its own clock to be wrong; readings are marked while it is.
+    #[must_use]
+    pub fn clock_wrong(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.clock_wrong)
+    }
+
+    /// The devices that are known, by name.
+    #[must_use]
+    pub fn devices(&self) -> Vec<String> {
+        let devices = self.devices.read().unwrap_or_else(PoisonError::into_inner);
+        let mut out: Vec<_> = devices.iter().map(|device| device.to_string()).collect();
+        out.sort();
+        out
+    }
+
+    /// When a request is received.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.store.env().now()
+    }
+
+    /// Stores what a request brought; it is on disk when this returns.
+    ///
+    /// # Errors
+    /// The problem that concerns the request as a whole; nothing of it is then stored.
+    pub async fn take(
+        &self,
+        poster: &Poster,
+        decoded: &Decoded<'_>,
+        received: Timestamp,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Report, Problem> {
+        let mut report = Report::default();
+        let mut batch = IngestBatch { idempotency, ..IngestBatch::default() };
+        batch.drafts.reserve(decoded.readings.len());
+        let mut places = Vec::with_capacity(decoded.items.len());
+        let mut unknown: HashSet<Box<str>> = HashSet::new();
+        for (index, item) in decoded.items.iter().enumerate() {
+            let first = batch.drafts.len();
+            let admitted = match item {
+                Ok(item) => self.admit(poster, decoded, (index, item), received, &mut batch)?,
+                Err(error) => Err(error.clone()),
+            };
+            match admitted {
+                Ok(new_device) => {
+                    let source = item.as_ref().ok().and_then(|item| item.source);
+                    batch.items.push(Item { drafts: first..batch.drafts.len(), source });
+                    places.push(index);
+                    unknown.extend(new_device.map(Into::into));
+                }
+                Err(error) => {
+                    batch.drafts.truncate(first);
+                    report.rejected.push(error);
+                }
+            }
+        }
+        if !unknown.is_empty() {
+            self.register(unknown).await?;
+        }
+        if batch.items.is_empty() && batch.idempotency.is_none() {
+            return Ok(report);
+        }
+        let (_committed, outcome) = self.store.ingest(batch).await.map_err(write_problem)?;
+        note_outcome(&mut report, &outcome, &places);
+        Ok(report)
+    }
+
+    /// Turns one item into drafts; returns its device if it has to be registered.
+    fn admit(
+        &self,
+        poster: &Poster,
+        decoded: &Decoded<'_>,
+        (index, item): (usize, &DecodedItem<'_>),
+        received: Timestamp,
+        batch: &mut IngestBatch,
+    ) -> Result<Result<Option<String>, ItemError>, Problem> {
+        let reject = |code: &'static str, detail: String, at: String| {
+            Ok(Err(ItemError { index, code, detail: detail.into(), at }))
+        };
+        let Some(device) = item.device.as_deref().or(poster.own_device()) else {
+            let detail = "no device is named, and the token is of no device".to_owned();
+            return reject("missing-device", detail, format!("/{index}/device"));
+        };
+        // A token used for another device is not a slip in the data: the whole request is refused.
+        poster.check(device).map_err(|problem| problem.at(format!("/{index}/device")))?;
+        let known = self.devices.read().unwrap_or_else(PoisonError::into_inner).contains(device);
+        let own = poster.own_device().is_some();
+        if !known && !own && !self.auto_register {
+            let detail = format!("device `{device}` is not registered here");
+            return reject("unknown-device", detail, format!("/{index}/device"));
+        }
+        for reading in decoded.readings_of(item) {
+            let key = Device::new(device).and_then(|device| {
+                Ok(SeriesKey {
+                    device,
+                    metric: Metric::new(&reading.metric)?,
+                    unit: Unit::new(&reading.unit)?,
+                })
+            });
+            let series = match key.and_then(|key| self.store.interner().intern(&key)) {
+                Ok(series) => series,
+                Err(holdfast_core::Reject::Full) => {
+                    let detail = "this node knows as many series as it may (store.max_series)";
+                    return reject("too-many-series", detail.to_owned(), format!("/{index}"));
+                }
+                Err(error) => return reject(error.code(), error.to_string(), format!("/{index}")),
+            };
+            let quality = self.quality(reading.quality, reading.time, received);
+            let value = reading.value.get().into();
+            batch.drafts.push(Draft { series, time: reading.time, value, quality });
+        }
+        Ok(Ok((!known).then(|| device.to_owned())))
+    }
+
+    fn quality(&self, said: Quality, time: Option<Timestamp>, received: Timestamp) -> Quality {
+        let clock = if self.clock_wrong.load(Ordering::Relaxed) {
+            Quality::NODE_CLOCK
+        } else {
+            Quality::GOOD
+        };
+        // By a clock that is itself wrong no other can be judged.
+        let device = match time {
+            Some(time) if clock == Quality::GOOD => judge_device_time(time, received),
+            _ => Quality::GOOD,
+        };
+        said.with(clock).with(device)
+    }
+
+    async fn register(&self, unknown: HashSet<Box<str>>) -> Result<(), Problem> {
+        let names = unknown.clone();
+        let stored = self.store.write(move |tx| {
+            let now = tx.now().0.to_be_bytes();
+            for name in &names {
+                if tx.view().get(Table::Device, name.as_bytes())?.is_none() {
+                    tx.put(Table::Device, name.as_bytes(), &now)?;
+                }
+            }
+            Ok(())
+        });
+        stored.await.map_err(write_problem)?;
+        self.devices.write().unwrap_or_else(PoisonError::into_inner).extend(unknown);
+        Ok(())
+    }
+}
+
+fn note_outcome(report: &mut Report, outcome: &Outcome, places: &[usize]) {
+    report.replayed = outcome.replayed;
+    for (outcome, index) in outcome.items.iter().zip(places) {
+        match outcome {
+            ItemOutcome::Accepted => report.accepted += 1,
+            ItemOutcome::Duplicate => report.duplicates += 1,
+            ItemOutcome::SequencesFull => report.rejected.push(ItemError {
+                index: *index,
+                code: "sequences-full",
+                detail: "too many gaps in the sequences of this device and boot: 64 ranges are \
+                         remembered; fill the gaps or start a new boot"
+                    .into(),
+                at: format!("/{index}/seq"),
+            }),
+        }
+    }
+    report.rejected.sort_by_key(|error| error.index);
+}
+
+fn write_problem(error: WriteError) -> Problem {
+    match error {
+        WriteError::KeyReused => Problem::invalid("idempotency-key-reused", error.to_string())
+            .at("header: Idempotency-Key"),
+        WriteError::Fault(fault) if fault.is_full() => Problem::no_room(format!(
+            "nothing was stored: {fault}. Keep the readings and post them again later"
+        )),
+        other => {
+            tracing::error!(error = %other, "readings could not be stored");
+            let detail = "nothing was stored; keep the readings and post them again";
+            Problem::unavailable("store-unavailable", detail, 5)
+        }
+    }
+}

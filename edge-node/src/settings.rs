@@ -1,0 +1,246 @@
+//! The gateway's configuration: sections, defaults, and the file that `init` writes.
+
+use holdfast_node::config::{Bytes, Duration, Listen};
+use holdfast_sync::session::Backfill;
+use holdfast_sync::store::Overflow;
+use serde::{Deserialize, Serialize};
+
+/// All sections.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// The node itself.
+    pub node: Node,
+    /// The device endpoint over HTTP.
+    pub http: Http,
+    /// What is kept.
+    pub store: Storage,
+    /// What is taken.
+    pub ingest: Ingest,
+    /// What is summarised.
+    pub rollups: Rollups,
+    /// The uplink.
+    pub sync: Sync,
+    /// The log.
+    pub log: Log,
+}
+
+/// The node itself.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Node {
+    /// The data directory.
+    pub data: String,
+}
+
+/// The device endpoint over HTTP.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http {
+    /// Where it listens.
+    pub listen: Listen,
+    /// Connections at a time.
+    pub connections: usize,
+    /// Bytes of a request's body.
+    pub body_max: Bytes,
+}
+
+/// What is kept.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Storage {
+    /// Bytes that may be used.
+    pub quota: Bytes,
+    /// What happens when they are.
+    pub overflow: OverflowWord,
+    /// Series at most.
+    pub max_series: usize,
+}
+
+/// The words for [`Overflow`].
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OverflowWord {
+    /// The oldest raw readings go.
+    DropOldestRaw,
+    /// New readings are refused.
+    Refuse,
+}
+
+impl From<OverflowWord> for Overflow {
+    fn from(word: OverflowWord) -> Self {
+        match word {
+            OverflowWord::DropOldestRaw => Self::DropOldestRaw,
+            OverflowWord::Refuse => Self::Refuse,
+        }
+    }
+}
+
+/// What is taken.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Ingest {
+    /// Whether a device is registered by its first post.
+    pub auto_register: bool,
+}
+
+/// What is summarised.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rollups {
+    /// The widths of the windows.
+    pub widths: Vec<Duration>,
+}
+
+/// The uplink.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sync {
+    /// The order of a backlog.
+    pub backfill: BackfillWord,
+    /// The least wait before another attempt.
+    pub backoff_min: Duration,
+    /// The greatest.
+    pub backoff_max: Duration,
+}
+
+/// The words for [`Backfill`].
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BackfillWord {
+    /// The recent past first.
+    NewestFirst,
+    /// As it happened.
+    OldestFirst,
+}
+
+impl From<BackfillWord> for Backfill {
+    fn from(word: BackfillWord) -> Self {
+        match word {
+            BackfillWord::NewestFirst => Self::NewestFirst,
+            BackfillWord::OldestFirst => Self::OldestFirst,
+        }
+    }
+}
+
+/// The log.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// Which lines are written.
+    pub filter: String,
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Self { data: "holdfast-edge-data".to_owned() }
+    }
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            listen: Listen(([127, 0, 0, 1], 8484).into()),
+            connections: 1024,
+            body_max: Bytes(8 << 20),
+        }
+    }
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self {
+            quota: Bytes(10 << 30),
+            overflow: OverflowWord::DropOldestRaw,
+            max_series: 50_000,
+        }
+    }
+}
+
+impl Default for Ingest {
+    fn default() -> Self {
+        Self { auto_register: true }
+    }
+}
+
+impl Default for Rollups {
+    fn default() -> Self {
+        let minutes = |m: u64| Duration(std::time::Duration::from_secs(60 * m));
+        Self { widths: vec![minutes(5), minutes(60)] }
+    }
+}
+
+impl Default for Sync {
+    fn default() -> Self {
+        let seconds = |s: u64| Duration(std::time::Duration::from_secs(s));
+        Self {
+            backfill: BackfillWord::NewestFirst,
+            backoff_min: seconds(1),
+            backoff_max: seconds(300),
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { filter: "info".to_owned() }
+    }
+}
+
+/// The file that `init` writes.
+pub const TEMPLATE: &str = r#"# Holdfast edge node. Every key is shown at its default; take the "#" away to change one.
+# A variable such as HOLDFAST_HTTP_LISTEN goes before this file, a flag before both.
+
+[node]
+# Everything the node keeps: readings, keys, tokens. Removing it removes the node.
+#data = "holdfast-edge-data"
+
+[http]
+# Where devices post and browsers look. 127.0.0.1 is reachable from this machine only;
+# "0.0.0.0:8484" opens it to the site.
+#listen = "127.0.0.1:8484"
+# Connections at a time; more have to wait.
+#connections = 1024
+# The greatest request body.
+#body_max = "8MiB"
+
+[store]
+# Bytes the readings may use. From 80 % on, what the hub has is removed, oldest first.
+#quota = "10GiB"
+# What happens at 90 % to readings the hub does not have: "drop-oldest-raw" removes the oldest and
+# keeps their rollups, "refuse" answers 507.
+#overflow = "drop-oldest-raw"
+# Series (device, metric, unit) at most; a device that invents names must not fill the memory.
+#max_series = 50000
+
+[ingest]
+# Whether a device becomes known by its first post. With false, ids without a token of their own
+# are refused.
+#auto_register = true
+
+[rollups]
+# Windows over which every numeric series is summarised.
+#widths = ["5m", "1h"]
+
+[sync]
+# After an outage, "newest-first" fills charts from now backwards, "oldest-first" as it happened.
+# New readings go before both.
+#backfill = "newest-first"
+# The wait between attempts to reach the hub grows from the one to the other.
+#backoff_min = "1s"
+#backoff_max = "5m"
+
+[log]
+# error, warn, info, debug or trace; also by module, such as "info,holdfast_sync=debug".
+#filter = "info"
+"#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_template_shows_every_key_at_its_default() {
+        holdfast_node::config::check_template::<Settings>(TEMPLATE).unwrap();
+    }
+}
