@@ -1,4 +1,17 @@
 //! The gateway: device endpoints, its routes and wiring.
+//!
+//! [`formats`] decodes what devices send, [`ingest`] admits it, [`routes`] answers over HTTP,
+//! [`uplink`] remembers the fleet the node belongs to, [`service`] wires all of it to the store, the
+//! pipeline and the sync session; [`commands`] is the command line.
 #![forbid(unsafe_code)]
 
+pub mod commands;
 pub mod formats;
+pub mod ingest;
+pub mod routes;
+pub mod service;
+pub mod settings;
+pub mod uplink;
+
+/// The program's version.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

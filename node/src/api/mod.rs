@@ -9,7 +9,7 @@ mod wire;
 
 pub use data::{Data, Named, readings, routes as data_routes};
 pub use tokens::{Tokens, create_token, routes as token_routes};
-pub use wire::{live_json, value_json};
+pub use wire::{live_json, progress_json, usage_json, value_json};
 
 use holdfast_core::NodeId;
 

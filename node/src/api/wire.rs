@@ -1,13 +1,13 @@
 //! How values stand in JSON.
 
-use super::Nodes;
+use super::{Data, Nodes};
 use crate::pipeline::{Last, Live, SeriesInfo};
 use crate::query::Found;
 use crate::time_text::Time;
 use holdfast_core::Quality;
 use holdfast_core::Timestamp;
 use holdfast_core::rollup::{Sample, Summary, Window};
-use holdfast_sync::store::OwnedValue;
+use holdfast_sync::store::{OwnedValue, Usage};
 use serde_json::{Map, Value, json};
 
 /// A measured value.
@@ -19,6 +19,33 @@ pub fn value_json(value: &OwnedValue) -> Value {
         OwnedValue::Bool(on) => json!(on),
         OwnedValue::Text(text) => json!(text),
     }
+}
+
+/// How full a store is.
+#[must_use]
+pub fn usage_json(usage: &Usage) -> Value {
+    json!({
+        "used_bytes": usage.used_bytes,
+        "quota_bytes": usage.quota_bytes,
+        "growth_per_day": usage.growth_per_day,
+        "days_left": usage.days_left(),
+        "refusing": usage.refusing,
+        "shed_acknowledged": usage.shed_acknowledged,
+        "shed_unacknowledged": usage.shed_unacknowledged,
+    })
+}
+
+/// How far a pipeline is.
+#[must_use]
+pub fn progress_json(data: &Data) -> Value {
+    let progress = *data.progress.borrow();
+    let head = data.store.watch().borrow().pos;
+    json!({
+        "cursor": progress.cursor,
+        "head": head,
+        "lag": head.saturating_sub(progress.cursor),
+        "unreadable": progress.unreadable,
+    })
 }
 
 fn quality(quality: Quality) -> Value {

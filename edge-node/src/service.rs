@@ -1,0 +1,381 @@
+//! The running gateway: store, pipeline, uplink and HTTP, wired together.
+
+use crate::VERSION;
+use crate::ingest::Ingest;
+use crate::routes;
+use crate::settings::Settings;
+use crate::uplink::{Fleet, Keeper, UplinkSettings};
+use axum::Router;
+use axum::extract::FromRef;
+use holdfast_core::NodeId;
+use holdfast_node::api::{self, Data, Nodes, Tokens};
+use holdfast_node::auth::Auth;
+use holdfast_node::events::Events;
+use holdfast_node::health::{Health, Level};
+use holdfast_node::http::{self, Limits};
+use holdfast_node::pages::{self, Page};
+use holdfast_node::pipeline::{self, Pipeline};
+use holdfast_node::sources::Sources;
+use holdfast_node::supervise::{Restarts, Supervisor, announce, stop_on_signals};
+use holdfast_node::time_text::Time;
+use holdfast_sync::env::{Env, System};
+use holdfast_sync::identity::NodeKey;
+use holdfast_sync::net::UplinkState;
+use holdfast_sync::store::{Options, Store};
+use serde_json::{Value, json};
+use std::convert::Infallible;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// A clock that is off from the hub's by more than this is wrong, one of the two.
+const CLOCK_OFF_MS: u64 = 60_000;
+/// No clock that is right shows less: this program was not written then. 2026-11-01.
+const EARLIEST_MS: i64 = 1_793_491_200_000;
+const STATUS_EVERY: Duration = Duration::from_secs(2);
+const EVENTS: &[&str] = &["readings", "status"];
+
+/// The pages of the gateway.
+pub const PAGES: &[Page] = &[];
+
+/// The key's file in a data directory.
+pub const KEY_FILE: &str = "node.key";
+
+/// The state that handlers see.
+#[derive(Clone)]
+pub struct App {
+    /// The door for readings.
+    pub ingest: Ingest,
+    /// What queries answer from.
+    pub data: Data,
+    auth: Auth,
+    tokens: Tokens,
+    events: Events,
+    health: Health,
+    uplink: watch::Receiver<UplinkState>,
+    names: Arc<Names>,
+    findings: Arc<Vec<String>>,
+    started: Time,
+}
+
+macro_rules! part {
+    ($part:ty, $field:ident) => {
+        impl FromRef<App> for $part {
+            fn from_ref(app: &App) -> Self {
+                app.$field.clone()
+            }
+        }
+    };
+}
+part!(Ingest, ingest);
+part!(Data, data);
+part!(Auth, auth);
+part!(Tokens, tokens);
+part!(Events, events);
+part!(Health, health);
+
+/// The one node a gateway answers for.
+pub struct Names {
+    node: NodeId,
+    /// Site and name, once the node is a member.
+    called: RwLock<Option<(String, String)>>,
+}
+
+impl Names {
+    fn called(&self) -> Option<(String, String)> {
+        self.called.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Nodes for Names {
+    fn name(&self, _: &NodeId) -> String {
+        match self.called() {
+            Some((site, name)) => format!("{site}/{name}"),
+            None => self.node.to_string(),
+        }
+    }
+
+    fn find(&self, name: &str) -> Option<NodeId> {
+        (name == self.node.to_string() || name == self.name(&self.node)).then_some(self.node)
+    }
+}
+
+impl App {
+    /// How the node is.
+    #[must_use]
+    pub fn status(&self) -> Value {
+        let store = &self.data.store;
+        let uplink = self.uplink.borrow().clone();
+        let usage = store.usage();
+        let called = self.names.called();
+        let state = match (uplink.joined, uplink.online) {
+            (_, true) => "online",
+            (true, false) => "offline",
+            (false, false) => "not-joined",
+        };
+        json!({
+            "node": {
+                "id": self.names.node.to_string(),
+                "site": called.as_ref().map(|(site, _)| site),
+                "name": called.as_ref().map(|(_, name)| name),
+                "joined": uplink.joined,
+                "incarnation": store.incarnation().to_string(),
+                "version": VERSION,
+                "started": self.started,
+                "role": "edge",
+            },
+            "uplink": {
+                "state": state,
+                "since": Time(uplink.since),
+                "hub": uplink.hub.map(|hub| hub.to_string()),
+                "attempts": uplink.attempts,
+                "last_error": uplink.last_error,
+                "behind": uplink.behind,
+                "heard": uplink.heard.map(Time),
+                "clock_ahead_ms": uplink.clock_ahead_ms,
+            },
+            "store": api::usage_json(&usage),
+            "pipeline": api::progress_json(&self.data),
+            "devices": self.ingest.devices().len(),
+            "series": self.data.catalog.len(),
+            "findings": *self.findings,
+        })
+    }
+}
+
+fn sources(env: &Env) -> Sources {
+    let (wall, steady, random) = (Arc::clone(env), Arc::clone(env), Arc::clone(env));
+    Sources {
+        now: Arc::new(move || wall.now()),
+        monotonic_ms: Arc::new(move || steady.monotonic_ms()),
+        fill: Arc::new(move |out| random.fill(out)),
+    }
+}
+
+/// How the store of a gateway is opened.
+#[must_use]
+pub fn store_options(settings: &Settings, dir: PathBuf, key: NodeKey) -> Options {
+    // Only the power-cut campaign sets it, to show that weaker durability would be noticed.
+    let weak = std::env::var("HOLDFAST_UNSAFE_SYNC").is_ok_and(|word| word == "normal");
+    if weak {
+        tracing::warn!("HOLDFAST_UNSAFE_SYNC=normal: acknowledged readings may be lost");
+    }
+    Options {
+        dir,
+        key,
+        quota_bytes: settings.store.quota.0,
+        overflow: settings.store.overflow.into(),
+        max_series: settings.store.max_series,
+        version: VERSION,
+        unsafe_normal_sync: weak,
+    }
+}
+
+/// Runs the gateway until it is told to stop.
+///
+/// # Errors
+/// A sentence about what kept it from starting.
+pub async fn run(settings: Settings, dir: &Path) -> Result<ExitCode, String> {
+    let env = System::env();
+    let key = NodeKey::read(&dir.join(KEY_FILE)).map_err(|fault| fault.to_string())?;
+    let key = key.ok_or_else(|| {
+        format!("{} holds no node: run `holdfast-edge init` first", dir.display())
+    })?;
+    let options = store_options(&settings, dir.to_owned(), key.clone());
+    let (store, report) = Store::open(options, Arc::clone(&env)).map_err(|e| e.to_string())?;
+    for finding in &report.findings {
+        tracing::error!(finding, "found on opening the store");
+    }
+    let stop = CancellationToken::new();
+    let supervisor = Supervisor::new(sources(&env), Restarts::default(), stop.clone());
+    stop_on_signals(&stop).map_err(|error| format!("signals: {error}"))?;
+    let listener = http::bind(settings.http.listen.0).await.map_err(|error| error.to_string())?;
+    let address = listener.address();
+    let app = start(&settings, &supervisor, store.clone(), key, report.findings)?;
+    let limits = Limits {
+        connections: settings.http.connections,
+        body_bytes: settings.http.body_max.0,
+        ..Limits::default()
+    };
+    let health = app.health.clone();
+    let router: Router = routes::routes().merge(pages::routes(PAGES)).with_state(app);
+    announce::listening("http", address);
+    if address.ip().is_loopback() {
+        tracing::info!(%address, "reachable from this machine only; `http.listen` opens it");
+    }
+    health.serving();
+    announce::ready();
+    let served = tokio::spawn(listener.serve(router, limits, stop.clone()));
+    let code = supervisor.run().await;
+    health.stopping();
+    // The listener drains by itself within its limit.
+    let _ = served.await;
+    store.close().await;
+    Ok(code)
+}
+
+fn start(
+    settings: &Settings,
+    supervisor: &Supervisor,
+    store: Store,
+    key: NodeKey,
+    findings: Vec<String>,
+) -> Result<App, String> {
+    let stop = supervisor.stop().clone();
+    let text = |fault: holdfast_sync::Fault| fault.to_string();
+    let events = Events::new(EVENTS, stop.clone());
+    let called = Fleet::load_called(&store).map_err(text)?;
+    let names = Arc::new(Names { node: store.node(), called: RwLock::new(called) });
+    let nodes = Arc::clone(&names) as Arc<dyn Nodes>;
+    let told = (events.clone(), Arc::clone(&nodes));
+    let widths = settings.rollups.widths.iter();
+    let options = pipeline::Options {
+        widths_s: widths.map(|width| width.0.as_secs().clamp(1, 86_400) as u32).collect(),
+        on_live: Arc::new(move |live| {
+            if told.0.has_listeners() {
+                told.0.publish("readings", &api::live_json(told.1.as_ref(), live));
+            }
+        }),
+    };
+    let pipeline = Pipeline::load(store.clone(), options, settings.store.max_series);
+    let pipeline = pipeline.map_err(text)?;
+    let data = Data {
+        store: store.clone(),
+        catalog: pipeline.catalog(),
+        progress: pipeline.progress(),
+        nodes,
+    };
+    run_once(supervisor, "pipeline", |stop| pipeline.run(stop));
+    let uplink_settings = UplinkSettings {
+        backfill: settings.sync.backfill.into(),
+        backoff_min: settings.sync.backoff_min,
+        backoff_max: settings.sync.backoff_max,
+    };
+    let keeper = Keeper::new(store.clone(), key, uplink_settings);
+    let uplink = keeper.state();
+    run_once(supervisor, "uplink", |stop| keeper.run(stop));
+    let ingest = Ingest::load(store.clone(), settings.ingest.auto_register).map_err(text)?;
+    let tokens = Tokens::load(store.clone()).map_err(text)?;
+    let auth = Auth::new(tokens.book(), sources(store.env()));
+    let started = Time(store.env().now());
+    let (health, findings) = (Health::default(), Arc::new(findings));
+    let app = App {
+        ingest,
+        data,
+        auth,
+        tokens,
+        events,
+        health,
+        uplink,
+        names,
+        findings,
+        started,
+    };
+    let watched = app.clone();
+    supervisor.spawn("watch", move |stop| watch_over(watched.clone(), stop));
+    Ok(app)
+}
+
+/// Runs a task that owns its state; when it panics the process ends and is started anew.
+fn run_once<F>(
+    supervisor: &Supervisor,
+    name: &'static str,
+    start: impl FnOnce(CancellationToken) -> F,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let task = tokio::spawn(start(supervisor.stop().clone()));
+    let giving_up = supervisor.clone();
+    let task = std::sync::Mutex::new(Some(task));
+    supervisor.spawn(name, move |_| {
+        let task = task.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let giving_up = giving_up.clone();
+        async move {
+            if let Some(task) = task
+                && let Err(error) = task.await
+            {
+                giving_up.give_up(format!("{name}: {error}"));
+            }
+            Ok::<(), Infallible>(())
+        }
+    });
+}
+
+/// Tells health and pages now and then how the node is.
+async fn watch_over(app: App, stop: CancellationToken) -> Result<(), Infallible> {
+    let mut tick = tokio::time::interval(STATUS_EVERY);
+    let mut clock = Clock::new(&app);
+    while !stop.is_cancelled() {
+        tokio::select! {
+            _ = tick.tick() => {}
+            () = stop.cancelled() => break,
+        }
+        let uplink = app.uplink.borrow().clone();
+        let called = Fleet::load_called(&app.data.store).unwrap_or_default();
+        *app.names.called.write().unwrap_or_else(PoisonError::into_inner) = called;
+        clock.check(&app, &uplink);
+        let level = if uplink.online { Level::Ok } else { Level::Degraded };
+        let word = if uplink.online { "online" } else { "offline" };
+        app.health.set("uplink", level, word);
+        let usage = app.data.store.usage();
+        let level = if usage.refusing { Level::Degraded } else { Level::Ok };
+        app.health.set("store", level, if usage.refusing { "full" } else { "has room" });
+        if app.events.has_listeners() {
+            app.events.publish("status", &app.status());
+        }
+    }
+    Ok(())
+}
+
+/// Judges the node's own clock: by the hub's, by its own past, by the age of the program.
+struct Clock {
+    last_wall_ms: i64,
+    last_steady_ms: u64,
+    jumped_back: bool,
+    wrong: Arc<AtomicBool>,
+}
+
+impl Clock {
+    fn new(app: &App) -> Self {
+        let env = app.data.store.env();
+        let newest = app.data.catalog.list(|_| true).into_iter().map(|(_, last)| last.received);
+        let newest_ms = newest.max().map_or(i64::MIN, |time| time.millis());
+        Self {
+            last_wall_ms: env.now().millis(),
+            last_steady_ms: env.monotonic_ms(),
+            jumped_back: env.now().millis() < newest_ms.saturating_sub(CLOCK_OFF_MS as i64),
+            wrong: app.ingest.clock_wrong(),
+        }
+    }
+
+    fn check(&mut self, app: &App, uplink: &UplinkState) {
+        let env = app.data.store.env();
+        let (wall_ms, steady_ms) = (env.now().millis(), env.monotonic_ms());
+        let passed = steady_ms.saturating_sub(self.last_steady_ms) as i64;
+        let jump = wall_ms.saturating_sub(self.last_wall_ms).saturating_sub(passed);
+        (self.last_wall_ms, self.last_steady_ms) = (wall_ms, steady_ms);
+        if jump.unsigned_abs() > CLOCK_OFF_MS {
+            tracing::warn!(jump_ms = jump, "this node's clock was set");
+            // Which of the two was right the hub will tell.
+            self.jumped_back = jump < 0 && uplink.clock_ahead_ms.is_none();
+        }
+        let hub = uplink.clock_ahead_ms.map(i64::unsigned_abs);
+        let off = match hub {
+            Some(ahead) => ahead > CLOCK_OFF_MS,
+            None => self.jumped_back || wall_ms < EARLIEST_MS,
+        };
+        if self.wrong.swap(off, Ordering::Relaxed) != off {
+            if off {
+                tracing::warn!("this node's clock is wrong: readings are marked `node-clock`");
+            } else {
+                tracing::info!("this node's clock is believed again");
+            }
+        }
+        let level = if off { Level::Degraded } else { Level::Ok };
+        app.health.set("clock", level, if off { "wrong" } else { "plausible" });
+    }
+}

@@ -1,0 +1,216 @@
+//! The fleet a node belongs to: what it knows of its hub, and the invitation that waits.
+//!
+//! `join` leaves the invitation as a file in the data directory, so it works whether the node runs or
+//! not and whether the link is up or not. The running node takes it up, keeps trying, and when the
+//! hub has answered stores fleet, addresses and membership in one transaction.
+
+use holdfast_core::Reject;
+use holdfast_core::codec::{Reader, Sink};
+use holdfast_node::config::Duration;
+use holdfast_sync::Fault;
+use holdfast_sync::identity::{FleetId, Invitation, Membership, NodeKey};
+use holdfast_sync::net::{Uplink, UplinkOptions, UplinkState};
+use holdfast_sync::session::Backfill;
+use holdfast_sync::store::{Snapshot, Store, Table, WriteError, write_private};
+use futures::FutureExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+const META_FLEET: &[u8] = b"fleet";
+const INVITATION: &str = "invitation";
+const LOOK: std::time::Duration = std::time::Duration::from_secs(1);
+const ADDRESS_MAX: usize = 255;
+
+/// What a member knows of its fleet.
+#[derive(Clone, Debug)]
+pub struct Fleet {
+    /// Where the hub is.
+    pub addresses: Vec<String>,
+    /// The node's membership.
+    pub membership: Membership,
+}
+
+impl Fleet {
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut put = || -> Result<(), Reject> {
+            out.put_uint(self.addresses.len() as u64)?;
+            self.addresses.iter().try_for_each(|address| out.put_bytes(address.as_bytes()))?;
+            out.put(&self.membership.encode())
+        };
+        put().expect("a growing buffer is never full");
+        out
+    }
+
+    fn decode(value: &[u8]) -> Result<Self, Fault> {
+        let damaged = |text: String| Fault::damaged("fleet record", text);
+        let mut reader = Reader::new(value);
+        let mut read = || -> Result<Vec<String>, Reject> {
+            (0..reader.uint()?).map(|_| reader.str(ADDRESS_MAX).map(str::to_owned)).collect()
+        };
+        let addresses = read().map_err(|reject| damaged(reject.to_string()))?;
+        let membership = Membership::decode(reader.rest()).map_err(|e| damaged(e.to_string()))?;
+        Ok(Self { addresses, membership })
+    }
+
+    /// The fleet this store's node belongs to, if it has joined one.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub fn load(view: &Snapshot<'_>) -> Result<Option<Self>, Fault> {
+        view.get(Table::Meta, META_FLEET)?.map(|value| Self::decode(&value)).transpose()
+    }
+}
+
+impl Fleet {
+    /// Site and name of this store's node, if it has joined a fleet.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub fn load_called(store: &Store) -> Result<Option<(String, String)>, Fault> {
+        let fleet = store.read_blocking(|view: &Snapshot<'_>| Self::load(view))?;
+        Ok(fleet.map(|fleet| {
+            let grant = fleet.membership.grant();
+            (grant.site.clone(), grant.name.clone())
+        }))
+    }
+}
+
+/// Leaves an invitation for the node of a data directory.
+///
+/// # Errors
+/// A fault of the file.
+pub fn leave_invitation(dir: &Path, invitation: &Invitation) -> Result<(), Fault> {
+    write_private(&dir.join(INVITATION), invitation.to_text().as_bytes())
+}
+
+/// The invitation that waits in a data directory.
+#[must_use]
+pub fn waiting_invitation(dir: &Path) -> Option<Invitation> {
+    let text = std::fs::read_to_string(dir.join(INVITATION)).ok()?;
+    match Invitation::from_text(&text) {
+        Ok(invitation) => Some(invitation),
+        Err(reject) => {
+            tracing::warn!(%reject, "the invitation that waits is not whole: run `join` again");
+            None
+        }
+    }
+}
+
+/// How the uplink is configured.
+#[derive(Clone, Debug)]
+pub struct UplinkSettings {
+    /// The order of a backlog.
+    pub backfill: Backfill,
+    /// The least wait.
+    pub backoff_min: Duration,
+    /// The greatest wait.
+    pub backoff_max: Duration,
+}
+
+/// Keeps an uplink to the hub of the node's fleet, and joins when invited.
+pub struct Keeper {
+    store: Store,
+    key: NodeKey,
+    settings: UplinkSettings,
+    dir: PathBuf,
+    state: watch::Sender<UplinkState>,
+}
+
+impl Keeper {
+    /// A keeper that does not run yet.
+    #[must_use]
+    pub fn new(store: Store, key: NodeKey, settings: UplinkSettings) -> Self {
+        let since = store.env().now();
+        let dir = store.dir().to_owned();
+        let state = watch::channel(UplinkState { since, ..UplinkState::default() }).0;
+        Self { store, key, settings, dir, state }
+    }
+
+    /// Follows how the uplink is.
+    #[must_use]
+    pub fn state(&self) -> watch::Receiver<UplinkState> {
+        self.state.subscribe()
+    }
+
+    /// Works until told to stop.
+    pub async fn run(self, stop: CancellationToken) {
+        loop {
+            let fleet = match self.store.read(|view| Fleet::load(view)).await {
+                Ok(fleet) => fleet,
+                Err(fault) => {
+                    tracing::error!(%fault, "the fleet record is lost: join again");
+                    None
+                }
+            };
+            let invitation = waiting_invitation(&self.dir);
+            let Some(uplink) = self.uplink(fleet, invitation.clone()) else {
+                tokio::select! {
+                    () = tokio::time::sleep(LOOK) => continue,
+                    () = stop.cancelled() => return,
+                }
+            };
+            let mut state = uplink.state();
+            self.state.send_replace(state.borrow().clone());
+            loop {
+                tokio::select! {
+                    Ok(()) = state.changed() => {
+                        let now = state.borrow_and_update().clone();
+                        self.state.send_replace(now);
+                    }
+                    () = tokio::time::sleep(LOOK) => {
+                        // A new invitation replaces what was tried before.
+                        let waiting = waiting_invitation(&self.dir);
+                        if waiting.is_some() && waiting != invitation {
+                            break;
+                        }
+                    }
+                    () = stop.cancelled() => return uplink.stop("the node is stopping").await,
+                }
+            }
+            uplink.stop("the node was invited anew").await;
+        }
+    }
+
+    fn uplink(&self, fleet: Option<Fleet>, invitation: Option<Invitation>) -> Option<Uplink> {
+        let (id, addresses): (FleetId, Vec<String>) = match (&invitation, &fleet) {
+            (Some(invitation), _) => (invitation.fleet, invitation.addresses.clone()),
+            (None, Some(fleet)) => (fleet.membership.fleet(), fleet.addresses.clone()),
+            (None, None) => return None,
+        };
+        let membership = fleet.filter(|_| invitation.is_none()).map(|fleet| fleet.membership);
+        let milliseconds = |d: Duration| u64::try_from(d.0.as_millis()).unwrap_or(u64::MAX);
+        let backoff_ms =
+            (milliseconds(self.settings.backoff_min), milliseconds(self.settings.backoff_max));
+        let (store, dir, kept) = (self.store.clone(), self.dir.clone(), addresses.clone());
+        Some(Uplink::start(UplinkOptions {
+            store: self.store.clone(),
+            key: self.key.clone(),
+            fleet: id,
+            addresses,
+            membership,
+            invitation,
+            keep: Arc::new(move |membership| {
+                let fleet = Fleet { addresses: kept.clone(), membership };
+                keep(store.clone(), dir.clone(), fleet).boxed()
+            }),
+            backfill: self.settings.backfill,
+            backoff_ms,
+            version: crate::VERSION.to_owned(),
+        }))
+    }
+}
+
+async fn keep(store: Store, dir: PathBuf, fleet: Fleet) -> Result<(), Fault> {
+    let value = fleet.encode();
+    match store.write(move |tx| Ok(tx.put(Table::Meta, META_FLEET, &value)?)).await {
+        Ok(_committed) => {}
+        Err(WriteError::Fault(fault)) => return Err(fault),
+        Err(error) => return Err(Fault::Database(error.to_string())),
+    }
+    // The secret has done its work; a renewal finds no file.
+    let _ = std::fs::remove_file(dir.join(INVITATION));
+    Ok(())
+}
