@@ -20,6 +20,9 @@ pub(super) struct WalState {
     pub committed: u64,
     /// Frames of this round behind the first one that fails its checksum.
     pub stray: u64,
+    /// Bytes behind the last whole transaction when no frame fails its checksum: a transaction that
+    /// was cut off.
+    pub unfinished: u64,
     /// Whether the header itself is not valid although frames follow it.
     pub header_damaged: bool,
 }
@@ -82,19 +85,26 @@ impl Checksum {
     }
 }
 
-/// Fills `buffer`; `false` when the file ends before.
-fn fill(input: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<bool> {
-    match input.read_exact(buffer) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(false),
-        Err(error) => Err(error),
+/// Fills `buffer` as far as the file goes, and says how far that is.
+fn fill(input: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match input.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
+    Ok(filled)
 }
 
 fn walk(input: &mut impl Read) -> std::io::Result<WalState> {
     let mut state = WalState::default();
     let mut header = [0; HEADER_BYTES];
-    if !fill(input, &mut header)? {
+    let read = fill(input, &mut header)?;
+    if read < HEADER_BYTES {
+        state.unfinished = read as u64;
         return Ok(state);
     }
     let magic = word(&header, 0);
@@ -105,13 +115,20 @@ fn walk(input: &mut impl Read) -> std::io::Result<WalState> {
     let plausible = magic & !1 == 0x377f_0682 && page.is_power_of_two() && page <= 65536;
     if !plausible || checksum.sums != sums {
         let mut next = [0; FRAME_BYTES];
-        state.header_damaged = header != [0; HEADER_BYTES] && fill(input, &mut next)?;
+        state.header_damaged =
+            header != [0; HEADER_BYTES] && fill(input, &mut next)? == FRAME_BYTES;
         return Ok(state);
     }
     let salts = (word(&header, 16), word(&header, 20));
     let mut frame = vec![0; FRAME_BYTES + page];
     let (mut valid, mut index) = (true, 0);
-    while fill(input, &mut frame)? {
+    loop {
+        let read = fill(input, &mut frame)?;
+        if read < frame.len() {
+            let whole = (index - state.committed) * frame.len() as u64;
+            state.unfinished = if valid { whole + read as u64 } else { 0 };
+            return Ok(state);
+        }
         index += 1;
         let own = (word(&frame, 8), word(&frame, 12));
         if valid {
@@ -127,5 +144,4 @@ fn walk(input: &mut impl Read) -> std::io::Result<WalState> {
             state.stray += 1;
         }
     }
-    Ok(state)
 }

@@ -1,5 +1,6 @@
 //! The store, the session and the transport from outside, as the services use them.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod damage;
 mod store;
 mod support;
