@@ -1,20 +1,22 @@
 //! Reading a database that may be damaged: whatever can be reached, from every side.
 //!
 //! A damaged page ends a scan, so rows are read forward until it, backward until it, and those in
-//! between by point look-ups. A scan that does not go strictly forward has followed a damaged
-//! pointer and ends there, too. Nothing here judges what a row says.
+//! between by point look-ups. A row whose position is not in order gets the one that the index
+//! knows. Nothing here judges what a row says.
 
 use super::chains::ChainNo;
+use super::cover::Cover;
 use super::schema::{self, fault};
 use super::snapshot::{CommitFilter, StoredCommit};
 use crate::Fault;
 use holdfast_core::log::Link;
+use holdfast_core::ranges::Range;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row};
 use std::path::Path;
 
 /// How far behind the last position reached look-ups go when nothing says where the table ends.
-const BLIND_LOOKUPS: i64 = 100_000;
+const BLIND_LOOKUPS: u64 = 100_000;
 const COLUMNS: &str = "pos, chain, first, count, link, signature, body, t_min, t_max, filter";
 
 /// Opens the database for reading only, however much of it is damaged.
@@ -81,9 +83,12 @@ pub(super) struct Trouble {
 
 impl Trouble {
     fn note(&mut self, error: &rusqlite::Error) {
-        let text = error.to_string();
-        if !self.errors.contains(&text) {
-            self.errors.push(text);
+        self.note_text(&error.to_string());
+    }
+
+    fn note_text(&mut self, text: &str) {
+        if !self.errors.iter().any(|noted| noted == text) {
+            self.errors.push(text.to_owned());
         }
     }
 
@@ -92,32 +97,128 @@ impl Trouble {
     }
 }
 
-/// Hands every commit that can be read to `each`, nearly in the order of positions.
+/// Hands every commit that can be read to `each`, nearly in the order of positions, each position
+/// once.
 pub(super) fn commits(
     connection: &Connection,
-    mut each: impl FnMut(CommitRow) -> Result<(), Fault>,
+    each: impl FnMut(CommitRow) -> Result<(), Fault>,
 ) -> Result<Trouble, Fault> {
-    let mut trouble = Trouble::default();
-    let up = format!("SELECT {COLUMNS} FROM commits ORDER BY pos");
-    let (low, ended) = sweep(connection, &up, i64::MIN, 1, &mut trouble, &mut each)?;
-    if ended {
-        return Ok(trouble);
+    let mut sweep =
+        Sweep { connection, each, done: Cover::default(), held: None, trouble: Trouble::default() };
+    if !sweep.scan(&format!("SELECT {COLUMNS} FROM commits ORDER BY pos"))? {
+        let low = sweep.done.max();
+        sweep.scan(&format!("SELECT {COLUMNS} FROM commits ORDER BY pos DESC"))?;
+        let reached = sweep.done.ranges().find(|range| range.from > low).map(|range| range.from);
+        sweep.look_up(low + 1, reached.unwrap_or_else(|| last_indexed(connection, low)))?;
     }
-    let down = format!("SELECT {COLUMNS} FROM commits ORDER BY pos DESC");
-    let (high, _) = sweep(connection, &down, low, -1, &mut trouble, &mut each)?;
-    let low = low.max(0);
-    let high = if high == i64::MAX { last_indexed(connection, low) } else { high };
-    let one = format!("SELECT {COLUMNS} FROM commits WHERE pos=?1");
-    let Ok(mut statement) = connection.prepare(&one) else { return Ok(trouble) };
-    for pos in low + 1..high {
-        match statement.query_row([pos], |row| Ok(CommitRow::read(row))).optional() {
-            Ok(Some(Ok(row))) if row.commit.pos == pos as u64 => each(row)?,
-            Ok(Some(_)) => trouble.unreadable.push(pos as u64),
-            Ok(None) => {}
-            Err(error) => trouble.note(&error),
+    Ok(sweep.trouble)
+}
+
+/// Scans of one table that fill each other's holes.
+struct Sweep<'a, E> {
+    connection: &'a Connection,
+    each: E,
+    /// Positions handed over.
+    done: Cover,
+    /// The row read last, until the one behind it shows that its position can be right.
+    held: Option<CommitRow>,
+    trouble: Trouble,
+}
+
+impl<E: FnMut(CommitRow) -> Result<(), Fault>> Sweep<'_, E> {
+    /// One scan, as far as it goes; `true` when it saw the end of the table.
+    fn scan(&mut self, sql: &str) -> Result<bool, Fault> {
+        let connection = self.connection;
+        let down = sql.ends_with("DESC");
+        let mut statement = match connection.prepare(sql) {
+            Ok(statement) => statement,
+            Err(error) => {
+                self.trouble.note(&error);
+                return Ok(false);
+            }
+        };
+        let mut rows = statement.query([]).map_err(fault)?;
+        let ended = loop {
+            let row = match rows.next() {
+                Ok(Some(row)) => row,
+                Ok(None) => break true,
+                Err(error) => {
+                    self.trouble.note(&error);
+                    break false;
+                }
+            };
+            match CommitRow::read(row) {
+                Ok(row) if down => self.hand_over(row)?,
+                Ok(row) => self.hold(row)?,
+                Err(_) => {
+                    let pos = row.get::<_, i64>(0).unwrap_or_default();
+                    self.trouble.unreadable.push(pos as u64);
+                }
+            }
+        };
+        if let Some(mut last) = self.held.take() {
+            self.correct(&mut last);
+            self.hand_over(last)?;
+        }
+        Ok(ended)
+    }
+
+    /// Hands over the row before `row`. Where the two are not in order the index tells which of
+    /// them has a damaged position.
+    fn hold(&mut self, mut row: CommitRow) -> Result<(), Fault> {
+        let Some(mut before) = self.held.take() else {
+            self.held = Some(row);
+            return Ok(());
+        };
+        if before.commit.pos >= row.commit.pos {
+            let text = format!("position {} before {}", before.commit.pos, row.commit.pos);
+            self.trouble.errors.push(text);
+            self.correct(&mut before);
+            self.correct(&mut row);
+        }
+        self.hand_over(before)?;
+        self.held = Some(row);
+        Ok(())
+    }
+
+    /// Gives a row the position that the index has for it, if the index has one.
+    fn correct(&mut self, row: &mut CommitRow) {
+        let sql = "SELECT pos FROM commits INDEXED BY commits_by_chain
+                   WHERE chain=?1 AND first=?2 AND count=?3";
+        let commit = &mut row.commit;
+        let place = (commit.chain.0, commit.first as i64, commit.count);
+        let found = self.connection.query_row(sql, place, |row| row.get::<_, i64>(0));
+        if let Ok(pos) = found
+            && pos > 0
+        {
+            commit.pos = pos as u64;
         }
     }
-    Ok(trouble)
+
+    fn hand_over(&mut self, row: CommitRow) -> Result<(), Fault> {
+        let pos = row.commit.pos;
+        let sensible = pos > 0 && pos <= i64::MAX as u64;
+        if sensible && self.done.add(Range { from: pos, to: pos }) {
+            (self.each)(row)?;
+        }
+        Ok(())
+    }
+
+    /// Looks up the positions from `from` to before `end`, one by one.
+    fn look_up(&mut self, from: u64, end: u64) -> Result<(), Fault> {
+        let one = format!("SELECT {COLUMNS} FROM commits WHERE pos=?1");
+        let connection = self.connection;
+        let Ok(mut statement) = connection.prepare(&one) else { return Ok(()) };
+        for pos in from..end {
+            match statement.query_row([pos as i64], |row| Ok(CommitRow::read(row))).optional() {
+                Ok(Some(Ok(row))) => self.hand_over(row)?,
+                Ok(Some(Err(_))) => self.trouble.unreadable.push(pos),
+                Ok(None) => {}
+                Err(error) => self.trouble.note(&error),
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Hands the commits of a chain in a sound database to `each`, in the order of first sequences.
@@ -143,55 +244,11 @@ pub(super) fn chain_numbers(connection: &Connection) -> Result<Vec<ChainNo>, Fau
 }
 
 /// The end of the table as its index knows it, or a guess.
-fn last_indexed(connection: &Connection, low: i64) -> i64 {
+fn last_indexed(connection: &Connection, low: u64) -> u64 {
     let sql = "SELECT max(pos) FROM commits INDEXED BY commits_by_chain";
     let found = connection.query_row(sql, [], |row| row.get::<_, Option<i64>>(0));
-    let end = found.ok().flatten().unwrap_or(low).max(low);
+    let end = found.ok().flatten().map_or(low, |pos| low.max(pos as u64));
     end.saturating_add(1).max(low.saturating_add(BLIND_LOOKUPS))
-}
-
-/// One scan in one direction; returns how far it came (`i64::MAX` for nowhere going down) and
-/// whether it saw the end of the table.
-fn sweep(
-    connection: &Connection,
-    sql: &str,
-    bound: i64,
-    direction: i64,
-    trouble: &mut Trouble,
-    each: &mut impl FnMut(CommitRow) -> Result<(), Fault>,
-) -> Result<(i64, bool), Fault> {
-    let mut reached = if direction > 0 { bound } else { i64::MAX };
-    let mut statement = match connection.prepare(sql) {
-        Ok(statement) => statement,
-        Err(error) => {
-            trouble.note(&error);
-            return Ok((reached, false));
-        }
-    };
-    let mut rows = statement.query([]).map_err(fault)?;
-    loop {
-        let row = match rows.next() {
-            Ok(Some(row)) => row,
-            Ok(None) => return Ok((reached, true)),
-            Err(error) => {
-                trouble.note(&error);
-                return Ok((reached, false));
-            }
-        };
-        let Ok(pos) = row.get::<_, i64>(0) else { return Ok((reached, false)) };
-        let forward = if direction > 0 { pos > reached } else { pos < reached && pos > bound };
-        if !forward {
-            if direction > 0 {
-                trouble.errors.push(format!("position {pos} follows position {reached}"));
-            }
-            return Ok((reached, false));
-        }
-        reached = pos;
-        match CommitRow::read(row) {
-            Ok(row) => each(row)?,
-            Err(_) => trouble.unreadable.push(pos as u64),
-        }
-    }
 }
 
 /// Hands every record that can be read to `each`.
@@ -228,13 +285,11 @@ pub(super) fn records(
                 continue;
             };
             let place = (record.table, record.key.clone());
-            let backward =
-                reached.as_ref().is_some_and(|r| if down { place >= *r } else { place <= *r });
-            if backward || (down && last.as_ref().is_some_and(|last| place <= *last)) {
-                if !down {
-                    trouble.errors.push("the records are not in the order of their keys".into());
-                }
+            if down && last.as_ref().is_some_and(|last| place <= *last) {
                 break;
+            }
+            if !down && reached.as_ref().is_some_and(|reached| place <= *reached) {
+                trouble.note_text("the records are not in the order of their keys");
             }
             reached = Some(place);
             each(record)?;

@@ -145,3 +145,110 @@ fn walk(input: &mut impl Read) -> std::io::Result<WalState> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rusqlite::Connection;
+    use std::fs;
+
+    const FRAME: usize = FRAME_BYTES + 4096;
+
+    fn write(connection: &Connection, rows: i64) {
+        for row in 0..rows {
+            let sql = "INSERT INTO t (body) VALUES (zeroblob(3000 + ?1))";
+            connection.execute(sql, [row]).unwrap();
+        }
+    }
+
+    /// A database with a log of its own making, as kill -9 leaves it, and the log's bytes.
+    fn killed(dir: &Path, rounds: &[i64]) -> (PathBuf, Vec<u8>) {
+        let live = dir.join("live.db");
+        let connection = Connection::open(&live).unwrap();
+        let sql = "PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=0; CREATE TABLE t (body);";
+        connection.execute_batch(sql).unwrap();
+        for (i, rows) in rounds.iter().enumerate() {
+            if i > 0 {
+                let sql = "PRAGMA wal_checkpoint(RESTART)";
+                connection.query_row(sql, [], |_| Ok(())).unwrap();
+            }
+            write(&connection, *rows);
+        }
+        let path = dir.join("copy.db");
+        fs::copy(&live, &path).unwrap();
+        let log = fs::read(path_of(&live)).unwrap();
+        fs::write(path_of(&path), &log).unwrap();
+        (path, log)
+    }
+
+    /// Rows that SQLite finds with this log.
+    fn rows(path: &Path, log: &[u8]) -> i64 {
+        let dir = tempfile::tempdir().unwrap();
+        let copy = dir.path().join("look.db");
+        fs::copy(path, &copy).unwrap();
+        fs::write(path_of(&copy), log).unwrap();
+        let connection = Connection::open(&copy).unwrap();
+        connection.query_row("SELECT count(*) FROM t", [], |row| row.get(0)).unwrap_or(0)
+    }
+
+    #[test]
+    fn a_sound_log_has_no_finding() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, log) = killed(dir.path(), &[5]);
+        let state = inspect(&path).unwrap();
+        assert_eq!(state.committed as usize, (log.len() - HEADER_BYTES) / FRAME);
+        assert_eq!(state, WalState { committed: state.committed, ..WalState::default() });
+        assert_eq!(state.finding(), None);
+        fs::write(path_of(&path), []).unwrap();
+        assert_eq!(inspect(&path).unwrap(), WalState::default());
+        fs::remove_file(path_of(&path)).unwrap();
+        assert_eq!(inspect(&path).unwrap(), WalState::default());
+    }
+
+    /// One flipped bit makes SQLite drop rows and say nothing: that is what this module is for.
+    #[test]
+    fn every_flipped_bit_is_found_where_sqlite_is_silent() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, log) = killed(dir.path(), &[5]);
+        assert_eq!(rows(&path, &log), 5);
+        let mut dropped = 0;
+        for bit in (0..256).chain((256..log.len() * 8).step_by(1009)) {
+            let mut bytes = log.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let state = walk(&mut bytes.as_slice()).unwrap();
+            assert!(state.finding().is_some(), "bit {bit}: {state:?}");
+            if bit % 101 == 0 {
+                dropped += u32::from(rows(&path, &bytes) < 5);
+            }
+        }
+        assert!(dropped > 0, "SQLite has dropped rows without an error");
+    }
+
+    #[test]
+    fn a_torn_end_is_told_from_a_whole_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_, log) = killed(dir.path(), &[4]);
+        for keep in (HEADER_BYTES..log.len()).step_by(509) {
+            let state = walk(&mut &log[..keep]).unwrap();
+            let whole = HEADER_BYTES + state.committed as usize * FRAME;
+            assert_eq!(state.unfinished as usize, keep - whole, "cut at {keep}");
+            assert_eq!(state.finding(), None, "nobody was promised what is cut off");
+        }
+        assert_eq!(walk(&mut &log[..7]).unwrap().unfinished, 7);
+    }
+
+    #[test]
+    fn frames_of_an_earlier_round_are_not_taken_for_lost_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, log) = killed(dir.path(), &[8, 2]);
+        let state = inspect(&path).unwrap();
+        let frames = (log.len() - HEADER_BYTES) / FRAME;
+        assert!((state.committed as usize) < frames, "old frames follow: {state:?}");
+        assert_eq!((state.stray, state.unfinished, state.finding()), (0, 0, None));
+        assert_eq!(rows(&path, &log), 10);
+        // Damage to the new round is found all the same.
+        let mut bytes = log;
+        bytes[HEADER_BYTES + FRAME_BYTES + 100] ^= 1;
+        assert_eq!(walk(&mut bytes.as_slice()).unwrap().stray, state.committed);
+    }
+}
