@@ -22,8 +22,12 @@ const JOIN_WAIT: Duration = Duration::from_secs(20);
 
 /// The gateway: takes readings from devices, keeps them, and syncs with a hub whenever it can.
 #[derive(Parser)]
-#[command(name = "holdfast-edge", version, after_help = "Example, on a new machine:\n  \
-    holdfast-edge init\n  holdfast-edge run &\n  holdfast-edge join holdfast-...\n")]
+#[command(
+    name = "holdfast-edge",
+    version,
+    after_help = "Example, on a new machine:\n  \
+    holdfast-edge init\n  holdfast-edge run &\n  holdfast-edge join holdfast-...\n"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -88,7 +92,9 @@ enum Command {
         args: VerifyArgs,
     },
     /// Writes readings as lines of JSON or CSV.
-    #[command(after_help = "Example:\n  holdfast-edge export --format csv --device ps-017 > out.csv\n")]
+    #[command(
+        after_help = "Example:\n  holdfast-edge export --format csv --device ps-017 > out.csv\n"
+    )]
     Export {
         #[command(flatten)]
         place: Place,
@@ -161,17 +167,15 @@ fn load(place: &Place) -> Result<(Settings, PathBuf), Failure> {
 }
 
 async fn init(place: &Place, listen: Option<String>) -> Result<ExitCode, Failure> {
-    let edits = [
-        ("data", place.data.as_ref().map(|path| path.display().to_string())),
-        ("listen", listen),
-    ];
+    let edits =
+        [("data", place.data.as_ref().map(|path| path.display().to_string())), ("listen", listen)];
     cli::write_config(&place.config, TEMPLATE, &edits)?;
     let (settings, dir) = load(place)?;
     cli::new_data_dir(&dir)?;
     let env = System::env();
     let key = NodeKey::generate(&env);
     key.write(&dir.join(KEY_FILE))?;
-    let options = service::store_options(&settings, dir.clone(), key.clone());
+    let options = service::store_options(&settings, dir.to_owned(), key.clone());
     let (store, _) = Store::open(options, Arc::clone(&env))?;
     let token = api::create_token(&store, Scope::Admin, "made by init").await?;
     store.close().await;
@@ -205,15 +209,23 @@ async fn run(place: &Place, check_config: bool) -> Result<ExitCode, Failure> {
 
 async fn join(place: &Place, text: &str) -> Result<ExitCode, Failure> {
     let invitation = Invitation::from_text(text).map_err(|reject| {
-        format!("this is not an invitation ({reject}): copy the whole string that \
-                 `holdfast-hub token new` printed, from `holdfast-` to the end")
+        format!(
+            "this is not an invitation ({reject}): copy the whole string that \
+                 `holdfast-hub token new` printed, from `holdfast-` to the end"
+        )
     })?;
     let (settings, dir) = load(place)?;
     if !dir.join(KEY_FILE).exists() {
-        return Err(format!("{} holds no node: run `holdfast-edge init` first", dir.display()).into());
+        return Err(
+            format!("{} holds no node: run `holdfast-edge init` first", dir.display()).into()
+        );
     }
     leave_invitation(&dir, &invitation)?;
-    println!("Invited to fleet {} at {}.", invitation.fleet.short(), invitation.addresses.join(", "));
+    println!(
+        "Invited to fleet {} at {}.",
+        invitation.fleet.short(),
+        invitation.addresses.join(", ")
+    );
     let token = cli::admin_token(&dir)?;
     let deadline = tokio::time::Instant::now() + JOIN_WAIT;
     let mut told = String::new();
@@ -263,7 +275,11 @@ async fn status(place: &Place, as_json: bool) -> Result<ExitCode, Failure> {
         None => println!("behind    not known while offline"),
     }
     let megabytes = |value: &Value| value.as_u64().unwrap_or(0) >> 20;
-    print!("disk      {} of {} MiB", megabytes(&store["used_bytes"]), megabytes(&store["quota_bytes"]));
+    print!(
+        "disk      {} of {} MiB",
+        megabytes(&store["used_bytes"]),
+        megabytes(&store["quota_bytes"])
+    );
     match store["days_left"].as_f64() {
         Some(days) => println!(", at the present rate for {days:.0} days"),
         None => println!(", the rate is not known yet"),

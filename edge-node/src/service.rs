@@ -263,18 +263,7 @@ fn start(
     let auth = Auth::new(tokens.book(), sources(store.env()));
     let started = Time(store.env().now());
     let (health, findings) = (Health::default(), Arc::new(findings));
-    let app = App {
-        ingest,
-        data,
-        auth,
-        tokens,
-        events,
-        health,
-        uplink,
-        names,
-        findings,
-        started,
-    };
+    let app = App { ingest, data, auth, tokens, events, health, uplink, names, findings, started };
     let watched = app.clone();
     supervisor.spawn("watch", move |stop| watch_over(watched.clone(), stop));
     Ok(app)

@@ -149,11 +149,7 @@ impl Default for Http {
 
 impl Default for Storage {
     fn default() -> Self {
-        Self {
-            quota: Bytes(10 << 30),
-            overflow: OverflowWord::DropOldestRaw,
-            max_series: 50_000,
-        }
+        Self { quota: Bytes(10 << 30), overflow: OverflowWord::DropOldestRaw, max_series: 50_000 }
     }
 }
 
@@ -188,52 +184,7 @@ impl Default for Log {
 }
 
 /// The file that `init` writes.
-pub const TEMPLATE: &str = r#"# Holdfast edge node. Every key is shown at its default; take the "#" away to change one.
-# A variable such as HOLDFAST_HTTP_LISTEN goes before this file, a flag before both.
-
-[node]
-# Everything the node keeps: readings, keys, tokens. Removing it removes the node.
-#data = "holdfast-edge-data"
-
-[http]
-# Where devices post and browsers look. 127.0.0.1 is reachable from this machine only;
-# "0.0.0.0:8484" opens it to the site.
-#listen = "127.0.0.1:8484"
-# Connections at a time; more have to wait.
-#connections = 1024
-# The greatest request body.
-#body_max = "8MiB"
-
-[store]
-# Bytes the readings may use. From 80 % on, what the hub has is removed, oldest first.
-#quota = "10GiB"
-# What happens at 90 % to readings the hub does not have: "drop-oldest-raw" removes the oldest and
-# keeps their rollups, "refuse" answers 507.
-#overflow = "drop-oldest-raw"
-# Series (device, metric, unit) at most; a device that invents names must not fill the memory.
-#max_series = 50000
-
-[ingest]
-# Whether a device becomes known by its first post. With false, ids without a token of their own
-# are refused.
-#auto_register = true
-
-[rollups]
-# Windows over which every numeric series is summarised.
-#widths = ["5m", "1h"]
-
-[sync]
-# After an outage, "newest-first" fills charts from now backwards, "oldest-first" as it happened.
-# New readings go before both.
-#backfill = "newest-first"
-# The wait between attempts to reach the hub grows from the one to the other.
-#backoff_min = "1s"
-#backoff_max = "5m"
-
-[log]
-# error, warn, info, debug or trace; also by module, such as "info,holdfast_sync=debug".
-#filter = "info"
-"#;
+pub const TEMPLATE: &str = include_str!("template.toml");
 
 #[cfg(test)]
 mod tests {

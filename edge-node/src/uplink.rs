@@ -4,6 +4,7 @@
 //! not and whether the link is up or not. The running node takes it up, keeps trying, and when the
 //! hub has answered stores fleet, addresses and membership in one transaction.
 
+use futures::FutureExt;
 use holdfast_core::Reject;
 use holdfast_core::codec::{Reader, Sink};
 use holdfast_node::config::Duration;
@@ -12,7 +13,6 @@ use holdfast_sync::identity::{FleetId, Invitation, Membership, NodeKey};
 use holdfast_sync::net::{Uplink, UplinkOptions, UplinkState};
 use holdfast_sync::session::Backfill;
 use holdfast_sync::store::{Snapshot, Store, Table, WriteError, write_private};
-use futures::FutureExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::watch;

@@ -1,14 +1,14 @@
 //! What the command lines of both services share.
 
-use crate::config::ConfigError;
 use crate::export::{self, Shape, Wanted};
 use clap::Args;
 use holdfast_core::NodeId;
 use holdfast_sync::Fault;
+use holdfast_sync::store::verify::{Severity, VerifyReport, verify as verify_dir};
 use holdfast_sync::store::{look_into, write_private, write_whole};
 use serde_json::{Value, json};
 use std::fmt::Display;
-use std::io::{self, BufWriter};
+use std::io::{self, BufWriter, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -59,7 +59,9 @@ pub fn write_config(
 ) -> Result<(), Failure> {
     if path.exists() {
         let path = path.display();
-        return Err(format!("{path} exists already; remove it or name another with --config").into());
+        return Err(
+            format!("{path} exists already; remove it or name another with --config").into()
+        );
     }
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         std::fs::create_dir_all(parent).map_err(|error| Fault::file(parent, error))?;
@@ -180,6 +182,74 @@ pub struct VerifyArgs {
     /// As JSON, one object.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Verifies a data directory and says what is not as it should be. The exit code is 1 when something
+/// is damaged.
+///
+/// # Errors
+/// When it cannot be read at all.
+pub fn verify(dir: &Path, args: &VerifyArgs) -> Result<ExitCode, Failure> {
+    if !dir.exists() {
+        return Err(format!("{} does not exist", dir.display()).into());
+    }
+    let terminal = io::stderr().is_terminal() && !args.json;
+    let mut shown = 0;
+    let report = verify_dir(dir, &mut |progress| {
+        let percent = progress.bytes.saturating_mul(100) / progress.bytes_total.max(1);
+        if terminal && percent != shown {
+            shown = percent;
+            eprint!("\r{percent:>3} %, {} commits", progress.commits);
+        }
+    })?;
+    if terminal && shown > 0 {
+        eprintln!();
+    }
+    let damaged = report.findings.iter().any(|f| f.severity >= Severity::Suspect);
+    if args.json {
+        println!("{}", report_json(&report));
+    } else {
+        for finding in &report.findings {
+            println!("{finding}");
+        }
+        let summary = &report.summary;
+        println!(
+            "{} files, {} chains, {} commits, {} entries, {} bytes: {}",
+            summary.files,
+            summary.chains,
+            summary.commits,
+            summary.entries,
+            summary.bytes,
+            if damaged {
+                "DAMAGED; the node repairs itself at its next start"
+            } else {
+                "all is well"
+            }
+        );
+    }
+    Ok(if damaged { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn report_json(report: &VerifyReport) -> Value {
+    let findings = report.findings.iter().map(|finding| {
+        json!({
+            "severity": finding.severity.name(),
+            "file": finding.file,
+            "place": finding.place.to_string(),
+            "found": finding.found,
+            "expected": finding.expected,
+        })
+    });
+    let summary = &report.summary;
+    json!({
+        "findings": findings.collect::<Vec<_>>(),
+        "left_out": report.left_out,
+        "files": summary.files,
+        "chains": summary.chains,
+        "commits": summary.commits,
+        "entries": summary.entries,
+        "bytes": summary.bytes,
+    })
 }
 
 /// What `export` writes.

@@ -51,8 +51,9 @@ async fn ask(
     let broken = |error: &dyn std::fmt::Display| ClientError::Broken(error.to_string());
     let stream = tokio::net::TcpStream::connect(address).await;
     let stream = stream.map_err(|_| ClientError::NotRunning(address))?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| broken(&e))?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|e| broken(&e))?;
     // Its errors reach the request too.
     tokio::spawn(connection);
     let content = body.map(Value::to_string).unwrap_or_default();

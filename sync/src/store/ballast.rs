@@ -8,7 +8,10 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-const BALLAST_BYTES: usize = 4 << 20;
+/// What it takes up.
+pub(super) const BALLAST_BYTES: usize = 4 << 20;
+/// What it is full of: no zeros, which some filesystems do not store.
+pub(super) const BALLAST_BYTE: u8 = 0x5a;
 
 #[derive(Debug)]
 pub(super) struct Ballast {
@@ -47,7 +50,7 @@ impl Ballast {
     fn write(&self) -> Result<(), Fault> {
         let fault = |source| Fault::file(&self.path, source);
         let mut file = fs::File::create(&self.path).map_err(fault)?;
-        let block = [0x5a; 64 << 10];
+        let block = [BALLAST_BYTE; 64 << 10];
         for _ in 0..BALLAST_BYTES / block.len() {
             file.write_all(&block).map_err(fault)?;
         }

@@ -125,7 +125,7 @@ fn write_mode(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Fault> {
     file.write_all(bytes).map_err(fault)?;
     file.sync_all().map_err(fault)?;
     fs::rename(&temporary, path).map_err(fault)?;
-    let dir = path.parent().unwrap_or(path);
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(fault)
 }
 

@@ -8,6 +8,7 @@
 
 mod ballast;
 mod chains;
+mod cover;
 mod damage;
 mod ingest;
 mod lock;
@@ -17,9 +18,11 @@ mod open;
 mod quota;
 mod record;
 mod repair;
+mod rescue;
 mod schema;
 mod snapshot;
 mod tx;
+pub mod verify;
 mod wal;
 mod writer;
 
@@ -34,6 +37,7 @@ pub use quota::{Overflow, Usage};
 pub use record::Table;
 pub use snapshot::{CommitFilter, Record, Snapshot, StoredCommit, series_bits};
 pub use tx::{Received, WriteTx};
+pub use verify::verify;
 pub use writer::{Committed, WriteError};
 
 use crate::Fault;
@@ -192,6 +196,12 @@ impl Store {
         let inner = Arc::clone(&self.inner);
         let done = tokio::task::spawn_blocking(move || inner.readers.with(look)).await;
         done.map_err(|_| Fault::Stopping)?
+    }
+
+    /// Notes damage that a reader found in what it read, so that the next start repairs the store.
+    /// The process goes on with the rest.
+    pub fn note_damage(&self, fault: &Fault) {
+        self.inner.readers.note(fault);
     }
 
     /// Waits until everything sent so far is on disk, then closes the database.

@@ -9,14 +9,16 @@ use super::lock::DirLock;
 use super::mark::Mark;
 use super::quota::{Overflow, Quota, Usage};
 use super::record::Table;
+use super::repair::{self, NOTES, Notes};
 use super::snapshot::{Pool, Snapshot};
 use super::tx::WriteTx;
-use super::writer::{State, WriteError, Writer};
+use super::wal::WalState;
+use super::writer::{Job, State, WriteError, Writer};
 use super::{DATABASE, Head, Inner, Interner, Store, damage, schema};
 use crate::Fault;
 use crate::env::Env;
 use crate::identity::NodeKey;
-use holdfast_core::log::events::{ChainEnd, Ends, Event, Severity, put_end};
+use holdfast_core::log::events::{ChainEnd, Ends, Event, Gap, Severity, put_end};
 use holdfast_core::{Incarnation, NodeId, Stream};
 use rusqlite::Connection;
 use std::collections::{BTreeMap, HashMap};
@@ -60,20 +62,79 @@ pub(super) fn open(options: Options, env: Env) -> Result<(Store, OpenReport), Fa
     let dir = options.dir.clone();
     std::fs::create_dir_all(&dir).map_err(|source| Fault::file(&dir, source))?;
     let lock = DirLock::acquire(&dir)?;
+    repair::complete(&dir)?;
     let path = dir.join(DATABASE);
     let created = !path.exists();
-    let mut findings = repair_if_needed(&dir, &options)?;
-    let ballast = Ballast::find(&dir);
-    let synchronous = if options.unsafe_normal_sync { "NORMAL" } else { "FULL" };
-    let connection = Connection::open(&path).map_err(schema::fault)?;
-    schema::configure(&connection, synchronous)?;
+    if created {
+        damage::clear(&dir)?;
+    }
+    let log = super::wal::inspect(&path)?;
+    if let Some(why) = damage::flagged(&dir).or_else(|| emptied(&path)) {
+        repair(&dir, &options.key, &why)?;
+    }
+    let opened = match attempt(&options, &env, &log) {
+        Err(fault) if fault.is_damage() => {
+            repair(&dir, &options.key, &fault.to_string())?;
+            attempt(&options, &env, &log)?
+        }
+        other => other?,
+    };
+    let Opened { writer, jobs, head, own_heads, usage, findings } = opened;
+    let incarnation = writer.state.incarnation;
+    start_thread(writer, lock, &dir)?;
+    let readers = Pool::new(path, synchronous(&options));
+    let interner = Interner::new(options.max_series);
+    let node = options.key.id();
+    let path = dir;
+    let inner =
+        Inner { path, node, incarnation, env, jobs, head, own_heads, usage, readers, interner };
+    Ok((Store { inner: Arc::new(inner) }, OpenReport { created, findings }))
+}
+
+const fn synchronous(options: &Options) -> &'static str {
+    if options.unsafe_normal_sync { "NORMAL" } else { "FULL" }
+}
+
+fn repair(dir: &Path, key: &NodeKey, why: &str) -> Result<(), Fault> {
+    tracing::warn!(why, "the store is damaged and is being repaired");
+    repair::salvage(dir, key, why)?;
+    damage::clear(dir)
+}
+
+/// SQLite takes a file of no bytes for a new database and throws its log away.
+fn emptied(path: &Path) -> Option<String> {
+    let empty = std::fs::metadata(path).is_ok_and(|meta| meta.len() == 0);
+    let log = std::fs::metadata(super::wal::path_of(path)).is_ok_and(|meta| meta.len() > 0);
+    (empty && log).then(|| "the database file is empty".to_owned())
+}
+
+/// A store whose first transaction is on disk.
+struct Opened {
+    writer: Writer,
+    jobs: mpsc::Sender<Job>,
+    head: watch::Receiver<Head>,
+    own_heads: watch::Receiver<super::OwnHeads>,
+    usage: watch::Receiver<Usage>,
+    findings: Vec<String>,
+}
+
+/// Opens the database and commits the start. Damage it meets is an error.
+fn attempt(options: &Options, env: &Env, log: &WalState) -> Result<Opened, Fault> {
+    let dir = &options.dir;
+    let connection = Connection::open(dir.join(DATABASE)).map_err(schema::fault)?;
+    schema::configure(&connection, synchronous(options))?;
     schema::prepare(&connection)?;
-    let quota = Quota::new(options.quota_bytes, options.overflow);
+    let mut findings: Vec<String> = log.finding().into_iter().collect();
+    if log.stray > 0 {
+        // What is behind the damage must not be taken for this round's at the next start.
+        let sql = "PRAGMA wal_checkpoint(TRUNCATE)";
+        connection.query_row(sql, [], |_| Ok(())).map_err(schema::fault)?;
+    }
+    let mut quota = Quota::new(options.quota_bytes, options.overflow);
     let pages: i64 = schema::pragma(&connection, "page_count")?;
     let limit = quota.max_pages().max(pages as u64 + 64);
     connection.execute_batch(&format!("PRAGMA max_page_count={limit}")).map_err(schema::fault)?;
-
-    let mark = Mark::read(&dir).unwrap_or_else(|fault| {
+    let mark = Mark::read(dir).unwrap_or_else(|fault| {
         findings.push(fault.to_string());
         None
     });
@@ -81,10 +142,11 @@ pub(super) fn open(options: Options, env: Env) -> Result<(Store, OpenReport), Fa
     let view = Snapshot { connection: &connection };
     let chains = view.chains()?;
     findings.extend(lost_tails(&chains, node, mark.as_ref()));
-    let state = state(&options, &env, &view, &chains, mark.as_ref())?;
-    let incarnation = state.incarnation;
-    let mut usage_quota = quota;
-    let usage = usage_quota.measure(&connection)?;
+    let notes = view.get(Table::Meta, NOTES)?.map(|value| Notes::decode(&value)).transpose()?;
+    let notes = notes.unwrap_or_default();
+    findings.extend(notes.findings);
+    let state = state(options, env, &view, &chains, mark.as_ref())?;
+    let usage = quota.measure(&connection)?;
     let (jobs, waiting) = mpsc::channel(QUEUE);
     let (head_sender, head) = watch::channel(Head { pos: state.next_pos - 1, transactions: 0 });
     let (own_sender, own_heads) = watch::channel(Vec::new());
@@ -96,62 +158,28 @@ pub(super) fn open(options: Options, env: Env) -> Result<(Store, OpenReport), Fa
         head: head_sender,
         own_heads: own_sender,
         usage: usage_sender,
-        quota: usage_quota,
-        ballast,
+        quota,
+        ballast: Ballast::find(dir),
         dir: dir.clone(),
         marked_ms: 0,
         mark_due: true,
     };
     let ends = chain_ends(&chains, node);
-    writer.begin(|tx| start(tx, options.version, &ends, &findings))?;
-    std::thread::Builder::new()
-        .name("store-writer".to_owned())
-        .spawn(move || {
-            let asked = writer.run();
-            drop(lock);
-            if let Some(done) = asked {
-                // Whoever asked may have stopped waiting.
-                let _ = done.send(());
-            }
-        })
-        .map_err(|source| Fault::file(&dir, source))?;
-    let readers = Pool::new(path, synchronous);
-    let interner = Interner::new(options.max_series);
-    let path = dir;
-    let inner =
-        Inner { path, node, incarnation, env, jobs, head, own_heads, usage, readers, interner };
-    Ok((Store { inner: Arc::new(inner) }, OpenReport { created, findings }))
+    writer.begin(|tx| start(tx, options.version, &ends, &findings, &notes.gaps))?;
+    Ok(Opened { writer, jobs, head, own_heads, usage, findings })
 }
 
-fn repair_if_needed(dir: &Path, options: &Options) -> Result<Vec<String>, Fault> {
-    let path = dir.join(DATABASE);
-    if !path.exists() {
-        damage::clear(dir)?;
-        return Ok(Vec::new());
-    }
-    let mut findings = super::wal::inspect(&path)?.finding().into_iter().collect::<Vec<_>>();
-    let broken = damage::flagged(dir).or_else(|| unreadable(&path));
-    if let Some(why) = broken {
-        findings.push(format!("the store was damaged: {why}"));
-        findings.extend(super::repair::salvage(dir, &options.key)?);
-        damage::clear(dir)?;
-    }
-    Ok(findings)
-}
-
-/// Why the database cannot be used at all, if it cannot: a look at its head and its chains.
-fn unreadable(path: &Path) -> Option<String> {
-    let look = || -> Result<(), Fault> {
-        let connection = Connection::open(path).map_err(schema::fault)?;
-        schema::configure(&connection, "FULL")?;
-        schema::prepare(&connection)?;
-        let view = Snapshot { connection: &connection };
-        view.chains()?;
-        view.get(Table::Meta, META_BOOT)?;
-        view.scan(Table::Cursor, &[], &[], 16)?;
-        view.head().map(drop)
+fn start_thread(writer: Writer, lock: DirLock, dir: &Path) -> Result<(), Fault> {
+    let run = move || {
+        let asked = writer.run();
+        drop(lock);
+        if let Some(done) = asked {
+            // Whoever asked may have stopped waiting.
+            let _ = done.send(());
+        }
     };
-    look().err().filter(Fault::is_damage).map(|fault| fault.to_string())
+    let started = std::thread::Builder::new().name("store-writer".to_owned()).spawn(run);
+    started.map(drop).map_err(|source| Fault::file(dir, source))
 }
 
 fn lost_tails(chains: &[ChainInfo], node: NodeId, mark: Option<&Mark>) -> Vec<String> {
@@ -242,6 +270,7 @@ fn start(
     version: &str,
     ends: &[u8],
     findings: &[String],
+    gaps: &[Gap],
 ) -> Result<(), WriteError> {
     let boot = tx.state.incarnation.boot;
     tx.put(Table::Meta, META_BOOT, &boot.to_be_bytes())?;
@@ -249,8 +278,10 @@ fn start(
     events.extend(findings.iter().map(|text| Event::Notice {
         severity: Severity::Critical,
         code: "store-damage",
-        text: text.get(..1000).unwrap_or(text),
+        text: &text[..text.floor_char_boundary(1000)],
     }));
     tx.append_events(&events)?;
+    tx.declare(gaps)?;
+    tx.delete(Table::Meta, NOTES)?;
     Ok(())
 }

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 /// The version of the tables. A program refuses a store that is newer than it.
 pub(super) const VERSION: u32 = 1;
 /// Marks the file as ours ("Hfst").
-const APPLICATION_ID: i32 = 0x4866_7374;
+pub(super) const APPLICATION_ID: i32 = 0x4866_7374;
 /// Bytes of a database page; what SQLite recommends for flash and disks alike.
 pub(super) const PAGE_BYTES: u64 = 4096;
 
@@ -45,13 +45,14 @@ pub(super) fn configure(connection: &Connection, synchronous: &str) -> Result<()
 }
 
 /// Makes the tables in a new file, or checks the version of an old one.
+///
+/// A version that raises the number also changes the text of the tables, if only by a comment: that
+/// is how a newer store is told from a damaged number.
 pub(super) fn prepare(connection: &Connection) -> Result<(), Fault> {
-    let found: u32 = pragma(connection, "user_version")?;
-    if found > VERSION {
-        return Err(Fault::Newer { found, known: VERSION });
-    }
-    let application: i32 = pragma(connection, "application_id")?;
-    if found == 0 && application == 0 {
+    let found: u32 = pragma(connection, "user_version").map_err(of_the_header)?;
+    let application: i32 = pragma(connection, "application_id").map_err(of_the_header)?;
+    let objects = objects(connection).map_err(of_the_header)?;
+    if found == 0 && application == 0 && objects.is_empty() {
         let sql = format!(
             "PRAGMA page_size={PAGE_BYTES}; PRAGMA journal_mode=WAL; BEGIN IMMEDIATE; {TABLES}
              PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={VERSION}; COMMIT;"
@@ -61,11 +62,53 @@ pub(super) fn prepare(connection: &Connection) -> Result<(), Fault> {
     if application != APPLICATION_ID {
         return Err(Fault::damaged("database header", "it is not a Holdfast store"));
     }
+    let ours = objects == made_objects()?;
+    if found > VERSION && !ours {
+        return Err(Fault::Newer { found, known: VERSION });
+    }
+    if found != VERSION || !ours {
+        let what = format!("the tables are not those of version {found}");
+        return Err(Fault::damaged("database schema", what));
+    }
     let mode: String = pragma(connection, "journal_mode")?;
     if mode != "wal" {
         connection.execute_batch("PRAGMA journal_mode=WAL;").map_err(fault)?;
     }
     Ok(())
+}
+
+/// What the schema says of a table or an index: its type, name, table, first page and text.
+type Object = (String, String, String, i64, Option<String>);
+
+fn objects(connection: &Connection) -> Result<Vec<Object>, Fault> {
+    let sql = "SELECT type, name, tbl_name, rootpage, sql FROM sqlite_schema ORDER BY rowid";
+    let mut statement = connection.prepare(sql).map_err(fault)?;
+    let rows = statement
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)))
+        .map_err(fault)?;
+    rows.collect::<Result<_, _>>().map_err(fault)
+}
+
+/// The schema as a new store has it.
+fn made_objects() -> Result<Vec<Object>, Fault> {
+    let fresh = Connection::open_in_memory().map_err(fault)?;
+    fresh.execute_batch(TABLES).map_err(fault)?;
+    objects(&fresh)
+}
+
+/// Whether the tables are exactly those that this program makes.
+pub(super) fn matches(connection: &Connection) -> Result<bool, Fault> {
+    Ok(objects(connection)? == made_objects()?)
+}
+
+/// Our own questions about the header are always right, so an error about them is the header's.
+fn of_the_header(fault: Fault) -> Fault {
+    match fault {
+        Fault::Database(text) if !text.contains("locked") && !text.contains("disk I/O") => {
+            Fault::damaged("database header", text)
+        }
+        other => other,
+    }
 }
 
 pub(super) fn pragma<T: rusqlite::types::FromSql>(
@@ -82,6 +125,10 @@ pub(super) fn fault(error: rusqlite::Error) -> Fault {
         rusqlite::Error::SqliteFailure(cause, _) => match cause.code {
             Code::DiskFull => Fault::Full(error.to_string()),
             Code::DatabaseCorrupt | Code::NotADatabase => {
+                Fault::damaged(super::DATABASE, error.to_string())
+            }
+            // Without a further cause it is the file's header that forbids to write.
+            Code::ReadOnly if cause.extended_code == 8 => {
                 Fault::damaged(super::DATABASE, error.to_string())
             }
             // A short write that leaves no room is reported as an I/O error by some filesystems.

@@ -1,14 +1,16 @@
 //! The read side: what is committed, as of one moment.
 
 use super::chains::{ChainInfo, ChainNo};
+use super::damage;
 use super::record::{Table, after_prefix, unseal};
 use super::schema::{self, fault};
 use crate::Fault;
 use holdfast_core::log::{Link, events, readings, rollups};
 use holdfast_core::ranges::Range;
-use holdfast_core::{Reject, Seq, SeriesKey, Stream, Timestamp};
+use holdfast_core::{ChainId, Reject, Seq, SeriesKey, Stream, Timestamp};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// What a query needs to know of a commit before it reads it: its span of time and which series it
@@ -117,6 +119,14 @@ impl StoredCommit {
     pub fn last(&self) -> Seq {
         self.first + u64::from(self.count) - 1
     }
+
+    /// Whether the body is canonical and the link follows from it and from `before`, the link of what
+    /// precedes it in `chain`. A commit that is not intact must not be used nor sent on.
+    #[must_use]
+    pub fn intact(&self, chain: &ChainId, before: Link) -> bool {
+        holdfast_core::log::check(chain.stream, &self.body, self.count).is_ok()
+            && before.next(chain, self.first, self.count, &self.body) == self.link
+    }
 }
 
 const COLUMNS: &str = "pos, chain, first, count, link, signature, body";
@@ -138,19 +148,37 @@ pub(super) struct Pool {
     path: PathBuf,
     synchronous: &'static str,
     idle: Mutex<Vec<Connection>>,
+    flagged: AtomicBool,
 }
 
 const IDLE_MAX: usize = 4;
 
 impl Pool {
     pub(super) fn new(path: PathBuf, synchronous: &'static str) -> Self {
-        Self { path, synchronous, idle: Mutex::new(Vec::new()) }
+        Self { path, synchronous, idle: Mutex::new(Vec::new()), flagged: AtomicBool::new(false) }
     }
 
+    /// Lends a snapshot to `look`. Damage that it meets is noted for the next start.
     pub(super) fn with<T>(
         &self,
         look: impl FnOnce(&Snapshot<'_>) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
+        self.lend(look).inspect_err(|fault| {
+            if fault.is_damage() {
+                self.note(fault);
+            }
+        })
+    }
+
+    /// Leaves the note that makes the next start repair the store, once.
+    pub(super) fn note(&self, fault: &Fault) {
+        let dir = self.path.parent().unwrap_or(&self.path);
+        if !self.flagged.swap(true, Ordering::Relaxed) {
+            damage::flag(dir, fault);
+        }
+    }
+
+    fn lend<T>(&self, look: impl FnOnce(&Snapshot<'_>) -> Result<T, Fault>) -> Result<T, Fault> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let connection = match idle {
             Some(connection) => connection,

@@ -261,7 +261,7 @@ impl WriteTx<'_> {
         let (_, events) = events::read(body)?;
         for event in events {
             if let Event::Gap(gap) = event?
-                && gap.stream != Stream::Event
+                && (gap.incarnation, gap.stream) != (chain.incarnation, chain.stream)
             {
                 self.record_gap(chain.origin, &gap)?;
             }
@@ -316,8 +316,17 @@ impl WriteTx<'_> {
         for gap in &gaps {
             self.record_gap(self.state.node, gap)?;
         }
-        let events: Vec<_> = gaps.into_iter().map(Event::Gap).collect();
-        if !events.is_empty() {
+        self.declare(&gaps)
+    }
+
+    /// Declares gaps that are recorded already: those that a repair has left.
+    ///
+    /// # Errors
+    /// A database fault.
+    pub(super) fn declare(&mut self, gaps: &[Gap]) -> Result<(), WriteError> {
+        // Well below the entries and bytes of a commit.
+        for some in gaps.chunks(1_000) {
+            let events: Vec<_> = some.iter().copied().map(Event::Gap).collect();
             self.append_events(&events)?;
         }
         Ok(())
@@ -414,11 +423,11 @@ pub(super) struct DroppedCommit {
     pub link: Link,
 }
 
-fn gap_key(no: ChainNo, gap: &Gap) -> Vec<u8> {
+pub(super) fn gap_key(no: ChainNo, gap: &Gap) -> Vec<u8> {
     [no.key().as_slice(), &gap.range.from.to_be_bytes()].concat()
 }
 
-fn encode_gap(gap: &Gap) -> Vec<u8> {
+pub(super) fn encode_gap(gap: &Gap) -> Vec<u8> {
     let mut out = Vec::new();
     let mut put = || -> Result<(), Reject> {
         out.put_uint(gap.incarnation.boot)?;

@@ -20,6 +20,9 @@ pub(super) struct WalState {
     pub committed: u64,
     /// Frames of this round behind the first one that fails its checksum.
     pub stray: u64,
+    /// Bytes behind the last whole transaction when no frame fails its checksum: a transaction that
+    /// was cut off.
+    pub unfinished: u64,
     /// Whether the header itself is not valid although frames follow it.
     pub header_damaged: bool,
 }
@@ -82,19 +85,26 @@ impl Checksum {
     }
 }
 
-/// Fills `buffer`; `false` when the file ends before.
-fn fill(input: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<bool> {
-    match input.read_exact(buffer) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(false),
-        Err(error) => Err(error),
+/// Fills `buffer` as far as the file goes, and says how far that is.
+fn fill(input: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match input.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
+    Ok(filled)
 }
 
 fn walk(input: &mut impl Read) -> std::io::Result<WalState> {
     let mut state = WalState::default();
     let mut header = [0; HEADER_BYTES];
-    if !fill(input, &mut header)? {
+    let read = fill(input, &mut header)?;
+    if read < HEADER_BYTES {
+        state.unfinished = read as u64;
         return Ok(state);
     }
     let magic = word(&header, 0);
@@ -105,13 +115,20 @@ fn walk(input: &mut impl Read) -> std::io::Result<WalState> {
     let plausible = magic & !1 == 0x377f_0682 && page.is_power_of_two() && page <= 65536;
     if !plausible || checksum.sums != sums {
         let mut next = [0; FRAME_BYTES];
-        state.header_damaged = header != [0; HEADER_BYTES] && fill(input, &mut next)?;
+        state.header_damaged =
+            header != [0; HEADER_BYTES] && fill(input, &mut next)? == FRAME_BYTES;
         return Ok(state);
     }
     let salts = (word(&header, 16), word(&header, 20));
     let mut frame = vec![0; FRAME_BYTES + page];
     let (mut valid, mut index) = (true, 0);
-    while fill(input, &mut frame)? {
+    loop {
+        let read = fill(input, &mut frame)?;
+        if read < frame.len() {
+            let whole = (index - state.committed) * frame.len() as u64;
+            state.unfinished = if valid { whole + read as u64 } else { 0 };
+            return Ok(state);
+        }
         index += 1;
         let own = (word(&frame, 8), word(&frame, 12));
         if valid {
@@ -127,5 +144,111 @@ fn walk(input: &mut impl Read) -> std::io::Result<WalState> {
             state.stray += 1;
         }
     }
-    Ok(state)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rusqlite::Connection;
+    use std::fs;
+
+    const FRAME: usize = FRAME_BYTES + 4096;
+
+    fn write(connection: &Connection, rows: i64) {
+        for row in 0..rows {
+            let sql = "INSERT INTO t (body) VALUES (zeroblob(3000 + ?1))";
+            connection.execute(sql, [row]).unwrap();
+        }
+    }
+
+    /// A database with a log of its own making, as kill -9 leaves it, and the log's bytes.
+    fn killed(dir: &Path, rounds: &[i64]) -> (PathBuf, Vec<u8>) {
+        let live = dir.join("live.db");
+        let connection = Connection::open(&live).unwrap();
+        let sql = "PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=0; CREATE TABLE t (body);";
+        connection.execute_batch(sql).unwrap();
+        for (i, rows) in rounds.iter().enumerate() {
+            if i > 0 {
+                let sql = "PRAGMA wal_checkpoint(RESTART)";
+                connection.query_row(sql, [], |_| Ok(())).unwrap();
+            }
+            write(&connection, *rows);
+        }
+        let path = dir.join("copy.db");
+        fs::copy(&live, &path).unwrap();
+        let log = fs::read(path_of(&live)).unwrap();
+        fs::write(path_of(&path), &log).unwrap();
+        (path, log)
+    }
+
+    /// Rows that SQLite finds with this log.
+    fn rows(path: &Path, log: &[u8]) -> i64 {
+        let dir = tempfile::tempdir().unwrap();
+        let copy = dir.path().join("look.db");
+        fs::copy(path, &copy).unwrap();
+        fs::write(path_of(&copy), log).unwrap();
+        let connection = Connection::open(&copy).unwrap();
+        connection.query_row("SELECT count(*) FROM t", [], |row| row.get(0)).unwrap_or(0)
+    }
+
+    #[test]
+    fn a_sound_log_has_no_finding() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, log) = killed(dir.path(), &[5]);
+        let state = inspect(&path).unwrap();
+        assert_eq!(state.committed as usize, (log.len() - HEADER_BYTES) / FRAME);
+        assert_eq!(state, WalState { committed: state.committed, ..WalState::default() });
+        assert_eq!(state.finding(), None);
+        fs::write(path_of(&path), []).unwrap();
+        assert_eq!(inspect(&path).unwrap(), WalState::default());
+        fs::remove_file(path_of(&path)).unwrap();
+        assert_eq!(inspect(&path).unwrap(), WalState::default());
+    }
+
+    /// One flipped bit makes SQLite drop rows and say nothing: that is what this module is for.
+    #[test]
+    fn every_flipped_bit_is_found_where_sqlite_is_silent() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, log) = killed(dir.path(), &[5]);
+        assert_eq!(rows(&path, &log), 5);
+        let mut dropped = 0;
+        for bit in (0..256).chain((256..log.len() * 8).step_by(1009)) {
+            let mut bytes = log.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let state = walk(&mut bytes.as_slice()).unwrap();
+            assert!(state.finding().is_some(), "bit {bit}: {state:?}");
+            if bit % 101 == 0 {
+                dropped += u32::from(rows(&path, &bytes) < 5);
+            }
+        }
+        assert!(dropped > 0, "SQLite has dropped rows without an error");
+    }
+
+    #[test]
+    fn a_torn_end_is_told_from_a_whole_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_, log) = killed(dir.path(), &[4]);
+        for keep in (HEADER_BYTES..log.len()).step_by(509) {
+            let state = walk(&mut &log[..keep]).unwrap();
+            let whole = HEADER_BYTES + state.committed as usize * FRAME;
+            assert_eq!(state.unfinished as usize, keep - whole, "cut at {keep}");
+            assert_eq!(state.finding(), None, "nobody was promised what is cut off");
+        }
+        assert_eq!(walk(&mut &log[..7]).unwrap().unfinished, 7);
+    }
+
+    #[test]
+    fn frames_of_an_earlier_round_are_not_taken_for_lost_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, log) = killed(dir.path(), &[8, 2]);
+        let state = inspect(&path).unwrap();
+        let frames = (log.len() - HEADER_BYTES) / FRAME;
+        assert!((state.committed as usize) < frames, "old frames follow: {state:?}");
+        assert_eq!((state.stray, state.unfinished, state.finding()), (0, 0, None));
+        assert_eq!(rows(&path, &log), 10);
+        // Damage to the new round is found all the same.
+        let mut bytes = log;
+        bytes[HEADER_BYTES + FRAME_BYTES + 100] ^= 1;
+        assert_eq!(walk(&mut bytes.as_slice()).unwrap().stray, state.committed);
+    }
 }

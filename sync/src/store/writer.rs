@@ -473,6 +473,14 @@ fn admit(
     Ok(outcomes)
 }
 
+/// The key of the sequences seen of a device's boot.
+pub(super) fn seen_key(device: &str, boot: u64) -> Vec<u8> {
+    let mut key = device.as_bytes().to_vec();
+    key.push(0);
+    key.extend_from_slice(&boot.to_be_bytes());
+    key
+}
+
 /// Admits a device's (boot, sequence) once.
 fn admit_source(
     tx: &mut WriteTx<'_>,
@@ -480,9 +488,7 @@ fn admit_source(
     series: &Series,
     touched: &mut BTreeMap<Vec<u8>, ()>,
 ) -> Result<ItemOutcome, WriteError> {
-    let mut key = series.device().as_bytes().to_vec();
-    key.push(0);
-    key.extend_from_slice(&source.boot.to_be_bytes());
+    let key = seen_key(series.device(), source.boot);
     if !tx.state.seen.contains_key(&key) {
         if tx.state.seen.len() >= SEEN_CACHE && touched.is_empty() {
             tx.state.seen.clear();

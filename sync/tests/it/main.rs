@@ -1,6 +1,9 @@
 //! The store, the session and the transport from outside, as the services use them.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod damage;
 mod net;
+mod repair;
+mod restart;
 mod store;
 mod support;
