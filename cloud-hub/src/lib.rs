@@ -1,1 +1,16 @@
 //! The hub: where a fleet is seen, enrolled and queried.
+//!
+//! [`fleet`] keeps the members and decides who is let in, [`live`] knows how each of them is,
+//! [`routes`] answers over HTTP, [`service`] wires all of it to the store, the pipeline and the sync
+//! sessions; [`commands`] is the command line.
+#![forbid(unsafe_code)]
+
+pub mod commands;
+pub mod fleet;
+pub mod live;
+pub mod routes;
+pub mod service;
+pub mod settings;
+
+/// The program's version.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -237,7 +237,7 @@ async fn join(place: &Place, text: &str) -> Result<ExitCode, Failure> {
             return Ok(ExitCode::SUCCESS);
         };
         let waits = dir.join("invitation").exists();
-        if status["node"]["joined"] == true && !waits {
+        if status["node"]["site"].is_string() && !waits {
             let called = [&status["node"]["site"], &status["node"]["name"]];
             let called: Vec<_> = called.iter().filter_map(|part| part.as_str()).collect();
             println!("Joined: this node is {} of the fleet now.", called.join("/"));

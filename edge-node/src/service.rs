@@ -6,7 +6,6 @@ use crate::routes;
 use crate::settings::Settings;
 use crate::uplink::{Fleet, Keeper, UplinkSettings};
 use axum::Router;
-use axum::extract::FromRef;
 use holdfast_core::NodeId;
 use holdfast_node::api::{self, Data, Nodes, Tokens};
 use holdfast_node::auth::Auth;
@@ -18,7 +17,7 @@ use holdfast_node::pipeline::{self, Pipeline};
 use holdfast_node::sources::Sources;
 use holdfast_node::supervise::{Restarts, Supervisor, announce, stop_on_signals};
 use holdfast_node::time_text::Time;
-use holdfast_sync::env::{Env, System};
+use holdfast_sync::env::System;
 use holdfast_sync::identity::NodeKey;
 use holdfast_sync::net::UplinkState;
 use holdfast_sync::store::{Options, Store};
@@ -62,21 +61,7 @@ pub struct App {
     started: Time,
 }
 
-macro_rules! part {
-    ($part:ty, $field:ident) => {
-        impl FromRef<App> for $part {
-            fn from_ref(app: &App) -> Self {
-                app.$field.clone()
-            }
-        }
-    };
-}
-part!(Ingest, ingest);
-part!(Data, data);
-part!(Auth, auth);
-part!(Tokens, tokens);
-part!(Events, events);
-part!(Health, health);
+holdfast_node::parts!(App: Ingest => ingest, Data => data, Auth => auth, Tokens => tokens, Events => events, Health => health);
 
 /// The one node a gateway answers for.
 pub struct Names {
@@ -147,15 +132,6 @@ impl App {
     }
 }
 
-fn sources(env: &Env) -> Sources {
-    let (wall, steady, random) = (Arc::clone(env), Arc::clone(env), Arc::clone(env));
-    Sources {
-        now: Arc::new(move || wall.now()),
-        monotonic_ms: Arc::new(move || steady.monotonic_ms()),
-        fill: Arc::new(move |out| random.fill(out)),
-    }
-}
-
 /// How the store of a gateway is opened.
 #[must_use]
 pub fn store_options(settings: &Settings, dir: PathBuf, key: NodeKey) -> Options {
@@ -191,7 +167,7 @@ pub async fn run(settings: Settings, dir: &Path) -> Result<ExitCode, String> {
         tracing::error!(finding, "found on opening the store");
     }
     let stop = CancellationToken::new();
-    let supervisor = Supervisor::new(sources(&env), Restarts::default(), stop.clone());
+    let supervisor = Supervisor::new(Sources::of(&env), Restarts::default(), stop.clone());
     stop_on_signals(&stop).map_err(|error| format!("signals: {error}"))?;
     let listener = http::bind(settings.http.listen.0).await.map_err(|error| error.to_string())?;
     let address = listener.address();
@@ -249,7 +225,7 @@ fn start(
         progress: pipeline.progress(),
         nodes,
     };
-    run_once(supervisor, "pipeline", |stop| pipeline.run(stop));
+    supervisor.run_once("pipeline", |stop| pipeline.run(stop));
     let uplink_settings = UplinkSettings {
         backfill: settings.sync.backfill.into(),
         backoff_min: settings.sync.backoff_min,
@@ -257,41 +233,16 @@ fn start(
     };
     let keeper = Keeper::new(store.clone(), key, uplink_settings);
     let uplink = keeper.state();
-    run_once(supervisor, "uplink", |stop| keeper.run(stop));
+    supervisor.run_once("uplink", |stop| keeper.run(stop));
     let ingest = Ingest::load(store.clone(), settings.ingest.auto_register).map_err(text)?;
     let tokens = Tokens::load(store.clone()).map_err(text)?;
-    let auth = Auth::new(tokens.book(), sources(store.env()));
+    let auth = Auth::new(tokens.book(), Sources::of(store.env()));
     let started = Time(store.env().now());
     let (health, findings) = (Health::default(), Arc::new(findings));
     let app = App { ingest, data, auth, tokens, events, health, uplink, names, findings, started };
     let watched = app.clone();
     supervisor.spawn("watch", move |stop| watch_over(watched.clone(), stop));
     Ok(app)
-}
-
-/// Runs a task that owns its state; when it panics the process ends and is started anew.
-fn run_once<F>(
-    supervisor: &Supervisor,
-    name: &'static str,
-    start: impl FnOnce(CancellationToken) -> F,
-) where
-    F: Future<Output = ()> + Send + 'static,
-{
-    let task = tokio::spawn(start(supervisor.stop().clone()));
-    let giving_up = supervisor.clone();
-    let task = std::sync::Mutex::new(Some(task));
-    supervisor.spawn(name, move |_| {
-        let task = task.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let giving_up = giving_up.clone();
-        async move {
-            if let Some(task) = task
-                && let Err(error) = task.await
-            {
-                giving_up.give_up(format!("{name}: {error}"));
-            }
-            Ok::<(), Infallible>(())
-        }
-    });
 }
 
 /// Tells health and pages now and then how the node is.

@@ -1,6 +1,7 @@
 //! Clock and entropy, as this crate takes them: functions handed in by whoever starts the process.
 
 use holdfast_core::Timestamp;
+use holdfast_sync::env::Env;
 use std::fmt;
 use std::sync::Arc;
 
@@ -19,6 +20,17 @@ pub struct Sources {
 }
 
 impl Sources {
+    /// The clock and entropy of a node's environment.
+    #[must_use]
+    pub fn of(env: &Env) -> Self {
+        let (wall, steady, random) = (Arc::clone(env), Arc::clone(env), Arc::clone(env));
+        Self {
+            now: Arc::new(move || wall.now()),
+            monotonic_ms: Arc::new(move || steady.monotonic_ms()),
+            fill: Arc::new(move |out| random.fill(out)),
+        }
+    }
+
     /// 64 random bits.
     #[must_use]
     pub fn entropy(&self) -> u64 {

@@ -122,6 +122,21 @@ impl Supervisor {
         }
     }
 
+    /// Runs a task that owns its state, so that it cannot be started a second time: when it panics
+    /// the process ends with the reason, and whoever supervises it starts it anew.
+    pub fn run_once<F>(&self, name: &'static str, start: impl FnOnce(CancellationToken) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let task = tokio::spawn(start(self.stop.clone()));
+        let this = self.clone();
+        self.tasks.spawn(async move {
+            if let Err(panic) = task.await {
+                this.give_up(format!("task {name}: {panic}"));
+            }
+        });
+    }
+
     /// Stops the process with a reason; the first one counts.
     pub fn give_up(&self, reason: String) {
         tracing::error!(reason, "giving up");

@@ -20,3 +20,15 @@ pub trait Nodes: Send + Sync {
     /// The node called `site/name`, or with this id.
     fn find(&self, name: &str) -> Option<NodeId>;
 }
+
+/// Lets handlers take parts of a service's state: `parts!(App: Data => data, Auth => auth)`.
+#[macro_export]
+macro_rules! parts {
+    ($state:ty: $($part:ty => $field:ident),+ $(,)?) => {
+        $(impl axum::extract::FromRef<$state> for $part {
+            fn from_ref(state: &$state) -> Self {
+                state.$field.clone()
+            }
+        })+
+    };
+}

@@ -56,6 +56,17 @@ pub struct Last {
     pub first: Timestamp,
 }
 
+/// What an origin's series come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Its series.
+    pub series: u64,
+    /// Their readings.
+    pub readings: u64,
+    /// When its newest reading was received there.
+    pub received: Option<Timestamp>,
+}
+
 #[derive(Debug, Default)]
 struct Inner {
     by_name: HashMap<Box<[u8]>, SeriesNo>,
@@ -169,6 +180,23 @@ impl Catalog {
         inner.by_name.insert(name(origin, key).into(), no);
         inner.series.push((Arc::clone(&info), None));
         Some(info)
+    }
+
+    /// For each origin, how many series and readings it has and when one was received last.
+    #[must_use]
+    pub fn by_origin(&self) -> HashMap<NodeId, Totals> {
+        self.read(|inner| {
+            let mut out: HashMap<NodeId, Totals> = HashMap::new();
+            for (info, last) in &inner.series {
+                let totals = out.entry(info.origin).or_default();
+                totals.series += 1;
+                if let Some(last) = last {
+                    totals.readings += last.count;
+                    totals.received = totals.received.max(Some(last.received));
+                }
+            }
+            out
+        })
     }
 
     /// The name behind a number.

@@ -9,7 +9,7 @@ mod catalog;
 mod step;
 mod windows;
 
-pub use catalog::{Catalog, Last, SeriesInfo, SeriesNo};
+pub use catalog::{Catalog, Last, SeriesInfo, SeriesNo, Totals};
 pub use windows::{WindowKey, decode_window, window_prefix};
 
 use holdfast_core::rollup::Window;

@@ -1,0 +1,76 @@
+//! How each member is at the moment: what its session reports, kept in memory.
+
+use holdfast_core::{NodeId, Timestamp};
+use holdfast_sync::net::PeerEvent;
+use holdfast_sync::session::End;
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// How a member is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Live {
+    /// Whether it has a session.
+    pub online: bool,
+    /// Since when it has, or has no more.
+    pub since: Option<Timestamp>,
+    /// When something came from it last.
+    pub heard: Option<Timestamp>,
+    /// How many of its entries are not here, as it last said.
+    pub behind: Option<u64>,
+    /// Its clock less ours at its last hello, milliseconds.
+    pub clock_ahead_ms: Option<i64>,
+    /// Its program's version.
+    pub version: Option<String>,
+    /// Why its last session ended.
+    pub end: Option<End>,
+}
+
+/// How all members are.
+#[derive(Debug, Default)]
+pub struct LiveBook(Mutex<HashMap<NodeId, Live>>);
+
+impl LiveBook {
+    fn book(&self) -> MutexGuard<'_, HashMap<NodeId, Live>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How a member is.
+    #[must_use]
+    pub fn get(&self, node: &NodeId) -> Live {
+        self.book().get(node).cloned().unwrap_or_default()
+    }
+
+    /// Notes when members were heard before this start.
+    pub fn remember(&self, heard: impl IntoIterator<Item = (NodeId, Timestamp)>) {
+        let mut book = self.book();
+        for (node, time) in heard {
+            let live = Live { since: Some(time), heard: Some(time), ..Live::default() };
+            book.insert(node, live);
+        }
+    }
+
+    /// Takes what a session reports.
+    pub fn note(&self, node: NodeId, event: PeerEvent, now: Timestamp) {
+        let mut book = self.book();
+        let live = book.entry(node).or_default();
+        live.heard = Some(now);
+        match event {
+            PeerEvent::Established { version, clock_ahead_ms, .. } => {
+                if !live.online {
+                    live.since = Some(now);
+                }
+                live.online = true;
+                live.version = Some(version);
+                live.clock_ahead_ms = Some(clock_ahead_ms);
+            }
+            PeerEvent::PeerBehind(entries) => live.behind = Some(entries),
+            // A session that was replaced by a newer one of the same peer ends while that one runs.
+            PeerEvent::Ended(end) if !end.reason.contains("opened a new session") => {
+                live.online = false;
+                live.since = Some(now);
+                live.end = Some(end);
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! The running hub: store, pipeline, sync sessions and HTTP, wired together.
+
+use crate::VERSION;
+use crate::fleet::Fleet;
+use crate::live::LiveBook;
+use crate::routes;
+use crate::settings::Settings;
+use axum::Router;
+use holdfast_node::api::{self, Data, Nodes, Tokens};
+use holdfast_node::auth::Auth;
+use holdfast_node::events::Events;
+use holdfast_node::health::{Health, Level};
+use holdfast_node::http::{self, Limits};
+use holdfast_node::pages::{self, Page};
+use holdfast_node::pipeline::{self, Pipeline};
+use holdfast_node::sources::Sources;
+use holdfast_node::supervise::{Restarts, Supervisor, announce, stop_on_signals};
+use holdfast_node::time_text::Time;
+use holdfast_sync::env::System;
+use holdfast_sync::identity::NodeKey;
+use holdfast_sync::net::{Enroller, HubOptions, HubPeers, Net, serve};
+use holdfast_sync::session::{Policy, RefusalCode};
+use holdfast_sync::store::{Options, Overflow, Store};
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+const STATUS_EVERY: Duration = Duration::from_secs(2);
+const EVENTS: &[&str] = &["readings", "status"];
+
+/// The pages of the hub.
+pub const PAGES: &[Page] = &[];
+
+/// The node key's file in a data directory.
+pub const KEY_FILE: &str = "node.key";
+/// The fleet's root key's file in a data directory.
+pub const ROOT_FILE: &str = "fleet.key";
+
+/// The state that handlers see.
+#[derive(Clone)]
+pub struct App {
+    /// The members.
+    pub fleet: Fleet,
+    /// How they are.
+    pub live: Arc<LiveBook>,
+    /// What queries answer from.
+    pub data: Data,
+    /// The running sessions.
+    pub peers: HubPeers,
+    /// The addresses that invitations name.
+    pub advertised: Arc<Vec<String>>,
+    /// What was found on opening the store.
+    pub findings: Arc<Vec<String>>,
+    /// When the hub started.
+    pub started: Time,
+    auth: Auth,
+    tokens: Tokens,
+    events: Events,
+    health: Health,
+}
+
+holdfast_node::parts!(
+    App: Data => data, Auth => auth, Tokens => tokens, Events => events, Health => health
+);
+
+/// How the store of a hub is opened.
+#[must_use]
+pub fn store_options(settings: &Settings, dir: PathBuf, key: NodeKey) -> Options {
+    Options {
+        dir,
+        key,
+        quota_bytes: settings.store.quota.0,
+        // What gateways cannot deliver they keep; nothing is dropped here.
+        overflow: Overflow::Refuse,
+        max_series: settings.store.max_series,
+        version: VERSION,
+        unsafe_normal_sync: false,
+    }
+}
+
+fn read_key(path: &Path) -> Result<NodeKey, String> {
+    let key = NodeKey::read(path).map_err(|fault| fault.to_string())?;
+    key.ok_or_else(|| format!("{} is missing: run `holdfast-hub init` first", path.display()))
+}
+
+/// Runs the hub until it is told to stop.
+///
+/// # Errors
+/// A sentence about what kept it from starting.
+pub async fn run(settings: Settings, dir: &Path) -> Result<ExitCode, String> {
+    let env = System::env();
+    let key = read_key(&dir.join(KEY_FILE))?;
+    let root = read_key(&dir.join(ROOT_FILE))?;
+    let options = store_options(&settings, dir.to_owned(), key.clone());
+    let (store, report) = Store::open(options, Arc::clone(&env)).map_err(|e| e.to_string())?;
+    for finding in &report.findings {
+        tracing::error!(finding, "found on opening the store");
+    }
+    let stop = CancellationToken::new();
+    let supervisor = Supervisor::new(Sources::of(&env), Restarts::default(), stop.clone());
+    stop_on_signals(&stop).map_err(|error| format!("signals: {error}"))?;
+    let net = Net::start(&key, Some(settings.sync.listen.0)).await.map_err(|e| e.to_string())?;
+    let listener = http::bind(settings.http.listen.0).await.map_err(|error| error.to_string())?;
+    let address = listener.address();
+    announce::listening("http", address);
+    let sync_address = net.address().unwrap_or(settings.sync.listen.0);
+    announce::listening("sync", sync_address);
+    let advertised = advertised(&settings.sync.advertise, sync_address);
+    tracing::info!(addresses = advertised.join(","), "invitations name these addresses");
+    let app = start(&settings, &supervisor, store.clone(), root, net, advertised, report.findings)?;
+    let limits = Limits { connections: settings.http.connections, ..Limits::default() };
+    let (health, peers) = (app.health.clone(), app.peers.clone());
+    let router: Router = routes::routes().merge(pages::routes(PAGES)).with_state(app);
+    health.serving();
+    announce::ready();
+    let served = tokio::spawn(listener.serve(router, limits, stop.clone()));
+    let code = supervisor.run().await;
+    health.stopping();
+    let ending = peers.end_all(RefusalCode::Unavailable, "the hub is stopping");
+    // A peer that takes nothing must not hold up the stop.
+    let _ = tokio::time::timeout(Duration::from_secs(5), ending).await;
+    // The listener drains by itself within its limit.
+    let _ = served.await;
+    store.close().await;
+    Ok(code)
+}
+
+fn start(
+    settings: &Settings,
+    supervisor: &Supervisor,
+    store: Store,
+    root: NodeKey,
+    net: Net,
+    advertised: Vec<String>,
+    findings: Vec<String>,
+) -> Result<App, String> {
+    let text = |fault: holdfast_sync::Fault| fault.to_string();
+    let events = Events::new(EVENTS, supervisor.stop().clone());
+    let (life, invited) = (settings.fleet.membership_life.0, settings.fleet.invitation_life.0);
+    let fleet = Fleet::load(store.clone(), root, life, invited).map_err(text)?;
+    let told = (events.clone(), fleet.clone());
+    let options = pipeline::Options {
+        widths_s: Vec::new(),
+        on_live: Arc::new(move |live| {
+            if told.0.has_listeners() {
+                told.0.publish("readings", &api::live_json(&told.1, live));
+            }
+        }),
+    };
+    let pipeline = Pipeline::load(store.clone(), options, settings.store.max_series);
+    let pipeline = pipeline.map_err(text)?;
+    let nodes = Arc::new(fleet.clone()) as Arc<dyn Nodes>;
+    let (catalog, progress) = (pipeline.catalog(), pipeline.progress());
+    let data = Data { store: store.clone(), catalog, progress, nodes };
+    supervisor.run_once("pipeline", |stop| pipeline.run(stop));
+
+    let live = Arc::new(LiveBook::default());
+    let heard = data.catalog.by_origin();
+    live.remember(heard.iter().filter_map(|(node, totals)| Some((*node, totals.received?))));
+    let (noting, env) = (Arc::clone(&live), Arc::clone(store.env()));
+    let peers = serve(
+        net,
+        HubOptions {
+            store: store.clone(),
+            policy: Arc::new(fleet.clone()) as Arc<dyn Policy>,
+            enroller: Arc::new(fleet.clone()) as Arc<dyn Enroller>,
+            events: Arc::new(move |node, event| noting.note(node, event, env.now())),
+            version: VERSION.to_owned(),
+        },
+    );
+    let tokens = Tokens::load(store.clone()).map_err(text)?;
+    let app = App {
+        fleet,
+        live,
+        data,
+        peers,
+        advertised: Arc::new(advertised),
+        findings: Arc::new(findings),
+        started: Time(store.env().now()),
+        auth: Auth::new(tokens.book(), Sources::of(store.env())),
+        tokens,
+        events,
+        health: Health::default(),
+    };
+    let watched = app.clone();
+    supervisor.spawn("watch", move |stop| watch_over(watched.clone(), stop));
+    Ok(app)
+}
+
+/// What invitations say about where this hub is.
+fn advertised(configured: &str, listening: SocketAddr) -> Vec<String> {
+    let named = configured.split(',').map(str::trim).filter(|address| !address.is_empty());
+    let named: Vec<_> = named.map(str::to_owned).collect();
+    if !named.is_empty() {
+        return named;
+    }
+    let ip = if listening.ip().is_unspecified() { outward() } else { listening.ip() };
+    vec![SocketAddr::new(ip, listening.port()).to_string()]
+}
+
+/// This machine's address on the way to anywhere else; nothing is sent to find it out.
+fn outward() -> IpAddr {
+    let asked = || -> std::io::Result<IpAddr> {
+        let socket = UdpSocket::bind(("0.0.0.0", 0))?;
+        // A documentation address (RFC 5737): the route to it is the default route.
+        socket.connect(("192.0.2.1", 9))?;
+        Ok(socket.local_addr()?.ip())
+    };
+    asked().unwrap_or(IpAddr::from([127, 0, 0, 1]))
+}
+
+/// Tells health and pages now and then how the fleet is.
+async fn watch_over(app: App, stop: CancellationToken) -> Result<(), Infallible> {
+    let mut tick = tokio::time::interval(STATUS_EVERY);
+    while !stop.is_cancelled() {
+        tokio::select! {
+            _ = tick.tick() => {}
+            () = stop.cancelled() => break,
+        }
+        let full = app.data.store.usage().refusing;
+        let level = if full { Level::Degraded } else { Level::Ok };
+        app.health.set("store", level, if full { "full" } else { "has room" });
+        if app.events.has_listeners() {
+            app.events.publish("status", &app.nodes_json());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,128 @@
+//! The hub's configuration: sections, defaults, and the file that `init` writes.
+
+use holdfast_node::config::{Bytes, Duration, Listen};
+use serde::{Deserialize, Serialize};
+
+/// All sections.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// The node itself.
+    pub node: Node,
+    /// Pages and queries over HTTP.
+    pub http: Http,
+    /// Where gateways come in.
+    pub sync: Sync,
+    /// The members.
+    pub fleet: Fleet,
+    /// What is kept.
+    pub store: Storage,
+    /// The log.
+    pub log: Log,
+}
+
+/// The node itself.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Node {
+    /// The data directory.
+    pub data: String,
+}
+
+/// Pages and queries over HTTP.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http {
+    /// Where it listens.
+    pub listen: Listen,
+    /// Connections at a time.
+    pub connections: usize,
+}
+
+/// Where gateways come in.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sync {
+    /// Where it listens, UDP.
+    pub listen: Listen,
+    /// The addresses that invitations name, `host:port`, separated by commas.
+    pub advertise: String,
+}
+
+/// The members.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Fleet {
+    /// How long a membership is valid; it is renewed when a third is left.
+    pub membership_life: Duration,
+    /// How long an invitation is valid.
+    pub invitation_life: Duration,
+}
+
+/// What is kept.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Storage {
+    /// Bytes that may be used.
+    pub quota: Bytes,
+    /// Series at most.
+    pub max_series: usize,
+}
+
+/// The log.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// Which lines are written.
+    pub filter: String,
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Self { data: "holdfast-hub-data".to_owned() }
+    }
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self { listen: Listen(([127, 0, 0, 1], 8585).into()), connections: 1024 }
+    }
+}
+
+impl Default for Sync {
+    fn default() -> Self {
+        Self { listen: Listen(([0, 0, 0, 0], 4585).into()), advertise: String::new() }
+    }
+}
+
+impl Default for Fleet {
+    fn default() -> Self {
+        let days = |days: u64| Duration(std::time::Duration::from_secs(86_400 * days));
+        Self { membership_life: days(365), invitation_life: days(7) }
+    }
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self { quota: Bytes(100 << 30), max_series: 1_000_000 }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { filter: "info".to_owned() }
+    }
+}
+
+/// The file that `init` writes.
+pub const TEMPLATE: &str = include_str!("template.toml");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_template_shows_every_key_at_its_default() {
+        holdfast_node::config::check_template::<Settings>(TEMPLATE).unwrap();
+    }
+}
