@@ -1,6 +1,7 @@
 //! Readings as lines of JSON or CSV, straight from the log of a data directory.
 //!
-//! It reads a snapshot and disturbs no running node; the order is that of arrival.
+//! It reads a snapshot and disturbs no running node; the order is that of arrival. Each line names
+//! the place of its reading in the log of the node that received it: start and entry.
 
 use crate::time_text::Time;
 use holdfast_core::log::readings;
@@ -47,7 +48,7 @@ pub fn export(
     let chains: HashMap<ChainNo, ChainId> =
         view.chains()?.into_iter().map(|chain| (chain.no, chain.id)).collect();
     if wanted.shape == Shape::Csv {
-        writeln!(out, "node,device,metric,unit,time,received,value,quality,boot,seq")?;
+        writeln!(out, "node,device,metric,unit,time,received,value,quality,boot,seq,start,entry")?;
     }
     let (mut pos, mut count) = (0, 0);
     loop {
@@ -58,8 +59,9 @@ pub fn export(
             let chain = chains.get(&commit.chain).filter(|id| id.stream == Stream::Reading);
             let origin = chain.map(|id| id.origin);
             let asked = origin.filter(|o| wanted.node.is_none_or(|node| node == *o));
-            if let Some(origin) = asked {
-                count += lines(commit, wanted, &name(&origin), out)?;
+            if let (Some(origin), Some(chain)) = (asked, chain) {
+                let start = chain.incarnation.boot;
+                count += lines(commit, start, wanted, &name(&origin), out)?;
             }
         }
     }
@@ -80,6 +82,7 @@ pub enum ExportError {
 
 fn lines(
     commit: &StoredCommit,
+    start: u64,
     wanted: &Wanted,
     node: &str,
     out: &mut impl Write,
@@ -90,7 +93,7 @@ fn lines(
     let body = readings::Body::new(&commit.body).map_err(damaged)?;
     let series: Vec<_> = body.series().collect();
     let mut count = 0;
-    for row in body.rows() {
+    for (row, entry) in body.rows().zip(commit.first..) {
         let row = row.map_err(damaged)?;
         let key = &series[row.series as usize];
         if wanted.device.as_deref().is_some_and(|device| device != key.device.as_str()) {
@@ -113,6 +116,7 @@ fn lines(
                 let line = json!({
                     "node": node, "device": device, "metric": metric, "unit": unit, "time": time,
                     "received": received, "value": value, "quality": quality, "boot": boot, "seq": seq,
+                    "log": [start, entry],
                 });
                 writeln!(out, "{line}")?;
             }
@@ -121,10 +125,8 @@ fn lines(
                 let value = value.as_str().map_or_else(|| value.to_string(), quote);
                 let (boot, seq, quality) = (number(boot), number(seq), quality.join(" "));
                 let (metric, unit) = (quote(metric), quote(unit));
-                writeln!(
-                    out,
-                    "{node},{device},{metric},{unit},{time},{received},{value},{quality},{boot},{seq}"
-                )?;
+                write!(out, "{node},{device},{metric},{unit},{time},{received},{value},")?;
+                writeln!(out, "{quality},{boot},{seq},{start},{entry}")?;
             }
         }
     }

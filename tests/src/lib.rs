@@ -12,6 +12,7 @@ pub mod net;
 pub mod powercut;
 pub mod process;
 pub mod rng;
+pub mod scenarios;
 pub mod tmpfs;
 pub mod wait;
 pub mod waterworks;

@@ -1,0 +1,1 @@
+//! The scenarios at the size of the test command, with fixed seeds.
