@@ -5,6 +5,7 @@
 //! it.
 
 pub mod audit;
+pub mod backlog;
 pub mod demo;
 pub mod kills;
 pub mod links;

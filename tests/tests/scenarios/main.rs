@@ -1,5 +1,6 @@
 //! The scenarios at the size of the test command, with fixed seeds.
 
+mod backlog;
 mod kills;
 mod links;
 mod refusal;

@@ -86,7 +86,11 @@ struct Line<'a> {
 }
 
 impl Stored {
-    fn parse(line: &str) -> Result<Self, String> {
+    /// Reads a line of `export`.
+    ///
+    /// # Errors
+    /// When it is none, or a reading without the device's own boot and sequence.
+    pub fn parse(line: &str) -> Result<Self, String> {
         let bad = |what: &str| format!("an exported line has {what}: {line}");
         let read: Line<'_> = serde_json::from_str(line).map_err(|e| bad(&e.to_string()))?;
         let time: jiff::Timestamp = read.time.parse().map_err(|_| bad("no time"))?;

@@ -258,7 +258,10 @@ async fn rollups(fleet: &Fleet, widths_s: &[u32]) -> usize {
 }
 
 /// Stops all nodes and has them verify what they stored.
-fn verify(fleet: &mut Fleet) {
+///
+/// # Panics
+/// When a node does not stop in good order, or `verify` finds damage.
+pub fn verify(fleet: &mut Fleet) {
     for edge in &mut fleet.edges {
         edge.stop().expect("the gateway stops in good order");
         edge.command("verify", []).expect("`verify` of the gateway finds nothing");
