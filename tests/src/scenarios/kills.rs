@@ -10,9 +10,9 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::Scale;
 use super::audit::audit;
 use super::load::{self, SOON, block_on, carried, online, progress};
+use super::{Scale, tell};
 use crate::faults::Tally;
 use crate::process::{Fleet, FleetPlan, Settings};
 use crate::rng::Rng;
@@ -77,6 +77,7 @@ async fn campaign(scale: Scale) {
             _ => campaign.kill_hub().await,
         }
         number += 1;
+        tell("kills", number, wanted);
     }
     let Campaign { mut fleet, shifts, tally, .. } = campaign;
     let mut accounts = Vec::new();

@@ -5,9 +5,9 @@
 //! each link that lets anything through, while behind the cut one ingest goes on. Then all links
 //! heal and the audit follows. What really happened to packets is counted by the proxies.
 
-use super::Scale;
 use super::audit::{audit, edge_client, hub_client, look};
 use super::load::{self, SOON, block_on, online, progress};
+use super::{Scale, tell};
 use crate::faults::Tally;
 use crate::net::{Counts, Link, Profile};
 use crate::process::{Fleet, FleetPlan, Settings};
@@ -57,7 +57,7 @@ async fn campaign(scale: Scale) {
     let mut rng = Rng::keyed(scale.seed, &[2]);
     let tally = Tally::of(&[CUT, LOST, DOUBLED, REORDERED, HELD]);
     let rounds = scale.of(FULL, 1);
-    for _ in 0..rounds {
+    for round in 1..=rounds {
         for (edge, shift) in fleet.edges.iter().zip(&shifts) {
             online(edge).await;
             progress(shift, shift.acknowledged(), 4).await;
@@ -67,6 +67,7 @@ async fn campaign(scale: Scale) {
             over_bad_link(&fleet, &shifts, number).await;
         }
         fleet.links.iter().for_each(|link| link.set_link(Link::Perfect));
+        tell("links", round, rounds);
     }
     let counts = fleet.links.iter().map(|link| link.counts()).flat_map(|c| [c.up, c.down]);
     counts.for_each(|counts| note(&tally, counts));

@@ -41,3 +41,34 @@ impl Scale {
         if part < floor { floor } else { part }
     }
 }
+
+/// A campaign of the soak.
+#[derive(Clone, Copy, Debug)]
+pub struct Campaign {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// What it does at full size.
+    pub about: &'static str,
+    /// Runs it; a panic is its failure.
+    pub run: fn(Scale),
+}
+
+/// The campaigns of `soak first-light`, in the order in which they run.
+pub const FIRST_LIGHT: &[Campaign] = &[
+    Campaign {
+        name: "refusal",
+        about: "nodes that do not belong, 10 times",
+        run: refusal::refusals,
+    },
+    Campaign { name: "kills", about: "200 kills under load", run: kills::kills },
+    Campaign { name: "links", about: "20 rounds over six bad links", run: links::links },
+    Campaign { name: "backlog", about: "30 days of backlog", run: backlog::backlog },
+];
+
+/// Tells how far a campaign is, at each tenth.
+fn tell(name: &str, done: u64, of: u64) {
+    let tenth = |n: u64| n * 10 / of.max(1);
+    if of >= 10 && done > 0 && tenth(done) != tenth(done - 1) {
+        println!("{name}: {done} of {of}");
+    }
+}
