@@ -239,6 +239,7 @@ fn state(
         unsigned: BTreeMap::new(),
         seen: HashMap::new(),
         places: super::ingest::Places::default(),
+        damage: None,
     })
 }
 

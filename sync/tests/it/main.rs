@@ -6,3 +6,4 @@ mod repair;
 mod restart;
 mod store;
 mod support;
+mod verify;
