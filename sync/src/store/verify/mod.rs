@@ -2,8 +2,8 @@
 //!
 //! Works on a stopped or a running node, from a snapshot, and changes nothing but SQLite's own
 //! bookkeeping files. A finding says where, what was found, what was expected and how bad it is.
-//! Memory is bounded: commits are streamed, findings are limited and counted. The next start repairs
-//! what was found in the database, once [`request_repair`] has left it a note.
+//! Memory is bounded: commits are streamed, findings are limited and counted. The next start
+//! repairs what was found in the database, once [`request_repair`] has left it a note.
 
 mod commits;
 mod database;
