@@ -6,6 +6,9 @@ use holdfast_sync::store::verify;
 use holdfast_sync::store::verify::{Place, Severity, VerifyReport, request_repair};
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 fn look(dir: &Path) -> VerifyReport {
     verify(dir, &mut |_| {}).unwrap()
@@ -32,6 +35,34 @@ async fn a_running_store_is_verified_without_being_disturbed() {
     let report = look(dir.path());
     assert_eq!((report.summary.chains, report.summary.unproven), (2, 0));
     assert!(report.summary.signatures >= 2 && report.summary.records > 2);
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_busy_store_gives_no_false_alarm() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path(), &key());
+    let done = Arc::new(AtomicBool::new(false));
+    let (writer, stop) = (store.clone(), Arc::clone(&done));
+    let writing = tokio::spawn(async move {
+        let mut from = 1;
+        while !stop.load(Ordering::Relaxed) {
+            writer.ingest(batch(&writer, "d", from, 300)).await.unwrap();
+            from += 300;
+        }
+        from
+    });
+    let mut seen = 0;
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while seen < 50 {
+        assert!(Instant::now() < deadline, "nothing is written");
+        let report = look(dir.path());
+        assert_eq!(report.worst(), None, "{:#?}", report.findings);
+        assert!(report.summary.commits >= seen);
+        seen = report.summary.commits;
+    }
+    done.store(true, Ordering::Relaxed);
+    assert!(writing.await.unwrap() > 1);
     store.close().await;
 }
 
