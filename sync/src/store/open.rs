@@ -244,6 +244,7 @@ fn state(
         unsigned: BTreeMap::new(),
         seen: HashMap::new(),
         places: super::ingest::Places::default(),
+        damage: None,
     })
 }
 
