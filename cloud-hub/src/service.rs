@@ -111,7 +111,8 @@ pub async fn run(settings: Settings, dir: &Path) -> Result<ExitCode, String> {
     let app = start(&settings, &supervisor, store.clone(), root, net, advertised, report.findings)?;
     let limits = Limits { connections: settings.http.connections, ..Limits::default() };
     let (health, peers) = (app.health.clone(), app.peers.clone());
-    let router: Router = routes::routes().merge(pages::routes("hub.html", pages::WEB)).with_state(app);
+    let router: Router =
+        routes::routes().merge(pages::routes("hub.html", pages::WEB)).with_state(app);
     health.serving();
     announce::ready();
     let served = tokio::spawn(listener.serve(router, limits, stop.clone()));

@@ -175,7 +175,8 @@ pub async fn run(settings: Settings, dir: &Path) -> Result<ExitCode, String> {
         ..Limits::default()
     };
     let health = app.health.clone();
-    let router: Router = routes::routes().merge(pages::routes("edge.html", pages::WEB)).with_state(app);
+    let router: Router =
+        routes::routes().merge(pages::routes("edge.html", pages::WEB)).with_state(app);
     announce::listening("http", address);
     if address.ip().is_loopback() {
         tracing::info!(%address, "reachable from this machine only; `http.listen` opens it");

@@ -4,6 +4,7 @@
 //! soak at full size. It prints how often each fault really struck; one that never struck fails it.
 
 pub mod demo;
+pub mod power_cut;
 
 /// How large a campaign is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
