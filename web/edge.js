@@ -8,7 +8,7 @@ import { devicesOf, keyOf, matches, silence } from './lib/catalog.js';
 import { SeriesDetail } from './lib/detail.js';
 import { useFeed, useHash, useNow } from './lib/hooks.js';
 import {
-  Age, Copy, Disk, Findings, Flags, Head, Pipeline, Tile, clockWords,
+  Age, Copy, Disk, Findings, Flags, Head, Pipeline, Tile, Waiting, clockWords,
 } from './lib/parts.js';
 import { Pane } from './lib/pane.js';
 import { Gate } from './lib/session.js';
@@ -25,7 +25,7 @@ function Edge({ session, signOut }) {
     <main>
       ${status && html`<${State} status=${status} />`}
       ${catalog && html`<${Readings} catalog=${catalog} />`}
-      ${!catalog && html`<p class="waiting">Loading…</p>`}
+      ${!catalog && html`<${Waiting} feed=${feed} />`}
     </main>`;
 }
 
@@ -69,8 +69,8 @@ function Uplink({ uplink }) {
   }
   return html`
     <${Tile} name="Uplink" tone="alarm" answer="Offline">
-      <p>since ${when} (<${Age} time=${since} />)${uplink.last_error && html`:
-        <span class="alarm-text">${uplink.last_error}</span>`}</p>
+      <p>since ${when} (<${Age} time=${since} />)${uplink.last_error && ': '}
+        <span class="alarm-text">${uplink.last_error}</span></p>
       <p class="muted">${counted(attempts ?? 0, 'try', 'tries')} so far, goes on by itself. The site
         works without it; what is measured is sent later.</p>
       <p class="muted address">${hub}</p>
@@ -86,8 +86,8 @@ function Behind({ uplink: { behind, heard, state } }) {
   const answer = behind === 0 ? 'Nothing' : counted(behind, 'entry', 'entries');
   return html`
     <${Tile} name="The hub lacks" tone=${tone} answer=${answer}>
-      ${behind > 0 && html`<p>${state === 'online' ? 'Being sent now.' : 'Sent when the link is back.'}
-        </p>`}
+      ${behind > 0 && html`<p>${state === 'online'
+        ? 'Being sent now.' : 'Sent when the link is back.'}</p>`}
       ${last}
     <//>`;
 }
@@ -103,7 +103,8 @@ function Readings({ catalog }) {
   const groups = devices.map((device) => {
     const rows = device.series.filter((series) => matches(series, text));
     const state = silence(device, now);
-    return { key: device.id, head: html`<${DeviceHead} device=${device} state=${state} />`, rows, state };
+    const head = html`<${DeviceHead} device=${device} state=${state} />`;
+    return { key: device.id, head, rows, state };
   });
   const silent = groups.filter((group) => group.state.silent).length;
   const found = groups.some((group) => group.rows.length > 0);
@@ -113,7 +114,7 @@ function Readings({ catalog }) {
   return html`
     <div class=${classes('split', opened && 'open')}>
       <section class="list" aria-label="Live readings">
-        <div class="row bar">
+        <div class="row toolbar">
           <h2>${counted(devices.length, 'device')}, ${count(catalog.size)} series</h2>
           ${silent > 0 && html`<span class="badge warn">${silent} silent</span>`}
           <input type="search" placeholder="Filter by device or metric" value=${text}
@@ -152,7 +153,11 @@ const COLUMNS = [
   { name: 'Value', class: 'number', cell: (series) => html`<${Value} series=${series} />` },
   { name: 'Unit', class: 'unit', cell: (series) => unitText(series.unit) },
   { name: 'Age', class: 'age', cell: (series) => html`<${Age} time=${series.last.time} />` },
-  { name: 'Quality', class: 'quality', cell: (series) => html`<${Flags} quality=${series.last.quality} />` },
+  {
+    name: 'Quality',
+    class: 'quality',
+    cell: (series) => html`<${Flags} quality=${series.last.quality} />`,
+  },
 ];
 
 function Empty() {

@@ -62,21 +62,24 @@ export function useAnswer(url, deps = []) {
 }
 
 /**
- * The state at `statusUrl` and the catalogue of series, both kept up to date. `status` is null until
- * it is known; `lostSince` is set while nothing answers.
+ * The state at `statusUrl` and the catalogue of series, both kept up to date. `status` is null
+ * until it is known; `lostSince` is set while nothing answers, `problem` to a refusal.
  */
 export function useFeed(statusUrl) {
-  const [feed, set] = useState({ status: null, catalog: null, link: 'connecting', lostSince: null });
+  const [feed, set] = useState({
+    status: null, catalog: null, link: 'connecting', lostSince: null, problem: null,
+  });
   const heard = useRef(0);
   useEffect(() => {
     const update = (part) => set((before) => ({ ...before, ...part }));
     const asked = (told) => {
       heard.current = Date.now();
-      update({ status: told, lostSince: null });
+      update({ status: told, lostSince: null, problem: null });
     };
-    const failed = (problem) => set((before) => (
-      problem.status === 0 && !before.lostSince ? { ...before, lostSince: Date.now() } : before
-    ));
+    const failed = (problem) => set((before) => {
+      const lostSince = problem.status === 0 ? before.lostSince ?? Date.now() : before.lostSince;
+      return { ...before, lostSince, problem };
+    });
     const askStatus = () => get(statusUrl).then(asked, failed);
     const askSeries = () => get(path('/v1/series', { limit: SERIES_LIMIT })).then((answer) => {
       set((before) => ({ ...before, catalog: catalogOf(answer, before.catalog ?? undefined) }));
