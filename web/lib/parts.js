@@ -126,13 +126,13 @@ function Mark({ at }) {
   return html`<i class="mark" ref=${mark} title=${`${at * 100} %`}></i>`;
 }
 
-/** How far the rollups and alerts are behind the log. */
+/** How far series and rollups are behind the log. */
 export function Pipeline({ pipeline }) {
   const { lag, unreadable } = pipeline;
   const tone = unreadable > 0 ? 'alarm' : lag > 10_000 ? 'warn' : 'good';
   const answer = lag > 0 ? `${counted(lag, 'commit')} behind` : 'Up to date';
   return html`
-    <${Tile} name="Rollups" tone=${tone} answer=${answer}>
+    <${Tile} name="Pipeline" tone=${tone} answer=${answer}>
       <p class="muted">Read to ${count(pipeline.cursor)} of ${count(pipeline.head)}.</p>
       ${unreadable > 0 && html`<p class="alarm-text">${counted(unreadable, 'commit')} could not be
         read.</p>`}
