@@ -14,10 +14,10 @@ import { Pane } from './lib/pane.js';
 import { Gate } from './lib/session.js';
 import { Table } from './lib/table.js';
 import { ago, moment, stamp } from './lib/time.js';
-import { count, counted, unitText, valueText } from './lib/units.js';
+import { count, counted, shortId, unitText, valueText } from './lib/units.js';
 
 function Edge({ session, signOut }) {
-  const feed = useFeed('/v1/status');
+  const feed = useFeed('/v1/status', { ofFleet: false });
   const { status, catalog } = feed;
   const name = status ? titleOf(status.node) : '…';
   return html`
@@ -31,7 +31,7 @@ function Edge({ session, signOut }) {
 
 function titleOf({ site, name, joined, id }) {
   if (joined && site) return `${site}/${name}`;
-  return name || id?.slice(0, 12) || 'gateway';
+  return name || shortId(id);
 }
 
 function State({ status }) {
@@ -64,7 +64,7 @@ function Uplink({ uplink }) {
     return html`
       <${Tile} name="Uplink" tone="good" answer="Connected">
         <p>since ${when} (<${Age} time=${since} />)</p>
-        <p class="muted address">${hub}</p>
+        <p class="muted">${hub && html`Hub <code title=${hub}>${shortId(hub)}</code>`}</p>
       <//>`;
   }
   return html`
@@ -73,7 +73,7 @@ function Uplink({ uplink }) {
         <span class="alarm-text">${uplink.last_error}</span></p>
       <p class="muted">${counted(attempts ?? 0, 'try', 'tries')} so far, goes on by itself. The site
         works without it; what is measured is sent later.</p>
-      <p class="muted address">${hub}</p>
+      <p class="muted">${hub && html`Hub <code title=${hub}>${shortId(hub)}</code>`}</p>
     <//>`;
 }
 
@@ -98,8 +98,7 @@ function Readings({ catalog }) {
   const now = useNow(5_000);
   const devices = useMemo(() => devicesOf(catalog), [catalog]);
   if (devices.length === 0) return html`<${Empty} />`;
-  const openedKey = hash.device && keyOf({ ...hash, node: hash.node || undefined });
-  const opened = openedKey ? catalog.get(openedKey) : undefined;
+  const opened = hash.device ? catalog.get(keyOf({ ...hash, node: undefined })) : undefined;
   const groups = devices.map((device) => {
     const rows = device.series.filter((series) => matches(series, text));
     const state = silence(device, now);
@@ -108,8 +107,8 @@ function Readings({ catalog }) {
   });
   const silent = groups.filter((group) => group.state.silent).length;
   const found = groups.some((group) => group.rows.length > 0);
-  const open = ({ node, device, metric, unit }) => (
-    go({ node: node ?? '', device, metric, unit: unit ?? '', range: hash.range })
+  const open = ({ device, metric, unit }) => (
+    go({ device, metric, unit: unit ?? '', range: hash.range })
   );
   return html`
     <div class=${classes('split', opened && 'open')}>
@@ -128,7 +127,7 @@ function Readings({ catalog }) {
       ${opened && html`
         <${Pane} title=${opened.metric} subtitle=${opened.device}
           close=${() => go({ range: hash.range })}>
-          <${SeriesDetail} series=${opened} node=${opened.node} range=${hash.range}
+          <${SeriesDetail} series=${opened} range=${hash.range}
             setRange=${(range) => go({ ...hash, range })} />
         <//>`}
     </div>`;

@@ -12,18 +12,18 @@ import { Pane } from './lib/pane.js';
 import { Gate } from './lib/session.js';
 import { Table } from './lib/table.js';
 import { moment, stamp } from './lib/time.js';
-import { count, counted } from './lib/units.js';
+import { count, counted, shortId } from './lib/units.js';
 
 function Hub({ session, signOut }) {
-  const feed = useFeed('/v1/nodes');
+  const feed = useFeed('/v1/nodes', { ofFleet: true });
   const about = useAnswer('/v1/status', [Math.floor(Date.now() / ABOUT_MS)]).answer;
   const nodes = feed.status?.nodes;
   const fleet = about?.node?.fleet;
   return html`
-    <${Head} title=${typeof fleet === 'string' ? `Fleet ${fleet.slice(0, 12)}` : 'Fleet'} kind="hub"
+    <${Head} title=${fleet ? `Fleet ${shortId(fleet)}` : 'Fleet'} kind="hub"
       feed=${feed} session=${session} signOut=${signOut} />
     <main>
-      ${nodes ? html`<${Fleet} nodes=${nodes} catalog=${feed.catalog} about=${about}
+      ${nodes ? html`<${Fleet} nodes=${nodes} feed=${feed} about=${about}
         mayChange=${session.scope === 'admin'} />`
         : html`<${Waiting} feed=${feed} />`}
     </main>`;
@@ -32,7 +32,7 @@ function Hub({ session, signOut }) {
 /** The hub's own state changes slowly. */
 const ABOUT_MS = 15_000;
 
-function Fleet({ nodes, catalog, about, mayChange }) {
+function Fleet({ nodes, feed, about, mayChange }) {
   const [hash, go] = useHash();
   const [text, setText] = useState('');
   const [only, setOnly] = useState(null);
@@ -73,17 +73,17 @@ function Fleet({ nodes, catalog, about, mayChange }) {
       </section>
       ${adding && html`<${Pane} title="Add gateway" close=${() => setAdding(false)}>
         <${AddGateway} /><//>`}
-      ${opened && !adding && html`<${Opened} key=${nameOf(opened)} node=${opened} catalog=${catalog}
+      ${opened && !adding && html`<${Opened} key=${nameOf(opened)} node=${opened} feed=${feed}
         hash=${hash} go=${go} mayChange=${mayChange} />`}
     </div>`;
 }
 
-function Opened({ node, catalog, hash, go, mayChange }) {
+function Opened({ node, feed, hash, go, mayChange }) {
   const close = () => go({ range: hash.range });
   return html`
     <${Pane} title=${nameOf(node)} badge=${html`<${State} node=${node} />`} close=${close}
       actions=${mayChange && html`<${RemoveGateway} node=${node} done=${close} />`}>
-      <${NodeDetail} node=${node} catalog=${catalog} hash=${hash} go=${go} />
+      <${NodeDetail} node=${node} feed=${feed} hash=${hash} go=${go} />
     <//>`;
 }
 

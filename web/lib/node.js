@@ -16,10 +16,14 @@ const BACKLOG_MIN = 20;
 /** A certificate that ends sooner is said to. */
 const CERTIFICATE_MS = 14 * DAY;
 
-export function NodeDetail({ node, catalog, hash, go }) {
+export function NodeDetail({ node, feed: { catalog, follow }, hash, go }) {
   const name = nameOf(node);
+  const isHere = node.state !== 'never';
+  useEffect(() => {
+    if (isHere) follow(name);
+  }, [name, isHere, follow]);
   const [text, setText] = useState('');
-  const devices = useMemo(() => devicesOf(seriesOf(catalog, node)), [catalog, name]);
+  const devices = useMemo(() => devicesOf(seriesOf(catalog, name)), [catalog, name]);
   const all = devices.flatMap((device) => device.series);
   const isWanted = (series) => series.key === keyOf({ ...hash, node: series.node });
   const wanted = hash.device && all.find(isWanted);
@@ -45,15 +49,14 @@ export function NodeDetail({ node, catalog, hash, go }) {
           onInput=${(event) => setText(event.currentTarget.value)} /></div>
       <${Table} label=${`Series of ${name}`} columns=${COLUMNS} groups=${groups}
         keyOf=${(series) => series.key} open=${open} opened=${opened.key} />`
-      : html`<p class="empty">No reading of it is here yet. Post one to the gateway; it comes by
-        itself.</p>`}
+      : html`<p class="empty">${isHere && !catalog ? 'Loading…'
+        : 'No reading of it is here yet. Post one to the gateway; it comes by itself.'}</p>`}
     <${More} node=${node} />`;
 }
 
-/** The series of a gateway, under whichever of its names they are listed. */
-function seriesOf(catalog, node) {
-  const names = [nameOf(node), node.id];
-  return new Map([...catalog ?? []].filter(([, series]) => names.includes(series.node)));
+/** The series of a gateway; the catalogue may still be that of the one looked at before. */
+function seriesOf(catalog, name) {
+  return new Map([...catalog ?? []].filter(([, series]) => series.node === name));
 }
 
 function Words({ node }) {

@@ -82,7 +82,7 @@ export function Disk({ store }) {
       answer=${diskAnswer(store, used)}>
       <${Meter} value=${used} tone=${tone} label="used of the quota" marks=${[0.8, 0.9]} />
       <p class="muted">${bytes(store.used_bytes)} of ${bytes(quota)} used
-        (${Math.round(used * 100)} %).${growth}</p>
+        (${used > 0 && used < 0.01 ? 'under 1' : Math.round(used * 100)} %).${growth}</p>
       ${store.refusing && html`<p class="alarm-text" role="alert">New readings are refused until
         there is room: raise the quota or free space.</p>`}
       ${lost > 0 && html`<p class="alarm-text">${counted(lost, 'entry', 'entries')} removed for

@@ -45,6 +45,12 @@ export function counted(number, one, many = `${one}s`) {
   return `${count(number)} ${number === 1 ? one : many}`;
 }
 
+/** The beginning of an identity, enough to tell a few apart; the whole belongs into a title. */
+export function shortId(id) {
+  const text = String(id ?? '');
+  return text.length > 20 ? `${text.slice(0, 12)}…` : text;
+}
+
 /** A measured value: at most six digits that mean something, no noise of binary fractions. */
 export function valueText(value) {
   if (typeof value === 'boolean') return value ? 'on' : 'off';

@@ -151,7 +151,7 @@ class Page {
       const tried = `(() => { try { return ${expression}; } catch { return null; } })()`;
       const found = await this.value(tried);
       if (found) return found;
-      await this.value('new Promise((next) => requestAnimationFrame(() => next(1)))');
+      await this.value('new Promise((next) => setTimeout(next, 20))');
     }
     const text = await this.value('document.body.innerText');
     throw new Error(`never true: ${expression}\n${this.complaints.join('\n')}\n${text}`);

@@ -11,7 +11,7 @@ const PIPELINE = { cursor: 812_344, head: 812_344, lag: 0, unreadable: 0 };
 
 export function edgeStatus(change = {}) {
   const uplink = {
-    state: 'online', since: iso(-3 * 60 * MINUTE), hub: '/ip4/10.1.0.4/udp/4585/quic-v1',
+    state: 'online', since: iso(-3 * 60 * MINUTE), hub: '92165550c9a524e832ab60ae026282ec',
     attempts: 0, last_error: null, behind: 0, heard: iso(-2_000), clock_ahead_ms: 12,
   };
   return {

@@ -139,7 +139,7 @@ const SERIES = { node: 'n/a', device: 'pump-2', metric: 'flow', unit: 'm3/h' };
 const last = (age, value) => ({ time: at(age), received: at(age), value, quality: [] });
 
 test('the catalogue takes what is newer, from whichever side it comes first', () => {
-  const answer = { series: [{ ...SERIES, count: 3, first: at(-20), last: last(0, 1) }] };
+  const answer = [{ ...SERIES, count: 3, first: at(-20), last: last(0, 1) }];
   const known = withReadings(catalogOf(answer), [{ ...SERIES, last: last(5, 2) }]);
   const key = keyOf(SERIES);
   assert.equal(known.get(key).last.value, 2);
