@@ -8,16 +8,16 @@ import { devicesOf, keyOf, matches, silence } from './lib/catalog.js';
 import { SeriesDetail } from './lib/detail.js';
 import { useFeed, useHash, useNow } from './lib/hooks.js';
 import {
-  Age, Copy, Disk, Findings, Flags, Head, Pipeline, Tile, clockWords,
+  Age, Copy, Disk, Findings, Flags, Head, Pipeline, Tile, Waiting, clockWords,
 } from './lib/parts.js';
 import { Pane } from './lib/pane.js';
 import { Gate } from './lib/session.js';
 import { Table } from './lib/table.js';
 import { ago, moment, stamp } from './lib/time.js';
-import { count, counted, unitText, valueText } from './lib/units.js';
+import { count, counted, shortId, unitText, valueText } from './lib/units.js';
 
 function Edge({ session, signOut }) {
-  const feed = useFeed('/v1/status');
+  const feed = useFeed('/v1/status', { ofFleet: false });
   const { status, catalog } = feed;
   const name = status ? titleOf(status.node) : '…';
   return html`
@@ -25,13 +25,13 @@ function Edge({ session, signOut }) {
     <main>
       ${status && html`<${State} status=${status} />`}
       ${catalog && html`<${Readings} catalog=${catalog} />`}
-      ${!catalog && html`<p class="waiting">Loading…</p>`}
+      ${!catalog && html`<${Waiting} feed=${feed} />`}
     </main>`;
 }
 
 function titleOf({ site, name, joined, id }) {
   if (joined && site) return `${site}/${name}`;
-  return name || id?.slice(0, 12) || 'gateway';
+  return name || shortId(id);
 }
 
 function State({ status }) {
@@ -64,16 +64,16 @@ function Uplink({ uplink }) {
     return html`
       <${Tile} name="Uplink" tone="good" answer="Connected">
         <p>since ${when} (<${Age} time=${since} />)</p>
-        <p class="muted address">${hub}</p>
+        <p class="muted">${hub && html`Hub <code title=${hub}>${shortId(hub)}</code>`}</p>
       <//>`;
   }
   return html`
     <${Tile} name="Uplink" tone="alarm" answer="Offline">
-      <p>since ${when} (<${Age} time=${since} />)${uplink.last_error && html`:
-        <span class="alarm-text">${uplink.last_error}</span>`}</p>
+      <p>since ${when} (<${Age} time=${since} />)${uplink.last_error && ': '}
+        <span class="alarm-text">${uplink.last_error}</span></p>
       <p class="muted">${counted(attempts ?? 0, 'try', 'tries')} so far, goes on by itself. The site
         works without it; what is measured is sent later.</p>
-      <p class="muted address">${hub}</p>
+      <p class="muted">${hub && html`Hub <code title=${hub}>${shortId(hub)}</code>`}</p>
     <//>`;
 }
 
@@ -86,8 +86,8 @@ function Behind({ uplink: { behind, heard, state } }) {
   const answer = behind === 0 ? 'Nothing' : counted(behind, 'entry', 'entries');
   return html`
     <${Tile} name="The hub lacks" tone=${tone} answer=${answer}>
-      ${behind > 0 && html`<p>${state === 'online' ? 'Being sent now.' : 'Sent when the link is back.'}
-        </p>`}
+      ${behind > 0 && html`<p>${state === 'online'
+        ? 'Being sent now.' : 'Sent when the link is back.'}</p>`}
       ${last}
     <//>`;
 }
@@ -98,22 +98,22 @@ function Readings({ catalog }) {
   const now = useNow(5_000);
   const devices = useMemo(() => devicesOf(catalog), [catalog]);
   if (devices.length === 0) return html`<${Empty} />`;
-  const openedKey = hash.device && keyOf({ ...hash, node: hash.node || undefined });
-  const opened = openedKey ? catalog.get(openedKey) : undefined;
+  const opened = hash.device ? catalog.get(keyOf({ ...hash, node: undefined })) : undefined;
   const groups = devices.map((device) => {
     const rows = device.series.filter((series) => matches(series, text));
     const state = silence(device, now);
-    return { key: device.id, head: html`<${DeviceHead} device=${device} state=${state} />`, rows, state };
+    const head = html`<${DeviceHead} device=${device} state=${state} />`;
+    return { key: device.id, head, rows, state };
   });
   const silent = groups.filter((group) => group.state.silent).length;
   const found = groups.some((group) => group.rows.length > 0);
-  const open = ({ node, device, metric, unit }) => (
-    go({ node: node ?? '', device, metric, unit: unit ?? '', range: hash.range })
+  const open = ({ device, metric, unit }) => (
+    go({ device, metric, unit: unit ?? '', range: hash.range })
   );
   return html`
     <div class=${classes('split', opened && 'open')}>
       <section class="list" aria-label="Live readings">
-        <div class="row bar">
+        <div class="row toolbar">
           <h2>${counted(devices.length, 'device')}, ${count(catalog.size)} series</h2>
           ${silent > 0 && html`<span class="badge warn">${silent} silent</span>`}
           <input type="search" placeholder="Filter by device or metric" value=${text}
@@ -127,7 +127,7 @@ function Readings({ catalog }) {
       ${opened && html`
         <${Pane} title=${opened.metric} subtitle=${opened.device}
           close=${() => go({ range: hash.range })}>
-          <${SeriesDetail} series=${opened} node=${opened.node} range=${hash.range}
+          <${SeriesDetail} series=${opened} range=${hash.range}
             setRange=${(range) => go({ ...hash, range })} />
         <//>`}
     </div>`;
@@ -152,7 +152,11 @@ const COLUMNS = [
   { name: 'Value', class: 'number', cell: (series) => html`<${Value} series=${series} />` },
   { name: 'Unit', class: 'unit', cell: (series) => unitText(series.unit) },
   { name: 'Age', class: 'age', cell: (series) => html`<${Age} time=${series.last.time} />` },
-  { name: 'Quality', class: 'quality', cell: (series) => html`<${Flags} quality=${series.last.quality} />` },
+  {
+    name: 'Quality',
+    class: 'quality',
+    cell: (series) => html`<${Flags} quality=${series.last.quality} />`,
+  },
 ];
 
 function Empty() {

@@ -16,10 +16,10 @@ function isNewer(later, earlier) {
   return received > 0 || (received === 0 && Date.parse(later.time) >= Date.parse(earlier.time));
 }
 
-/** The catalogue of an answer of `GET /v1/series`; what events brought meanwhile is kept. */
-export function catalogOf(answer, known = new Map()) {
+/** The catalogue of the series of an answer; what events brought meanwhile is kept. */
+export function catalogOf(list, known = new Map()) {
   const catalog = new Map();
-  for (const series of answer.series) {
+  for (const series of list) {
     const key = keyOf(series);
     const before = known.get(key);
     const last = before?.last && !isNewer(series.last, before.last) ? before.last : series.last;

@@ -4,7 +4,7 @@
 
 import uPlot from '../vendor/uplot.js';
 import { html, useEffect, useRef, useState } from './ui.js';
-import { clock, stamp, tickLabels } from './time.js';
+import { clock, stamp, tickLabels as labels } from './time.js';
 import { unitText, valueText } from './units.js';
 
 const HEIGHT = 230;
@@ -64,10 +64,10 @@ function useTheme() {
 function summary(label, kind, data, unit) {
   const all = data.slice(1).flat().filter((value) => value !== null && Number.isFinite(value));
   if (all.length === 0) return `${label}: no data`;
-  const [low, high] = all.reduce(([l, g], v) => [Math.min(l, v), Math.max(g, v)], [all[0], all[0]]);
-  const points = data[0].length;
-  const what = kind === 'band' ? 'windows' : 'points';
-  return `${label}: ${points} ${what} from ${valueText(low)} to ${valueText(high)} ${unitText(unit)}`;
+  const low = all.reduce((least, value) => Math.min(least, value));
+  const high = all.reduce((greatest, value) => Math.max(greatest, value));
+  const what = `${data[0].length} ${kind === 'band' ? 'windows' : 'points'}`;
+  return `${label}: ${what} from ${valueText(low)} to ${valueText(high)} ${unitText(unit)}`;
 }
 
 function colours() {
@@ -98,7 +98,7 @@ function optionsFor({ kind, stepped, unit, width, live, say }) {
 }
 
 /** Some air above and below; a flat line gets a scale, too. */
-function yRange(chart, least, greatest) {
+function yRange(_, least, greatest) {
   if (least === null || !Number.isFinite(least)) return [0, 1];
   const air = (greatest - least) * 0.08 || Math.max(Math.abs(least) * 0.02, 0.5);
   return [least - air, greatest + air];
@@ -106,15 +106,18 @@ function yRange(chart, least, greatest) {
 
 function axes(colour) {
   const common = {
-    stroke: colour.text, font: FONT, grid: { stroke: colour.grid, width: 1 }, ticks: { show: false },
+    stroke: colour.text,
+    font: FONT,
+    grid: { stroke: colour.grid, width: 1 },
+    ticks: { show: false },
   };
-  const widthOf = (chart, labels) => {
-    const longest = Math.max(0, ...(labels ?? []).map((label) => label.length));
+  const widthOf = (_, texts) => {
+    const longest = Math.max(0, ...(texts ?? []).map((text) => text.length));
     return Math.max(36, 14 + longest * 7);
   };
   return [
-    { ...common, size: 44, space: 70, values: (c, ticks, at, space, step) => tickLabels(ticks, step) },
-    { ...common, size: widthOf, values: (c, ticks) => ticks.map(valueText) },
+    { ...common, size: 44, space: 70, values: (_, ticks, axis, room, step) => labels(ticks, step) },
+    { ...common, size: widthOf, values: (_, ticks) => ticks.map(valueText) },
   ];
 }
 

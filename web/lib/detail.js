@@ -9,7 +9,7 @@ import { Chart, spanOf } from './chart.js';
 import { useAnswer, useNow } from './hooks.js';
 import { Age, Flags } from './parts.js';
 import { breakGaps, columnFloor, fromAnswer, gapSpans, gapThreshold, withPoint } from './points.js';
-import { DAY, clock, stamp } from './time.js';
+import { DAY, clock, offset, stamp } from './time.js';
 import { unitText, valueText } from './units.js';
 
 const POINTS = 600;
@@ -75,8 +75,9 @@ function Live({ series, node, range, filling }) {
   const gaps = gapSpans(points[0], threshold, points[0][0], span[1]);
   return html`
     <${Chart} kind="line" data=${data} span=${span} gaps=${gaps} unit=${series.unit}
-      stepped=${typeof series.last.value === 'boolean'} label="Readings" />
-    ${points[0].length === 0 && html`<p class="muted">Nothing was measured in this range.</p>`}`;
+      stepped=${typeof series.last.value === 'boolean'} label=${`Readings, times in ${offset()}`} />
+    ${points[0].length === 0 && html`<p class="muted">${filling
+      ? 'Nothing of this range is here yet.' : 'Nothing was measured in this range.'}</p>`}`;
 }
 
 /** The points of a range, with those that arrive while it is looked at. */
@@ -144,7 +145,8 @@ function Rollups({ series, node, range }) {
   }), [series.key, node, width, shown, tick]);
   const { answer, problem } = useKept(url);
   const data = useMemo(() => windowsOf(answer), [answer]);
-  const [floor, span] = [answer ? answer.width_s * 1.5 : 0, spanOf(shown)];
+  const known = data[0].filter((_, at) => data[1][at] !== null);
+  const missing = gapSpans(known, answer ? answer.width_s * 1.5 : 0, known[0], known.at(-1));
   return html`
     <section class="rollups">
       <div class="row">
@@ -153,8 +155,7 @@ function Rollups({ series, node, range }) {
       </div>
       ${problem && html`<p class="alarm-text" role="alert">${problem.words}</p>`}
       ${data[0].length > 0 && html`
-        <${Chart} kind="band" data=${data} span=${span} unit=${series.unit}
-          gaps=${gapSpans(data[0].filter((t, at) => data[1][at] !== null), floor, data[0][0], data[0].at(-1))}
+        <${Chart} kind="band" data=${data} span=${spanOf(shown)} unit=${series.unit} gaps=${missing}
           label="Mean between least and greatest" />`}
       ${answer && data[0].length === 0 && html`
         <p class="muted">No window is complete yet; the first appears after ${width === '1h'

@@ -35,11 +35,11 @@ export function AddGateway() {
 function Invitation({ made, again }) {
   return html`
     <div class="stack" role="status">
-      <p>Run this on the machine of <strong>${made.site}/${made.name}</strong>. It may be done before
-        the gateway runs, while it runs, and without a link: it keeps trying.</p>
-      <${Copy} text=${`holdfast-edge join ${made.invitation}`} label="command to run on the gateway" />
-      <p class="muted">The invitation works once and is shown only here. It holds a secret: send it the
-        way you would send a password.</p>
+      <p>Run this on the machine of <strong>${made.site}/${made.name}</strong>. It may be done
+        before the gateway runs, while it runs, and without a link: it keeps trying.</p>
+      <${Copy} text=${`holdfast-edge join ${made.invitation}`} label="command for the gateway" />
+      <p class="muted">The invitation works once and is shown only here. It holds a secret: send it
+        the way you would send a password.</p>
       <p><button onClick=${again}>Add another</button></p>
     </div>`;
 }

@@ -1,4 +1,5 @@
-// The gateways of a fleet as the hub knows them: their states, and the order that puts trouble first.
+// The gateways of a fleet as the hub knows them: their states, and the order that puts trouble
+// first.
 
 export const STATES = [
   { id: 'stale', tone: 'alarm', meaning: 'was here, has not been heard for too long' },

@@ -62,31 +62,56 @@ export function useAnswer(url, deps = []) {
 }
 
 /**
- * The state at `statusUrl` and the catalogue of series, both kept up to date. `status` is null until
- * it is known; `lostSince` is set while nothing answers.
+ * The state at `statusUrl` and the catalogue of series, both kept up to date. `status` is null
+ * until it is known; `lostSince` is set while nothing answers, `problem` to a refusal. A gateway
+ * shows only what is its own, and its name changes when it joins: there a series has no node. Of a
+ * fleet only the series of one gateway are kept, the one that is to be followed.
  */
-export function useFeed(statusUrl) {
-  const [feed, set] = useState({ status: null, catalog: null, link: 'connecting', lostSince: null });
+export function useFeed(statusUrl, { ofFleet }) {
+  const [feed, set] = useState({
+    status: null, catalog: null, link: 'connecting', lostSince: null, problem: null,
+  });
   const heard = useRef(0);
+  const followed = useRef(null);
+  const ask = useRef(null);
+  const follow = useCallback((node) => {
+    if (followed.current === node) return;
+    followed.current = node;
+    set((before) => ({ ...before, catalog: null }));
+    ask.current();
+  }, []);
   useEffect(() => {
+    const kept = (list) => (ofFleet ? list.filter((one) => one.node === followed.current)
+      : list.map((one) => ({ ...one, node: undefined })));
     const update = (part) => set((before) => ({ ...before, ...part }));
     const asked = (told) => {
       heard.current = Date.now();
-      update({ status: told, lostSince: null });
+      update({ status: told, lostSince: null, problem: null });
     };
-    const failed = (problem) => set((before) => (
-      problem.status === 0 && !before.lostSince ? { ...before, lostSince: Date.now() } : before
-    ));
+    const failed = (problem) => set((before) => {
+      const lostSince = problem.status === 0 ? before.lostSince ?? Date.now() : before.lostSince;
+      return { ...before, lostSince, problem };
+    });
     const askStatus = () => get(statusUrl).then(asked, failed);
-    const askSeries = () => get(path('/v1/series', { limit: SERIES_LIMIT })).then((answer) => {
-      set((before) => ({ ...before, catalog: catalogOf(answer, before.catalog ?? undefined) }));
-    }, failed);
+    const askSeries = async () => {
+      const node = followed.current;
+      if (ofFleet && !node) return;
+      try {
+        const answer = await get(path('/v1/series', { node, limit: SERIES_LIMIT }));
+        if (node !== followed.current) return;
+        const series = kept(answer.series);
+        set((before) => ({ ...before, catalog: catalogOf(series, before.catalog ?? undefined) }));
+      } catch (problem) {
+        failed(problem);
+      }
+    };
+    ask.current = askSeries;
     const gather = gathering((readings) => set((before) => (
       before.catalog ? { ...before, catalog: withReadings(before.catalog, readings) } : before
     )));
     const end = listen(path('/v1/events', { types: 'readings,status' }), {
       onEvent(type, value) {
-        if (type === 'readings') gather.add(value);
+        if (type === 'readings') gather.add(kept(value));
         if (type === 'status') asked(value);
         if (type === 'lagged') askSeries();
       },
@@ -105,8 +130,8 @@ export function useFeed(statusUrl) {
       gather.end();
       clearInterval(timer);
     };
-  }, [statusUrl]);
-  return feed;
+  }, [statusUrl, ofFleet]);
+  return { ...feed, follow };
 }
 
 function gathering(deliver) {

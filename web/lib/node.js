@@ -1,5 +1,5 @@
-// One gateway close up, on the hub: what it is doing in words, how much of a backlog is to come, its
-// series with a chart of one of them, the gaps it declared, and its particulars.
+// One gateway close up, on the hub: what it is doing in words, how much of a backlog is to come,
+// its series with a chart of one of them, the gaps it declared, and its particulars.
 
 import { html, useEffect, useMemo, useRef, useState } from './ui.js';
 import { devicesOf, keyOf, matches } from './catalog.js';
@@ -16,12 +16,17 @@ const BACKLOG_MIN = 20;
 /** A certificate that ends sooner is said to. */
 const CERTIFICATE_MS = 14 * DAY;
 
-export function NodeDetail({ node, catalog, hash, go }) {
+export function NodeDetail({ node, feed: { catalog, follow }, hash, go }) {
   const name = nameOf(node);
+  const isHere = node.state !== 'never';
+  useEffect(() => {
+    if (isHere) follow(name);
+  }, [name, isHere, follow]);
   const [text, setText] = useState('');
-  const devices = useMemo(() => devicesOf(seriesOf(catalog, node)), [catalog, name]);
+  const devices = useMemo(() => devicesOf(seriesOf(catalog, name)), [catalog, name]);
   const all = devices.flatMap((device) => device.series);
-  const wanted = hash.device && all.find((series) => series.key === keyOf({ ...hash, node: series.node }));
+  const isWanted = (series) => series.key === keyOf({ ...hash, node: series.node });
+  const wanted = hash.device && all.find(isWanted);
   const opened = wanted || all[0];
   const open = ({ device, metric, unit }) => (
     go({ node: name, device, metric, unit: unit ?? '', range: hash.range })
@@ -38,36 +43,36 @@ export function NodeDetail({ node, catalog, hash, go }) {
       <h3>${opened.device} <span class="muted">${opened.metric}</span></h3>
       <${SeriesDetail} series=${opened} node=${name} range=${hash.range} filling=${isBehind(node)}
         setRange=${(range) => go({ ...hash, range })} />
-      <div class="row bar"><h3>${counted(all.length, 'series', 'series')}</h3>
+      <div class="row toolbar"><h3>${counted(all.length, 'series', 'series')}</h3>
         <input type="search" placeholder="Filter by device or metric" value=${text}
           aria-label="Filter by device or metric"
           onInput=${(event) => setText(event.currentTarget.value)} /></div>
       <${Table} label=${`Series of ${name}`} columns=${COLUMNS} groups=${groups}
         keyOf=${(series) => series.key} open=${open} opened=${opened.key} />`
-      : html`<p class="empty">No reading of it is here yet. Post one to the gateway; it comes by
-        itself.</p>`}
+      : html`<p class="empty">${isHere && !catalog ? 'Loading…'
+        : 'No reading of it is here yet. Post one to the gateway; it comes by itself.'}</p>`}
     <${More} node=${node} />`;
 }
 
-/** The series of a gateway, under whichever of its names they are listed. */
-function seriesOf(catalog, node) {
-  const names = [nameOf(node), node.id];
-  return new Map([...catalog ?? []].filter(([, series]) => names.includes(series.node)));
+/** The series of a gateway; the catalogue may still be that of the one looked at before. */
+function seriesOf(catalog, name) {
+  return new Map([...catalog ?? []].filter(([, series]) => series.node === name));
 }
 
 function Words({ node }) {
   const since = html`<${Age} time=${node.since} />`;
   if (node.state === 'never') {
-    return html`<p>It has never connected. Run <code>holdfast-edge join</code> with its invitation on its
-      machine; if it has been lost, remove the gateway and add it again.</p>`;
+    return html`<p>It has never connected. Run <code>holdfast-edge join</code> with its invitation
+      on its machine; if that has been lost, remove the gateway and add it again.</p>`;
   }
   if (node.state === 'online') {
-    return html`<p>Connected since ${stamp(node.since)} (${since}); the last reading came
-      <${Age} time=${node.last_received} />.</p>`;
+    return html`<p>Connected since ${stamp(node.since)} (${since}); the last reading
+      came <${Age} time=${node.last_received} />.</p>`;
   }
   return html`<p class="alarm-text">Not heard since ${stamp(node.since)} (${since})${node.end_reason
     && `: ${node.end_reason}`}.</p>
-    <p class="muted">The site goes on by itself and sends what it measured when its link is back.</p>`;
+    <p class="muted">The site goes on by itself and sends what it measured when its link is
+      back.</p>`;
 }
 
 /** How much is still to come, measured by the most that was. */
@@ -138,5 +143,6 @@ function bound(value) {
 function Certificate({ end }) {
   if (!end) return '–';
   const soon = Date.parse(end) - clock.now() < CERTIFICATE_MS;
-  return html`<span class=${soon ? 'alarm-text' : ''}><${Age} time=${end} /></span> (${stamp(end)})`;
+  return html`
+    <span class=${soon ? 'alarm-text' : ''}><${Age} time=${end} /></span> (${stamp(end)})`;
 }

@@ -1,11 +1,11 @@
-// What is open beside a list: on a wide screen a column that stays in sight, on a narrow one a sheet
-// over the page. It takes the focus when it opens, Escape closes it, and the focus goes back.
+// What is open beside a list: on a wide screen a column that stays in sight, on a narrow one a
+// sheet over the page. It takes the focus when it opens, Escape closes it, and the focus goes back.
 
-import { html, useEffect, useRef } from './ui.js';
+import { html, useLayoutEffect, useRef } from './ui.js';
 
 export function Pane({ title, subtitle, badge, actions, close, children }) {
   const pane = useRef(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const before = document.activeElement;
     pane.current.focus({ preventScroll: true });
     return () => before?.isConnected && before.focus({ preventScroll: true });

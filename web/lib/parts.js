@@ -3,7 +3,7 @@
 
 import { classes, html, useEffect, useRef, useState } from './ui.js';
 import { useNow } from './hooks.js';
-import { ago, duration, offset, stamp } from './time.js';
+import { ago, duration, stamp } from './time.js';
 import { bytes, count, counted } from './units.js';
 
 /** A clock further off than this is worth a word. */
@@ -13,6 +13,9 @@ export const CLOCK_OFF_MS = 2_000;
 export function Head({ title, kind, feed, session, signOut }) {
   const now = useNow();
   const live = feed.link === 'live' && !feed.lostSince;
+  useEffect(() => {
+    document.title = `${title} – Holdfast ${kind}`;
+  }, [title, kind]);
   return html`
     <header class="head">
       <img src="icon.svg" alt="" width="24" height="24" />
@@ -20,13 +23,18 @@ export function Head({ title, kind, feed, session, signOut }) {
       <span class=${classes('link', live ? 'good' : 'warn')} role="status">
         ${live ? 'live' : 'reconnecting…'}</span>
       <time class="wide" title="the node's clock">${stamp(new Date(now).toISOString())}</time>
-      <span class="narrow muted">${offset(new Date(now))}</span>
       <button class="quiet" title=${`signed in as ${session.name ?? session.id}`}
         onClick=${signOut}>Sign out</button>
     </header>
     ${feed.lostSince && html`<p class="banner alarm" role="alert">
-      No answer since ${duration(Date.now() - feed.lostSince)}; trying again by itself. What is below
-      is how it was then.</p>`}`;
+      No answer since ${duration(Date.now() - feed.lostSince)}; trying again by itself. What is
+      below is how it was then.</p>`}`;
+}
+
+/** What stands where the state is not known yet, or why it will not be. */
+export function Waiting({ feed: { problem } }) {
+  return problem ? html`<p class="banner alarm" role="alert">${problem.words}</p>`
+    : html`<p class="waiting">Loading…</p>`;
 }
 
 /** How long ago, kept right by itself. */
@@ -74,9 +82,9 @@ export function Disk({ store }) {
       answer=${diskAnswer(store, used)}>
       <${Meter} value=${used} tone=${tone} label="used of the quota" marks=${[0.8, 0.9]} />
       <p class="muted">${bytes(store.used_bytes)} of ${bytes(quota)} used
-        (${Math.round(used * 100)} %).${growth}</p>
-      ${store.refusing && html`<p class="alarm-text" role="alert">New readings are refused until there
-        is room: raise the quota or free space.</p>`}
+        (${used > 0 && used < 0.01 ? 'under 1' : Math.round(used * 100)} %).${growth}</p>
+      ${store.refusing && html`<p class="alarm-text" role="alert">New readings are refused until
+        there is room: raise the quota or free space.</p>`}
       ${lost > 0 && html`<p class="alarm-text">${counted(lost, 'entry', 'entries')} removed for
         space before the hub had them.</p>`}
       ${made > 0 && html`<p class="muted">${counted(made, 'entry', 'entries')} removed for space;
@@ -95,7 +103,7 @@ function diskAnswer({ refusing, days_left: days }, used) {
     : `${counted(Math.floor(days), 'day')} left`;
 }
 
-/** A bar from 0 to 1 with marks. Its width is set through the DOM: the policy allows no style text. */
+/** A bar from 0 to 1 with marks. Widths are set through the DOM; style texts are not allowed. */
 export function Meter({ value, tone, label, marks = [] }) {
   const bar = useRef(null);
   const shown = Math.round(Math.max(0, Math.min(1, value)) * 1000) / 10;
@@ -118,14 +126,14 @@ function Mark({ at }) {
   return html`<i class="mark" ref=${mark} title=${`${at * 100} %`}></i>`;
 }
 
-/** How far the rollups and alerts are behind the log. */
+/** How far series and rollups are behind the log. */
 export function Pipeline({ pipeline }) {
   const { lag, unreadable } = pipeline;
   const tone = unreadable > 0 ? 'alarm' : lag > 10_000 ? 'warn' : 'good';
   const answer = lag > 0 ? `${counted(lag, 'commit')} behind` : 'Up to date';
   return html`
-    <${Tile} name="Rollups" tone=${tone} answer=${answer}>
-      <p class="muted">${count(pipeline.cursor)} of ${count(pipeline.head)} worked off.</p>
+    <${Tile} name="Pipeline" tone=${tone} answer=${answer}>
+      <p class="muted">Read to ${count(pipeline.cursor)} of ${count(pipeline.head)}.</p>
       ${unreadable > 0 && html`<p class="alarm-text">${counted(unreadable, 'commit')} could not be
         read.</p>`}
     <//>`;

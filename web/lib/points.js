@@ -1,5 +1,5 @@
-// Points of a chart: times in seconds since 1970 and values, in two arrays as uPlot wants them. Where
-// data is missing the line must break, so a point without a value is put into each gap.
+// Points of a chart: times in seconds since 1970 and values, in two arrays as uPlot wants them.
+// Where data is missing the line must break, so a point without a value is put into each gap.
 
 /** A gap is a distance beyond this many usual intervals. */
 const USUAL = 5;

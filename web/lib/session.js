@@ -1,5 +1,5 @@
-// Who may look: a token is exchanged for a session cookie that scripts cannot read. `Gate` shows the
-// page to whoever is signed in and the form to everybody else, also when a session ends midway.
+// Who may look: a token is exchanged for a session cookie that scripts cannot read. `Gate` shows
+// the page to whoever is signed in and the form to everybody else, also when a session ends midway.
 
 import { html, useEffect, useState } from './ui.js';
 import { get, onSignedOut, post, remove } from './api.js';
@@ -55,7 +55,7 @@ function SignIn({ kind, command, first, done }) {
           required autofocus value=${token} aria-describedby="token-help"
           aria-invalid=${problem ? 'true' : 'false'}
           onInput=${(event) => setToken(event.currentTarget.value)} />
-        ${problem && html`<p class="alarm-text" role="alert">${problem.words ?? problem.message}</p>`}
+        ${problem && html`<p class="alarm-text" role="alert">${problem.words}</p>`}
         <button class="primary" disabled=${busy}>${busy ? 'Signing in…' : 'Sign in'}</button>
         <div id="token-help" class="help">
           <p>The administrator's token is in the file <code>admin.token</code> in the data

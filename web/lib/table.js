@@ -36,13 +36,18 @@ export function Table({ label, columns, groups, keyOf, open, opened }) {
 }
 
 function Row({ row, columns, open, isOpen }) {
+  const clicked = (event) => {
+    // So that the focus comes back here when what is opened closes.
+    event.currentTarget.querySelector('.opens').focus({ preventScroll: true });
+    open(row);
+  };
   const content = (column, at) => {
     const cell = column.cell(row);
     if (!open || at > 0) return cell;
     return html`<button class="opens" aria-expanded=${isOpen ? 'true' : 'false'}>${cell}</button>`;
   };
   return html`
-    <tr class=${classes(open && 'openable', isOpen && 'opened')} onClick=${open && (() => open(row))}>
+    <tr class=${classes(open && 'openable', isOpen && 'opened')} onClick=${open && clicked}>
       ${columns.map((column, at) => html`
         <td key=${column.name} class=${column.class}>${content(column, at)}</td>`)}
     </tr>`;

@@ -1,6 +1,6 @@
 // Times as people read them. The API speaks RFC 3339 in UTC; pages show the site's time and always
-// say its offset. Ages are counted on the node's clock, which answers tell us (`as_of`), because the
-// clock of the computer in front of the reader may be wrong.
+// say its offset. Ages are counted on the node's clock, which answers tell us (`as_of`), because
+// the clock of the computer in front of the reader may be wrong.
 
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;

@@ -6,7 +6,8 @@ const KNOWN = {
   'kW.h': 'kWh', 'W.h': 'Wh', 'MW.h': 'MWh', 'A.h': 'Ah', l: 'L', ml: 'mL', 1: '', '10*-6': 'ppm',
   '[ppm]': 'ppm', '[NTU]': 'NTU', '{NTU}': 'NTU', "'": '′', "''": '″',
 };
-const RAISED = { '-': '⁻', 0: '⁰', 1: '¹', 2: '²', 3: '³', 4: '⁴', 5: '⁵', 6: '⁶' };
+/** An exponent in raised digits. */
+const raise = (text) => [...text].map((c) => (c === '-' ? '⁻' : '⁰¹²³⁴⁵⁶⁷⁸⁹'[c])).join('');
 /** Between the groups of a long number: narrow, and never the end of a line. */
 const GROUP = '\u202f';
 
@@ -28,7 +29,7 @@ function atom(text) {
   const micro = plain.replace(/^u(?=(m|s|S|A|V|W|g|l|L|mol|Pa|F|H)\d?$)/, 'µ');
   const litre = micro.replace(/^(m|µ)?l$/, '$1L');
   return litre.replace(/^(\[?[A-Za-zµ]+\]?)(-?[1-6])$/, (_, name, exponent) => (
-    name + [...exponent].map((digit) => RAISED[digit]).join('')
+    name + raise(exponent)
   ));
 }
 
@@ -44,16 +45,21 @@ export function counted(number, one, many = `${one}s`) {
   return `${count(number)} ${number === 1 ? one : many}`;
 }
 
+/** The beginning of an identity, enough to tell a few apart; the whole belongs into a title. */
+export function shortId(id) {
+  const text = String(id ?? '');
+  return text.length > 20 ? `${text.slice(0, 12)}…` : text;
+}
+
 /** A measured value: at most six digits that mean something, no noise of binary fractions. */
 export function valueText(value) {
   if (typeof value === 'boolean') return value ? 'on' : 'off';
-  if (typeof value !== 'number') return value === null || value === undefined ? '–' : String(value);
+  if (typeof value !== 'number') return String(value ?? '–');
   const size = Math.abs(value);
   if (Number.isInteger(value) && size < 1e12) return count(value);
   if (size >= 1e9 || size < 1e-4) {
     const [digits, exponent] = value.toExponential(3).split('e');
-    const raised = [...String(Number(exponent))].map((c) => (c === '-' ? '⁻' : '⁰¹²³⁴⁵⁶⁷⁸⁹'[c]));
-    return `${digits.replace('-', '−')}×10${raised.join('')}`;
+    return `${digits.replace('-', '−')}×10${raise(String(Number(exponent)))}`;
   }
   const [whole, fraction] = String(Number(size.toPrecision(6))).split('.');
   const sign = value < 0 ? '−' : '';

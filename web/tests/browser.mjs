@@ -39,6 +39,11 @@ export async function startBrowser() {
   };
 }
 
+const KEYS = {
+  Enter: { code: 'Enter', text: '\r', windowsVirtualKeyCode: 13 },
+  Tab: { code: 'Tab', windowsVirtualKeyCode: 9 },
+};
+
 class Pipe {
   #next = 1;
   #waiting = new Map();
@@ -91,12 +96,15 @@ async function openPage(pipe, { width = 1280, height = 900, dark = false } = {})
   const complaints = [];
   const hosts = new Set();
   pipe.on(sessionId, (method, params) => collect(method, params, complaints, hosts));
-  for (const domain of ['Page', 'Runtime', 'Log', 'Network', 'Audits']) await send(`${domain}.enable`);
+  for (const domain of ['Page', 'Runtime', 'Log', 'Network', 'Audits']) {
+    await send(`${domain}.enable`);
+  }
   const metrics = { width, height, deviceScaleFactor: 1, mobile: width < 600 };
   await send('Emulation.setDeviceMetricsOverride', metrics);
   const features = [{ name: 'prefers-color-scheme', value: dark ? 'dark' : 'light' }];
   await send('Emulation.setEmulatedMedia', { features });
-  return new Page({ send, complaints, hosts, closed: () => pipe.send('Target.closeTarget', { targetId }) });
+  const closed = () => pipe.send('Target.closeTarget', { targetId });
+  return new Page({ send, complaints, hosts, closed });
 }
 
 function collect(method, params, complaints, hosts) {
@@ -113,7 +121,10 @@ function collect(method, params, complaints, hosts) {
   if (method === 'Audits.issueAdded' && params.issue.code === 'ContentSecurityPolicyIssue') {
     complaints.push(`policy: ${JSON.stringify(params.issue.details)}`);
   }
-  if (method === 'Network.requestWillBeSent') hosts.add(new URL(params.request.url).host);
+  if (method === 'Network.requestWillBeSent') {
+    const { protocol, host } = new URL(params.request.url);
+    if (protocol.startsWith('http')) hosts.add(host);
+  }
 }
 
 class Page {
@@ -137,9 +148,10 @@ class Page {
   async until(expression) {
     const end = Date.now() + DEADLINE_MS;
     while (Date.now() < end) {
-      const found = await this.value(`(() => { try { return ${expression}; } catch { return null; } })()`);
+      const tried = `(() => { try { return ${expression}; } catch { return null; } })()`;
+      const found = await this.value(tried);
       if (found) return found;
-      await this.value('new Promise((next) => requestAnimationFrame(() => next(1)))');
+      await this.value('new Promise((next) => setTimeout(next, 20))');
     }
     const text = await this.value('document.body.innerText');
     throw new Error(`never true: ${expression}\n${this.complaints.join('\n')}\n${text}`);
@@ -167,7 +179,7 @@ class Page {
   }
 
   async press(key) {
-    const known = { Enter: { code: 'Enter', text: '\r', windowsVirtualKeyCode: 13 } }[key] ?? { code: key };
+    const known = KEYS[key] ?? { code: key };
     await this.send('Input.dispatchKeyEvent', { type: 'keyDown', key, ...known });
     await this.send('Input.dispatchKeyEvent', { type: 'keyUp', key, ...known });
   }

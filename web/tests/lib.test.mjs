@@ -136,10 +136,10 @@ test('pauses grow to a bound and never vanish', () => {
 });
 
 const SERIES = { node: 'n/a', device: 'pump-2', metric: 'flow', unit: 'm3/h' };
-const last = (received, value) => ({ time: at(received), received: at(received), value, quality: [] });
+const last = (age, value) => ({ time: at(age), received: at(age), value, quality: [] });
 
 test('the catalogue takes what is newer, from whichever side it comes first', () => {
-  const answer = { series: [{ ...SERIES, count: 3, first: at(-20), last: last(0, 1) }] };
+  const answer = [{ ...SERIES, count: 3, first: at(-20), last: last(0, 1) }];
   const known = withReadings(catalogOf(answer), [{ ...SERIES, last: last(5, 2) }]);
   const key = keyOf(SERIES);
   assert.equal(known.get(key).last.value, 2);
@@ -175,7 +175,8 @@ test('progress of a backlog is measured by its greatest', () => {
 });
 
 test('a problem speaks in one way, whatever came', async () => {
-  const body = JSON.stringify({ title: 'Bad', detail: 'no time', at: 'from', expected: 'RFC 3339' });
+  const problem = { title: 'Bad', detail: 'no time', at: 'from', expected: 'RFC 3339' };
+  const body = JSON.stringify(problem);
   const headers = { 'content-type': 'application/problem+json' };
   const told = await problemOf(new Response(body, { status: 400, headers }));
   assert.equal(told.words, 'no time (from). Expected: RFC 3339');

@@ -82,7 +82,8 @@ async function bodyOf(request) {
 }
 
 function session(state, method, body, response) {
-  const who = { id: 't1', name: 'first administrator', scope: 'admin', session: true };
+  const scope = state.scope ?? 'admin';
+  const who = { id: 't1', name: 'first administrator', scope, session: true };
   if (method === 'DELETE') {
     state.signedIn = false;
     response.writeHead(204).end();
