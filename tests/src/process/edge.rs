@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::launch::{Launch, Settings};
 use super::running::Running;
@@ -62,12 +63,7 @@ impl Edge {
     /// When it does not get there.
     pub fn start_with(&mut self, extra: &Settings) -> io::Result<()> {
         self.process = None;
-        let launch = Launch::binary("holdfast-edge")
-            .args(["run", "--config"])
-            .args([&self.config])
-            .settings(&self.settings)
-            .settings(extra);
-        let process = launch.start()?;
+        let process = self.launch().settings(extra).start()?;
         let http = process.listening("http", LIMIT)?;
         process.ready(LIMIT)?;
         (self.http, self.process) = (Some(http), Some(process));
@@ -136,6 +132,25 @@ impl Edge {
         self.process.as_mut().expect("the edge runs")
     }
 
+    /// Starts the node and kills it before it serves, `moment` later at the latest; `false` when it
+    /// was faster.
+    ///
+    /// # Errors
+    /// When it cannot be started, or ends by itself.
+    pub fn kill_in_start(&mut self, moment: Duration) -> io::Result<bool> {
+        self.process = None;
+        self.launch().start()?.kill_before_ready(moment)
+    }
+
+    /// Hands over each line of `holdfast-edge export`, in the order in which readings were stored.
+    ///
+    /// # Errors
+    /// When the command fails.
+    pub fn export(&self, each: impl FnMut(&str)) -> io::Result<()> {
+        let launch = Launch::binary("holdfast-edge").args(["export", "--config"]);
+        launch.args([&self.config]).settings(&self.settings).each_line(each)
+    }
+
     /// Kills the node at once; it can be started again.
     ///
     /// # Errors
@@ -166,6 +181,14 @@ impl Edge {
     #[must_use]
     pub fn data(&self) -> &Path {
         &self.data
+    }
+
+    /// The service, about to be started.
+    fn launch(&self) -> Launch {
+        Launch::binary("holdfast-edge")
+            .args(["run", "--config"])
+            .args([&self.config])
+            .settings(&self.settings)
     }
 
     fn run(&self, args: impl IntoIterator<Item = OsString>) -> io::Result<Vec<String>> {

@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::LIMIT;
 use super::edge::last_line;
@@ -73,12 +74,7 @@ impl Hub {
     /// When it does not get there.
     pub fn start_with(&mut self, extra: &Settings) -> io::Result<()> {
         self.process = None;
-        let launch = Launch::binary("holdfast-hub")
-            .args(["serve", "--config"])
-            .args([&self.config])
-            .settings(&self.settings)
-            .settings(extra);
-        let process = launch.start()?;
+        let process = self.launch().settings(extra).start()?;
         let http = process.listening("http", LIMIT)?;
         let sync = process.listening("sync", LIMIT)?;
         process.ready(LIMIT)?;
@@ -144,6 +140,25 @@ impl Hub {
         self.process.as_mut().expect("the hub runs")
     }
 
+    /// Starts the hub and kills it before it serves, `moment` later at the latest; `false` when it
+    /// was faster.
+    ///
+    /// # Errors
+    /// When it cannot be started, or ends by itself.
+    pub fn kill_in_start(&mut self, moment: Duration) -> io::Result<bool> {
+        self.process = None;
+        self.launch().start()?.kill_before_ready(moment)
+    }
+
+    /// Hands over each line of `holdfast-hub export`, in the order in which readings were stored.
+    ///
+    /// # Errors
+    /// When the command fails.
+    pub fn export(&self, each: impl FnMut(&str)) -> io::Result<()> {
+        let launch = Launch::binary("holdfast-hub").args(["export", "--config"]);
+        launch.args([&self.config]).settings(&self.settings).each_line(each)
+    }
+
     /// Kills the hub at once; it can be started again.
     ///
     /// # Errors
@@ -168,6 +183,14 @@ impl Hub {
     #[must_use]
     pub fn data(&self) -> &Path {
         &self.data
+    }
+
+    /// The service, about to be started.
+    fn launch(&self) -> Launch {
+        Launch::binary("holdfast-hub")
+            .args(["serve", "--config"])
+            .args([&self.config])
+            .settings(&self.settings)
     }
 
     fn run(

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::io;
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -148,6 +148,34 @@ impl Launch {
         let status = running.wait(limit)?;
         let (stdout, stderr) = running.into_output();
         Ok(Finished { success: status.success(), code: status.code(), stdout, stderr })
+    }
+
+    /// Runs the program to its end and hands over each line of its output as it comes: output of
+    /// any length takes no memory here.
+    ///
+    /// # Errors
+    /// When it cannot be started, does not succeed, or writes what is no text; the message has its
+    /// standard error.
+    pub fn each_line(&self, mut each: impl FnMut(&str)) -> io::Result<()> {
+        let mut child = spawner::spawn(self.command())?;
+        let gone = || io::Error::other("a stream of the process is missing");
+        let mut lines = BufReader::new(child.stdout.take().ok_or_else(gone)?);
+        let mut told = child.stderr.take().ok_or_else(gone)?;
+        let told = std::thread::spawn(move || {
+            let mut text = String::new();
+            // What could be read is all there is to show.
+            let _ = told.read_to_string(&mut text);
+            text
+        });
+        let mut line = String::new();
+        while lines.read_line(&mut line)? > 0 {
+            each(line.trim_end());
+            line.clear();
+        }
+        let status = child.wait()?;
+        let told = told.join().unwrap_or_default();
+        let said = || io::Error::other(format!("ended with {status} and said:\n{told}"));
+        status.success().then_some(()).ok_or_else(said)
     }
 
     fn command(&self) -> Command {

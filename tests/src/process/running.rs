@@ -169,6 +169,20 @@ impl Running {
         Ok(self.ended.expect("a process that does not run has ended"))
     }
 
+    /// Kills the process before it says that it serves, `moment` after its start at the latest;
+    /// `false` when it was faster.
+    ///
+    /// # Errors
+    /// When it ended by itself, or cannot be reaped.
+    pub(super) fn kill_before_ready(mut self, moment: Duration) -> io::Result<bool> {
+        let ready = self.ready(moment).is_ok();
+        if !self.is_running()? {
+            return Err(io::Error::other(format!("it ended by itself:\n{}", self.told())));
+        }
+        self.kill9()?;
+        Ok(!ready)
+    }
+
     /// All lines of both streams, after the end.
     pub(super) fn into_output(mut self) -> (Vec<String>, Vec<String>) {
         let finish = |output: Option<Output>| output.map_or_else(Vec::new, |o| o.finish(DRAIN));

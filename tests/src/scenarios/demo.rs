@@ -68,7 +68,9 @@ impl Demo {
         fleet.links[0].cut();
         self.watch("cut off", self.seconds(40), &mut eyes, &shifts).await?;
         let found = eyes.local_query().await?;
-        println!("    asked itself, ps-000 answers a query with {found} readings, without any link");
+        println!(
+            "    asked itself, ps-000 answers a query with {found} readings, without any link"
+        );
 
         say("kill -9 of ps-000, in the middle of it. Its devices keep what was not acknowledged.");
         fleet.edges[0].kill9()?;
@@ -205,9 +207,10 @@ struct Eyes {
 impl Eyes {
     fn of(fleet: &Fleet) -> Result<Self, Failure> {
         let hub = Client::new(fleet.hub.http()).with_token(fleet.hub.admin_token()?);
-        let edges = fleet.edges.iter().map(|edge| {
-            Ok(Client::new(edge.http()).with_token(edge.admin_token()?))
-        });
+        let edges = fleet
+            .edges
+            .iter()
+            .map(|edge| Ok(Client::new(edge.http()).with_token(edge.admin_token()?)));
         Ok(Self { hub, edges: edges.collect::<Result<_, Failure>>()? })
     }
 
@@ -281,16 +284,21 @@ impl Eyes {
 }
 
 fn compare(fleet: &Fleet, accounts: &[Account]) -> Result<(), Failure> {
-    let all = fleet.hub.command("export", [])?;
+    let mut all = Vec::new();
+    fleet.hub.export(|line| all.push(line.to_owned()))?;
     let mut equal = true;
     for (edge, account) in fleet.edges.iter().zip(accounts) {
-        let mut here = edge.command("export", [])?;
+        let mut here = Vec::new();
+        edge.export(|line| here.push(line.to_owned()))?;
         let id = here.first().map(|line| node_of(line)).unwrap_or_default();
         let mut there: Vec<_> = all.iter().filter(|line| node_of(line) == id).cloned().collect();
         here.sort();
         there.sort();
         let (told, readings) = (account.acknowledged().len(), account.readings());
-        println!("    {}: {told} messages acknowledged to its devices, {readings} readings", edge.name());
+        println!(
+            "    {}: {told} messages acknowledged to its devices, {readings} readings",
+            edge.name()
+        );
         println!("      gateway {:>8} readings  {}", here.len(), digest(&here));
         println!("      hub     {:>8} readings  {}", there.len(), digest(&there));
         equal &= here == there && here.len() as u64 >= readings;

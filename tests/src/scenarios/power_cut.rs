@@ -199,12 +199,13 @@ fn at_cut(at: &Path) -> Edge {
 
 /// Device, boot, sequence and metric of every reading a gateway holds.
 fn held(edge: &Edge) -> BTreeSet<(String, u64, u64, String)> {
-    let lines = edge.command("export", []).expect("export works");
-    let each = lines.iter().map(|line| {
+    let mut held = BTreeSet::new();
+    let exported = edge.export(|line| {
         let line: Value = serde_json::from_str(line).expect("a line of JSON");
         let text = |key: &str| line[key].as_str().expect("a text").to_owned();
         let number = |key: &str| line[key].as_u64().expect("a number");
-        (text("device"), number("boot"), number("seq"), text("metric"))
+        held.insert((text("device"), number("boot"), number("seq"), text("metric")));
     });
-    each.collect()
+    exported.expect("export works");
+    held
 }
