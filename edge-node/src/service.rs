@@ -58,7 +58,14 @@ pub struct App {
     started: Time,
 }
 
-holdfast_node::parts!(App: Ingest => ingest, Data => data, Auth => auth, Tokens => tokens, Events => events, Health => health);
+holdfast_node::parts!(
+    App: Ingest => ingest,
+    Data => data,
+    Auth => auth,
+    Tokens => tokens,
+    Events => events,
+    Health => health,
+);
 
 /// The one node a gateway answers for.
 pub struct Names {

@@ -1,9 +1,9 @@
 //! The one writer: groups what is waiting into one transaction, then answers after the fsync.
 //!
-//! Whatever waits in the queue when a transaction begins goes into it: all ingest batches become one
-//! commit of readings, each other change runs in a savepoint of its own, so that its failure undoes
-//! nothing else. [`Committed`] is made here and nowhere else, which makes the promise "acknowledged
-//! means on disk" a matter of types.
+//! Whatever waits in the queue when a transaction begins goes into it: all ingest batches become
+//! one commit of readings, each other change runs in a savepoint of its own, so that its failure
+//! undoes nothing else. [`Committed`] is made here and nowhere else, which makes the promise
+//! "acknowledged means on disk" a matter of types.
 
 use super::ballast::Ballast;
 use super::chains::{ChainInfo, ChainNo};

@@ -81,11 +81,9 @@ pub(super) fn json_batch(connection: usize, variant: usize, count: usize) -> Str
         let metric = ["level", "pressure", "flow", "temperature", "energy"][i % 5];
         let value = (variant * 977 + i * 31) % 10_000;
         let (whole, part) = (value / 100, value % 100);
-        write!(
-            out,
-            "{{\"device\":\"ps-{connection:03}\",\"metric\":\"{metric}\",\"value\":{whole}.{part:02}}}"
-        )
-        .expect("writing to a string cannot fail");
+        let wrote = write!(out, r#"{{"device":"ps-{connection:03}","metric":"{metric}""#)
+            .and_then(|()| write!(out, r#","value":{whole}.{part:02}}}"#));
+        wrote.expect("writing to a string cannot fail");
     };
     if count == 1 {
         one(&mut out, variant);

@@ -1,8 +1,8 @@
 //! The benches: figures of the real binaries, under their stable names.
 //!
-//! The load generator shares the machine's cores with what it measures; it writes prepared requests to
-//! raw sockets and reads only as much of the answers as it must. `--json` prints one object for each
-//! figure, otherwise a table.
+//! The load generator shares the machine's cores with what it measures; it writes prepared requests
+//! to raw sockets and reads only as much of the answers as it must. `--json` prints one object for
+//! each figure, otherwise a table.
 
 mod ingest;
 mod load;

@@ -63,7 +63,8 @@ fn client(hub: &Hub) -> io::Result<Client> {
     Ok(Client::new(hub.http()).with_token(hub.admin_token()?))
 }
 
-/// Waits until the pipeline has read what was posted, so that it does not take its share of the cores.
+/// Waits until the pipeline has read what was posted, so that it does not take its share of the
+/// cores.
 async fn until_read(edge: &Edge) -> io::Result<()> {
     let mut client = Client::new(edge.http()).with_token(edge.admin_token()?);
     let started = Instant::now();

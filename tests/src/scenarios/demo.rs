@@ -1,7 +1,9 @@
-//! The demonstration: one hub, two gateways, twenty devices, an outage and a crash, told as it goes.
+//! The demonstration: one hub, two gateways, twenty devices, an outage and a crash, told as it
+//! goes.
 //!
-//! It is a scenario like the others, with words for whoever watches: what was acknowledged is counted
-//! on the devices' side, and in the end the records of both sides are compared line by line.
+//! It is a scenario like the others, with words for whoever watches: what was acknowledged is
+//! counted on the devices' side, and in the end the records of both sides are compared line by
+//! line.
 
 use crate::client::Client;
 use crate::net::{Direction, Profile};

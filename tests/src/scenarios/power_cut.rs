@@ -1,10 +1,10 @@
 //! Power cut: what a gateway acknowledged is there after the power went at any moment.
 //!
-//! A gateway runs under a shim that records each write and sync of its data directory. Afterwards the
-//! directory is rebuilt as a disk might hold it if the power had gone after some operation: what no
-//! sync covered is dropped, torn at 512 bytes or reordered. The gateway is started on the result and
-//! must have every reading that was acknowledged before that operation. The same campaign with
-//! weakened durability must find losses, or it could not find any.
+//! A gateway runs under a shim that records each write and sync of its data directory. Afterwards
+//! the directory is rebuilt as a disk might hold it if the power had gone after some operation:
+//! what no sync covered is dropped, torn at 512 bytes or reordered. The gateway is started on the
+//! result and must have every reading that was acknowledged before that operation. The same
+//! campaign with weakened durability must find losses, or it could not find any.
 
 use super::Scale;
 use crate::faults::Tally;

@@ -1,4 +1,4 @@
-//! The power goes.
+//! The power goes, and what was acknowledged stays.
 
 use holdfast_tests::faults::Replay;
 use holdfast_tests::scenarios::Scale;
