@@ -21,7 +21,8 @@ use std::sync::Arc;
     name = "holdfast-hub",
     version,
     after_help = "Example, on a new machine:\n  \
-    holdfast-hub init\n  holdfast-hub serve &\n  holdfast-hub token new --site north --name ps-017\n"
+    holdfast-hub init\n  holdfast-hub serve &\n  \
+    holdfast-hub token new --site north --name ps-017\n"
 )]
 struct Cli {
     #[command(subcommand)]

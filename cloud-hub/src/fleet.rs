@@ -289,7 +289,7 @@ impl Fleet {
             let value = member.encode();
             let write = move |tx: &mut WriteTx<'_>| Ok(tx.put(Table::Member, &node.0, &value)?);
             if let Err(error) = store.write(write).await {
-                tracing::warn!(%error, "a renewed membership was not stored; it will be made again");
+                tracing::warn!(%error, "a renewed membership was not stored: it is made again");
             }
         });
         Some(membership)

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use holdfast_core::Stream;
+use holdfast_core::{Stream, Timestamp};
 use holdfast_node::api;
 use holdfast_node::auth::{Admin, Reader};
 use holdfast_node::http::{Json as Body, Path};
@@ -57,7 +57,7 @@ fn describe(app: &App, member: &Member, totals: Totals) -> Value {
         "clock_ahead_ms": live.clock_ahead_ms,
         "version": live.version,
         "joined": Time(member.joined),
-        "not_after": Time(holdfast_core::Timestamp(grant.not_after_s.saturating_mul(1_000_000_000))),
+        "not_after": Time(Timestamp(grant.not_after_s.saturating_mul(1_000_000_000))),
         "end_reason": live.end.map(|end| format!("{}: {}", end.code.name(), end.reason)),
     })
 }

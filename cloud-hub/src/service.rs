@@ -11,7 +11,7 @@ use holdfast_node::auth::Auth;
 use holdfast_node::events::Events;
 use holdfast_node::health::{Health, Level};
 use holdfast_node::http::{self, Limits};
-use holdfast_node::pages::{self, Page};
+use holdfast_node::pages;
 use holdfast_node::pipeline::{self, Pipeline};
 use holdfast_node::sources::Sources;
 use holdfast_node::supervise::{Restarts, Supervisor, announce, stop_on_signals};
@@ -31,9 +31,6 @@ use tokio_util::sync::CancellationToken;
 
 const STATUS_EVERY: Duration = Duration::from_secs(2);
 const EVENTS: &[&str] = &["readings", "status"];
-
-/// The pages of the hub.
-pub const PAGES: &[Page] = &[];
 
 /// The node key's file in a data directory.
 pub const KEY_FILE: &str = "node.key";
@@ -114,7 +111,8 @@ pub async fn run(settings: Settings, dir: &Path) -> Result<ExitCode, String> {
     let app = start(&settings, &supervisor, store.clone(), root, net, advertised, report.findings)?;
     let limits = Limits { connections: settings.http.connections, ..Limits::default() };
     let (health, peers) = (app.health.clone(), app.peers.clone());
-    let router: Router = routes::routes().merge(pages::routes(PAGES)).with_state(app);
+    let router: Router =
+        routes::routes().merge(pages::routes("hub.html", pages::WEB)).with_state(app);
     health.serving();
     announce::ready();
     let served = tokio::spawn(listener.serve(router, limits, stop.clone()));

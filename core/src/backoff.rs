@@ -1,8 +1,8 @@
 //! How long to wait before the next attempt: exponential growth with full jitter.
 //!
 //! The delay is drawn evenly from zero to `min(cap, base * 2^attempt)`, which spreads a fleet that
-//! lost one hub over the whole interval (Brooker, "Exponential Backoff And Jitter", AWS 2015). There
-//! is no last attempt. Entropy is an argument.
+//! lost one hub over the whole interval (Brooker, "Exponential Backoff And Jitter", AWS 2015).
+//! There is no last attempt. Entropy is an argument.
 
 /// A growing delay; one per thing that is retried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +70,9 @@ mod tests {
     proptest! {
         #[test]
         fn a_delay_lies_between_zero_and_the_ceiling(
-            base in 0u64..10_000, cap in 0u64..1_000_000, draws in prop::collection::vec(any::<u64>(), 1..80)
+            base in 0u64..10_000,
+            cap in 0u64..1_000_000,
+            draws in prop::collection::vec(any::<u64>(), 1..80),
         ) {
             let mut backoff = Backoff::new(base, cap);
             for entropy in draws {

@@ -62,7 +62,7 @@ impl<const N: usize> Sink for heapless::Vec<u8, N> {
     }
 }
 
-#[cfg(feature = "alloc")]
+#[cfg(any(test, feature = "alloc"))]
 impl Sink for alloc::vec::Vec<u8> {
     fn put(&mut self, bytes: &[u8]) -> Result<(), Reject> {
         self.extend_from_slice(bytes);
@@ -122,7 +122,8 @@ impl<'a> Reader<'a> {
     /// An unsigned LEB128 integer in its shortest form.
     ///
     /// # Errors
-    /// [`Reject::Truncated`] at the end, [`Reject::Malformed`] for a longer form or more than 64 bits.
+    /// [`Reject::Truncated`] at the end, [`Reject::Malformed`] for a longer form or more than 64
+    /// bits.
     pub fn uint(&mut self) -> Result<u64, Reject> {
         let mut value = 0u64;
         for shift in (0..70).step_by(7) {

@@ -1,8 +1,8 @@
 //! The envelope around every record that has to outlive the program that wrote it.
 //!
 //! `[format u8][kind u8][flags u8][len uint][payload][crc32 u32 LE]`. The checksum covers all that
-//! precedes it. A reader skips and relays kinds it does not know; a shipped payload is never edited,
-//! a new shape is a new kind. Byte-exact page: `docs/formats/envelope.md`.
+//! precedes it. A reader skips and relays kinds it does not know; a shipped payload is never
+//! edited, a new shape is a new kind. Byte-exact page: `docs/formats/envelope.md`.
 
 use crate::Reject;
 use crate::codec::{Reader, Sink};
@@ -102,7 +102,9 @@ mod tests {
     proptest! {
         #[test]
         fn what_goes_in_comes_out(
-            kind in any::<u8>(), flags in any::<u8>(), payload in prop::collection::vec(any::<u8>(), 0..300)
+            kind in any::<u8>(),
+            flags in any::<u8>(),
+            payload in prop::collection::vec(any::<u8>(), 0..300),
         ) {
             let mut out = Vec::new();
             let envelope = Envelope { kind, flags, payload: &payload };

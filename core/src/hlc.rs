@@ -98,7 +98,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn stamps_grow_whatever_the_wall_clock_does(walls in prop::collection::vec(0u64..1 << 47, 1..50)) {
+        fn stamps_grow_whatever_the_wall_clock_does(
+            walls in prop::collection::vec(0u64..1 << 47, 1..50),
+        ) {
             let mut clock = Hlc::default();
             let mut before = clock.last();
             for wall in walls {
@@ -109,7 +111,9 @@ mod tests {
         }
 
         #[test]
-        fn a_stamp_far_ahead_never_drags_the_clock(now in 1u64..1 << 40, ahead in 60_001u64..1 << 40) {
+        fn a_stamp_far_ahead_never_drags_the_clock(
+            now in 1u64..1 << 40, ahead in 60_001u64..1 << 40,
+        ) {
             let mut clock = Hlc::default();
             clock.tick(now);
             prop_assert!(!clock.observe(Stamp::new(now + ahead, 3), now));
@@ -117,7 +121,9 @@ mod tests {
         }
 
         #[test]
-        fn a_believed_stamp_is_exceeded_by_the_next_tick(now in 1u64..1 << 40, ahead in 0u64..60_000) {
+        fn a_believed_stamp_is_exceeded_by_the_next_tick(
+            now in 1u64..1 << 40, ahead in 0u64..60_000,
+        ) {
             let mut clock = Hlc::default();
             let seen = Stamp::new(now + ahead, 9);
             prop_assert!(clock.observe(seen, now));

@@ -92,7 +92,10 @@ mod tests {
         }
 
         #[test]
-        fn every_decimal_of_15_digits_is_found(mantissa in -999_999_999_999_999i64..=999_999_999_999_999, places in 0u8..=9) {
+        fn every_decimal_of_15_digits_is_found(
+            mantissa in -999_999_999_999_999i64..=999_999_999_999_999,
+            places in 0u8..=9,
+        ) {
             let value = mantissa as f64 / POWERS[places as usize];
             let short = Decimal::of(value).unwrap();
             prop_assert_eq!(short.value().to_bits(), value.to_bits());

@@ -251,7 +251,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_holds_what_a_plain_set_holds(ranges in prop::collection::vec((1u64..150, 0u64..12), 0..12)) {
+        fn it_holds_what_a_plain_set_holds(
+            ranges in prop::collection::vec((1u64..150, 0u64..12), 0..12),
+        ) {
             let set = set_of(&ranges);
             let plain: BTreeSet<u64> = ranges.iter().flat_map(|&(f, l)| f..=f + l).collect();
             prop_assert_eq!(model(&set), plain.clone());
@@ -269,7 +271,8 @@ mod tests {
         fn missing_is_the_complement(set in small(), from in 1u64..170, len in 0u64..60) {
             let within = range(from, from + len);
             let missing: BTreeSet<u64> = set.missing(within).flat_map(|r| r.from..=r.to).collect();
-            let expected: BTreeSet<u64> = (from..=from + len).filter(|s| !set.contains(*s)).collect();
+            let all = from..=from + len;
+            let expected: BTreeSet<u64> = all.filter(|s| !set.contains(*s)).collect();
             prop_assert_eq!(set.covers(within), expected.is_empty());
             prop_assert_eq!(missing, expected);
         }
@@ -293,7 +296,9 @@ mod tests {
         }
 
         #[test]
-        fn decoded_bytes_are_always_a_valid_set(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+        fn decoded_bytes_are_always_a_valid_set(
+            bytes in prop::collection::vec(any::<u8>(), 0..40),
+        ) {
             if let Ok(set) = Set::decode(&mut Reader::new(&bytes)) {
                 let mut again = Set::new();
                 for r in set.as_slice() { again.add(*r).unwrap(); }

@@ -236,7 +236,8 @@ pub struct Reading<'a> {
     pub source: Option<DeviceSeq>,
 }
 
-/// The time under which a reading is filed: the device's where it is believable, else the receipt's.
+/// The time under which a reading is filed: the device's where it is believable, else the
+/// receipt's.
 #[must_use]
 pub const fn effective_time(
     device: Option<Timestamp>,
@@ -310,7 +311,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn series_keys_are_equal_only_part_by_part(a in "[a-c-]{1,4}", b in "[a-c-]{1,4}", c in "[a-c-]{1,4}", d in "[a-c-]{1,4}") {
+        fn series_keys_are_equal_only_part_by_part(
+            a in "[a-c-]{1,4}",
+            b in "[a-c-]{1,4}",
+            c in "[a-c-]{1,4}",
+            d in "[a-c-]{1,4}",
+        ) {
             let one = SeriesKey::new(&a, &b, "").unwrap();
             let two = SeriesKey::new(&c, &d, "").unwrap();
             prop_assert_eq!(one == two, a == c && b == d);

@@ -1,9 +1,9 @@
 //! Tumbling windows: what a stretch of one series comes to.
 //!
-//! A summary takes readings one by one, in log order, so its floating-point sum is a function of the
-//! log and the same wherever it is recomputed. Late readings revise a window; the revision is the
-//! place in the log of the last reading included, and of two summaries of one window from one origin
-//! the later revision stands. Window boundaries are arguments: core knows no time zones.
+//! A summary takes readings one by one, in log order, so its floating-point sum is a function of
+//! the log and the same wherever it is recomputed. Late readings revise a window; the revision is
+//! the place in the log of the last reading included, and of two summaries of one window from one
+//! origin the later revision stands. Window boundaries are arguments: core knows no time zones.
 
 use crate::{Seq, Timestamp};
 
@@ -154,11 +154,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_what_the_formulas_say(samples in prop::collection::vec((0i64..100, -1e6f64..1e6), 1..40)) {
+        fn it_is_what_the_formulas_say(
+            samples in prop::collection::vec((0i64..100, -1e6f64..1e6), 1..40),
+        ) {
             let summary = fold(&samples).unwrap();
             let values: Vec<f64> = samples.iter().map(|s| s.1).collect();
             prop_assert_eq!(summary.count, values.len() as u64);
-            prop_assert_eq!(summary.sum.to_bits(), values[1..].iter().fold(values[0], |a, b| a + b).to_bits());
+            let sum = values[1..].iter().fold(values[0], |a, b| a + b);
+            prop_assert_eq!(summary.sum.to_bits(), sum.to_bits());
             prop_assert_eq!(summary.min, values.iter().copied().fold(f64::MAX, f64::min));
             prop_assert_eq!(summary.max, values.iter().copied().fold(f64::MIN, f64::max));
             prop_assert_eq!(summary.first.time.0, samples.iter().map(|s| s.0).min().unwrap());
@@ -166,18 +169,25 @@ mod tests {
         }
 
         #[test]
-        fn reading_the_log_again_changes_nothing(samples in prop::collection::vec((0i64..100, -1e6f64..1e6), 1..20), from in 0usize..20) {
+        fn reading_the_log_again_changes_nothing(
+            samples in prop::collection::vec((0i64..100, -1e6f64..1e6), 1..20),
+            from in 0usize..20,
+        ) {
             let once = fold(&samples).unwrap();
             let mut twice = once;
             for (i, &(time, value)) in samples.iter().enumerate().skip(from) {
-                twice.push(Sample { time: Timestamp(time), value }, Revision { boot: 1, seq: i as u64 + 1 });
+                let revision = Revision { boot: 1, seq: i as u64 + 1 };
+                twice.push(Sample { time: Timestamp(time), value }, revision);
             }
             prop_assert_eq!(once, twice);
         }
 
         #[test]
         fn the_later_revision_stands_in_any_order(a in 1u64..50, b in 1u64..50) {
-            let of = |seq| Summary::of(Sample { time: Timestamp(0), value: seq as f64 }, Revision { boot: 1, seq });
+            let of = |seq| {
+                let sample = Sample { time: Timestamp(0), value: seq as f64 };
+                Summary::of(sample, Revision { boot: 1, seq })
+            };
             prop_assert_eq!(of(a).later(of(b)), of(b).later(of(a)));
             prop_assert_eq!(of(a).later(of(a)), of(a));
         }

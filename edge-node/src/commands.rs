@@ -66,7 +66,8 @@ enum Command {
     },
     /// Runs the node until SIGINT or SIGTERM.
     #[command(after_help = "Prints `listening http ADDRESS` and `ready` on standard output, its \
-        log on standard error.\n\nExample:\n  holdfast-edge run --config /etc/holdfast/edge.toml\n")]
+        log on standard error.\n\nExample:\n  \
+        holdfast-edge run --config /etc/holdfast/edge.toml\n")]
     Run {
         #[command(flatten)]
         place: Place,

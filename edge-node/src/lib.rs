@@ -1,8 +1,8 @@
 //! The gateway: device endpoints, its routes and wiring.
 //!
 //! [`formats`] decodes what devices send, [`ingest`] admits it, [`routes`] answers over HTTP,
-//! [`uplink`] remembers the fleet the node belongs to, [`service`] wires all of it to the store, the
-//! pipeline and the sync session; [`commands`] is the command line.
+//! [`uplink`] remembers the fleet the node belongs to, [`service`] wires all of it to the store,
+//! the pipeline and the sync session; [`commands`] is the command line.
 #![forbid(unsafe_code)]
 
 pub mod commands;

@@ -12,7 +12,7 @@ use holdfast_node::auth::Auth;
 use holdfast_node::events::Events;
 use holdfast_node::health::{Health, Level};
 use holdfast_node::http::{self, Limits};
-use holdfast_node::pages::{self, Page};
+use holdfast_node::pages;
 use holdfast_node::pipeline::{self, Pipeline};
 use holdfast_node::sources::Sources;
 use holdfast_node::supervise::{Restarts, Supervisor, announce, stop_on_signals};
@@ -38,9 +38,6 @@ const EARLIEST_MS: i64 = 1_793_491_200_000;
 const STATUS_EVERY: Duration = Duration::from_secs(2);
 const EVENTS: &[&str] = &["readings", "status"];
 
-/// The pages of the gateway.
-pub const PAGES: &[Page] = &[];
-
 /// The key's file in a data directory.
 pub const KEY_FILE: &str = "node.key";
 
@@ -61,7 +58,14 @@ pub struct App {
     started: Time,
 }
 
-holdfast_node::parts!(App: Ingest => ingest, Data => data, Auth => auth, Tokens => tokens, Events => events, Health => health);
+holdfast_node::parts!(
+    App: Ingest => ingest,
+    Data => data,
+    Auth => auth,
+    Tokens => tokens,
+    Events => events,
+    Health => health,
+);
 
 /// The one node a gateway answers for.
 pub struct Names {
@@ -178,7 +182,8 @@ pub async fn run(settings: Settings, dir: &Path) -> Result<ExitCode, String> {
         ..Limits::default()
     };
     let health = app.health.clone();
-    let router: Router = routes::routes().merge(pages::routes(PAGES)).with_state(app);
+    let router: Router =
+        routes::routes().merge(pages::routes("edge.html", pages::WEB)).with_state(app);
     announce::listening("http", address);
     if address.ip().is_loopback() {
         tracing::info!(%address, "reachable from this machine only; `http.listen` opens it");

@@ -1,8 +1,8 @@
 //! The fleet a node belongs to: what it knows of its hub, and the invitation that waits.
 //!
-//! `join` leaves the invitation as a file in the data directory, so it works whether the node runs or
-//! not and whether the link is up or not. The running node takes it up, keeps trying, and when the
-//! hub has answered stores fleet, addresses and membership in one transaction.
+//! `join` leaves the invitation as a file in the data directory, so it works whether the node runs
+//! or not and whether the link is up or not. The running node takes it up, keeps trying, and when
+//! the hub has answered stores fleet, addresses and membership in one transaction.
 
 use futures::FutureExt;
 use holdfast_core::Reject;
@@ -138,7 +138,7 @@ impl Keeper {
     /// Works until told to stop.
     pub async fn run(self, stop: CancellationToken) {
         loop {
-            let fleet = match self.store.read(|view| Fleet::load(view)).await {
+            let fleet = match self.store.read(|view: &Snapshot<'_>| Fleet::load(view)).await {
                 Ok(fleet) => fleet,
                 Err(fault) => {
                     tracing::error!(%fault, "the fleet record is lost: join again");

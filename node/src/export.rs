@@ -114,8 +114,16 @@ fn lines(
         match wanted.shape {
             Shape::Ndjson => {
                 let line = json!({
-                    "node": node, "device": device, "metric": metric, "unit": unit, "time": time,
-                    "received": received, "value": value, "quality": quality, "boot": boot, "seq": seq,
+                    "node": node,
+                    "device": device,
+                    "metric": metric,
+                    "unit": unit,
+                    "time": time,
+                    "received": received,
+                    "value": value,
+                    "quality": quality,
+                    "boot": boot,
+                    "seq": seq,
                     "log": [start, entry],
                 });
                 writeln!(out, "{line}")?;

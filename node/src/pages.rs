@@ -17,8 +17,8 @@ use axum::routing::get;
 const POLICY: &str = "default-src 'self'; img-src 'self' data:; object-src 'none'; \
                       base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
-/// An embedded file: path below `/`, media type, content.
-pub type Page = (&'static str, &'static str, &'static [u8]);
+/// An embedded file: path below `/` and content; the ending of the path says what it is.
+pub type Page = (&'static str, &'static [u8]);
 
 /// Embeds files of a folder, given from the package's own folder, as a table of
 /// [`Page`](crate::pages::Page)s.
@@ -29,11 +29,45 @@ macro_rules! embed {
     ($folder:literal: $($file:literal),+ $(,)?) => {
         &[$((
             $file,
-            $crate::pages::media_type($file),
             include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/", $folder, "/", $file)) as &[u8],
         )),+]
     };
 }
+
+/// The pages of both services with what they load; each service picks its own index.
+pub const WEB: &[Page] = embed!("../web":
+    "edge.html",
+    "edge.js",
+    "hub.html",
+    "hub.js",
+    "icon.svg",
+    "lib/api.js",
+    "lib/catalog.js",
+    "lib/chart.js",
+    "lib/detail.js",
+    "lib/enrol.js",
+    "lib/events.js",
+    "lib/fleet.js",
+    "lib/hooks.js",
+    "lib/node.js",
+    "lib/pane.js",
+    "lib/parts.js",
+    "lib/points.js",
+    "lib/session.js",
+    "lib/table.js",
+    "lib/time.js",
+    "lib/ui.js",
+    "lib/units.js",
+    "style.css",
+    "vendor/hooks.js",
+    "vendor/htm.LICENSE.txt",
+    "vendor/htm.js",
+    "vendor/preact.LICENSE.txt",
+    "vendor/preact.js",
+    "vendor/uplot.LICENSE.txt",
+    "vendor/uplot.css",
+    "vendor/uplot.js",
+);
 
 /// The media type of a file by its ending.
 #[must_use]
@@ -52,10 +86,11 @@ pub fn media_type(file: &str) -> &'static str {
     }
 }
 
-/// A route for each page; `index.html` is also at `/`.
-pub fn routes<S: Clone + Send + Sync + 'static>(pages: &[Page]) -> Router<S> {
+/// A route for each page; the one called `index` is also at `/`.
+pub fn routes<S: Clone + Send + Sync + 'static>(index: &str, pages: &[Page]) -> Router<S> {
     let mut router = Router::new();
-    for &(path, media_type, content) in pages {
+    for &(path, content) in pages {
+        let media_type = media_type(path);
         let hash = blake3::hash(content);
         let tag = HeaderValue::from_str(&format!("\"{}\"", &hash.to_hex()[..32]))
             .expect("hexadecimal digits in quotes");
@@ -63,7 +98,7 @@ pub fn routes<S: Clone + Send + Sync + 'static>(pages: &[Page]) -> Router<S> {
             let response = answer(&headers, &tag, media_type, content);
             async move { response }
         });
-        if path == "index.html" {
+        if path == index {
             router = router.route("/", handler.clone());
         }
         router = router.route(&format!("/{path}"), handler);
@@ -107,17 +142,14 @@ mod tests {
     use http_body_util::BodyExt;
     use hyper_util::service::TowerToHyperService;
 
-    const PAGES: &[Page] = &[
-        ("index.html", "text/html; charset=utf-8", b"<!doctype html>"),
-        ("lib/a.js", "text/javascript; charset=utf-8", b"1"),
-    ];
+    const PAGES: &[Page] = &[("index.html", b"<!doctype html>"), ("lib/a.js", b"1")];
 
     async fn fetch(path: &str, tag: Option<&HeaderValue>) -> Response {
         let mut request = Request::get(path);
         if let Some(tag) = tag {
             request = request.header(IF_NONE_MATCH, tag);
         }
-        let service = TowerToHyperService::new(routes::<()>(PAGES));
+        let service = TowerToHyperService::new(routes::<()>("index.html", PAGES));
         let request = request.body(Body::empty()).unwrap();
         hyper::service::Service::call(&service, request).await.unwrap()
     }
@@ -143,7 +175,7 @@ mod tests {
     #[test]
     fn files_are_embedded_from_a_folder() {
         let pages: &[Page] = crate::embed!("src": "pages.rs", "lib.rs");
-        assert_eq!((pages[0].0, pages[0].1), ("pages.rs", "application/octet-stream"));
-        assert!(pages[1].2.starts_with(b"//!"));
+        assert_eq!((pages[0].0, media_type(pages[0].0)), ("pages.rs", "application/octet-stream"));
+        assert!(pages[1].1.starts_with(b"//!"));
     }
 }

@@ -12,7 +12,8 @@ pub enum Fault {
     /// The disk or the quota is full: retry when there is room.
     #[error("no room on disk: {0}")]
     Full(String),
-    /// Stored data is damaged: what is undamaged goes on, the store repairs itself at its next start.
+    /// Stored data is damaged: what is undamaged goes on, the store repairs itself at its next
+    /// start.
     #[error("damaged data in {what}: {detail}")]
     Damaged {
         /// Which file or record.

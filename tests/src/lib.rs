@@ -5,6 +5,7 @@
 //! shipped. Each fault is drawn from a seed, counted where it strikes ([`faults`]), and can be
 //! replayed.
 
+pub mod bench;
 pub mod client;
 pub mod damage;
 pub mod faults;

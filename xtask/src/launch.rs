@@ -12,6 +12,8 @@ use std::process::ExitCode;
 const NODES: [&str; 2] = ["holdfast-edge", "holdfast-hub"];
 /// The package that holds the drivers.
 const DRIVERS: &str = "holdfast-tests";
+/// The shared library that records writes for the power-cut campaign.
+const SHIM: &str = "holdfast-shim";
 
 /// `cargo xtask demo`.
 #[derive(Args)]
@@ -72,7 +74,7 @@ fn become_driver(
             return Err(format!("no package of this workspace has a binary `{binary}` yet"));
         }
     }
-    let mut options = vec!["-p", NODES[0], "-p", NODES[1], "-p", DRIVERS];
+    let mut options = vec!["-p", NODES[0], "-p", NODES[1], "-p", DRIVERS, "-p", SHIM, "--lib"];
     options.extend(wanted.iter().flat_map(|binary| ["--bin", *binary]));
     if profile == Profile::Release {
         options.push("--release");

@@ -318,6 +318,13 @@ mod tests {
         (0u8..5, any::<f64>(), any::<i64>(), "[ -~]{0,20}")
     }
 
+    type Raw = ((u8, f64, i64, String), Option<i64>, u8, Option<(u64, u64)>);
+
+    fn any_raw() -> impl Strategy<Value = Raw> {
+        let source = prop::option::of((any::<u64>(), any::<u64>()));
+        (any_value(), prop::option::of(any::<i64>()), 0u8..32, source)
+    }
+
     fn to_value(raw: &(u8, f64, i64, String)) -> Value<'_> {
         match raw.0 {
             0 if raw.1.is_finite() => Value::float(raw.1).unwrap(),
@@ -331,13 +338,14 @@ mod tests {
     proptest! {
         #[test]
         fn rows_read_back_and_the_body_is_canonical(
-            raws in prop::collection::vec((any_value(), prop::option::of(any::<i64>()), 0u8..32, prop::option::of((any::<u64>(), any::<u64>()))), 1..30),
+            raws in prop::collection::vec(any_raw(), 1..30),
             unit in 0usize..4,
         ) {
             let scale = [1, 1_000, 1_000_000, 1_000_000_000][unit];
             let a = key("a", "m", "");
             let b = key("b", "m", "");
-            let rows: Vec<_> = raws.iter().enumerate().map(|(i, (value, time, quality, source))| Row {
+            let numbered = raws.iter().enumerate();
+            let rows: Vec<_> = numbered.map(|(i, (value, time, quality, source))| Row {
                 series: u32::from(i > 0 && i % 2 == 1),
                 time: time.map(|t| Timestamp(t / scale * scale)),
                 value: to_value(value),
@@ -354,7 +362,10 @@ mod tests {
         }
 
         #[test]
-        fn accepted_bytes_are_re_made_bit_by_bit(bytes in prop::collection::vec(any::<u8>(), 0..60), seed in prop::collection::vec(any::<(u8, u8)>(), 0..3)) {
+        fn accepted_bytes_are_re_made_bit_by_bit(
+            bytes in prop::collection::vec(any::<u8>(), 0..60),
+            seed in prop::collection::vec(any::<(u8, u8)>(), 0..3),
+        ) {
             let mut mutated = body(&[key("a", "m", ""), key("b", "m", "")], &[
                 row(0, Some(5), Value::float(0.5).unwrap()), row(1, Some(9_000), Value::Int(4)),
             ]);

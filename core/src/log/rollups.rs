@@ -24,7 +24,8 @@ pub struct Row {
 /// Writes a body. `series` must list each series once, in the order of first use by `rows`.
 ///
 /// # Errors
-/// [`Reject::Full`] when the sink has no room, [`Reject::NonFinite`] for a summary that is not finite.
+/// [`Reject::Full`] when the sink has no room, [`Reject::NonFinite`] for a summary that is not
+/// finite.
 pub fn encode(
     out: &mut impl Sink,
     received: Timestamp,
@@ -210,9 +211,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn rows_read_back(values in prop::collection::vec(-1e9f64..1e9, 1..6), start in -1000i64..1000, n in 1usize..5) {
+        fn rows_read_back(
+            values in prop::collection::vec(-1e9f64..1e9, 1..6),
+            start in -1000i64..1000,
+            n in 1usize..5,
+        ) {
             let rows: Vec<_> = (0..n as i64).map(|i| Row {
-                series: 0, window: Window { width_s: 60, start_s: (start + i) * 60 }, summary: summary(&values),
+                series: 0,
+                window: Window { width_s: 60, start_s: (start + i) * 60 },
+                summary: summary(&values),
             }).collect();
             let bytes = body(&rows);
             prop_assert_eq!(check(&bytes), Ok(n as u64));

@@ -1,7 +1,7 @@
 //! The routes both services share: series, readings, rollups and access tokens.
 //!
-//! A gateway answers for itself, the hub for its fleet; [`Nodes`] says which nodes there are and what
-//! they are called.
+//! A gateway answers for itself, the hub for its fleet; [`Nodes`] says which nodes there are and
+//! what they are called.
 
 mod data;
 mod tokens;

@@ -1,7 +1,7 @@
 //! The catalogue: every series of every origin with its number and its newest value.
 //!
-//! Numbers are short and stable; windows are kept under them. The catalogue is in memory whole, bounded
-//! by the greatest number of series.
+//! Numbers are short and stable; windows are kept under them. The catalogue is in memory whole,
+//! bounded by the greatest number of series.
 
 use holdfast_core::codec::{Reader, Sink};
 use holdfast_core::limits::{DEVICE_MAX_BYTES, METRIC_MAX_BYTES, TEXT_MAX_BYTES, UNIT_MAX_BYTES};

@@ -32,7 +32,8 @@ impl Pipeline {
         commits: Vec<StoredCommit>,
         due: Vec<WindowKey>,
     ) -> Result<(), WriteError> {
-        // Decoding and sums keep a core busy for milliseconds: not on a thread that others wait for.
+        // Decoding and sums keep a core busy for milliseconds: not on a thread that others wait
+        // for.
         let mut findings = tokio::task::block_in_place(|| self.look(&commits))?;
         findings.emit.extend(due);
         let late: Vec<_> = findings.emit.iter().copied().skip(ROLLUPS_MAX).collect();
@@ -87,7 +88,8 @@ impl Pipeline {
                 };
                 if let Err(reject) = read {
                     // Named by `verify` and repaired at the next start; the others go on.
-                    tracing::error!(%chain, first = commit.first, %reject, "a commit is unreadable");
+                    let first = commit.first;
+                    tracing::error!(%chain, first, %reject, "a commit is unreadable");
                     findings.unreadable += 1;
                 }
             }

@@ -60,8 +60,8 @@ fn reading_chains(view: &Snapshot<'_>, origins: &[NodeId]) -> Result<Vec<ChainNo
     Ok(chains.iter().map(|chain| chain.no).collect())
 }
 
-/// Hands every reading of a series within `span` to `each`, in no particular order, once even when a
-/// device posted it through several gateways.
+/// Hands every reading of a series within `span` to `each`, in no particular order, once even when
+/// a device posted it through several gateways.
 ///
 /// # Errors
 /// A fault of the store.

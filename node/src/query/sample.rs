@@ -1,7 +1,9 @@
-//! Down-sampling that keeps what a chart must not lose: first, least, greatest and last of each column.
+//! Down-sampling that keeps what a chart must not lose: first, least, greatest and last of each
+//! column.
 //!
-//! Four points for each column of pixels draw the same line as all points do (Jugel and others, "M4: A
-//! Visualization-Oriented Time Series Data Aggregation", VLDB 2014). Points may come in any order.
+//! Four points for each column of pixels draw the same line as all points do (Jugel and others,
+//! "M4: A Visualization-Oriented Time Series Data Aggregation", VLDB 2014). Points may come in any
+//! order.
 
 use super::Span;
 use holdfast_core::Timestamp;

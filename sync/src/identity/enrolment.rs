@@ -89,7 +89,8 @@ impl Invitation {
     /// Reads the string; spaces and line breaks that a mail program put in are ignored.
     ///
     /// # Errors
-    /// [`Reject::Malformed`] when it is not such a string, [`Reject::Checksum`] when it is mistyped.
+    /// [`Reject::Malformed`] when it is not such a string, [`Reject::Checksum`] when it is
+    /// mistyped.
     pub fn from_text(text: &str) -> Result<Self, Reject> {
         let text: String = text.chars().filter(|c| !c.is_whitespace()).collect();
         let code = text.strip_prefix(PREFIX).ok_or(Reject::Malformed)?.to_ascii_uppercase();

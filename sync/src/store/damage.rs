@@ -8,8 +8,12 @@ use std::path::Path;
 
 const NAME: &str = "damaged";
 
-/// Leaves the flag; on a disk that takes no more writes the next start finds the damage by itself.
+/// Leaves the flag, unless it is there; what was met first is the likelier cause. On a disk that
+/// takes no more writes the next start or `verify` has to find the damage by itself.
 pub(super) fn flag(dir: &Path, fault: &Fault) {
+    if dir.join(NAME).exists() {
+        return;
+    }
     tracing::error!(%fault, "the store is damaged: it will be repaired at the next start");
     if let Err(error) = super::mark::write_whole(&dir.join(NAME), fault.to_string().as_bytes()) {
         tracing::warn!(%error, "the damage could not be noted on disk");

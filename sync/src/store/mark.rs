@@ -1,7 +1,7 @@
 //! A mark outside the database: how far each stream was, to notice a silently dropped tail.
 //!
-//! One flipped bit in a write-ahead log makes SQLite drop what follows it without a word. The mark is
-//! written at most once a second and never ahead of a commit; a store that is behind its mark at
+//! One flipped bit in a write-ahead log makes SQLite drop what follows it without a word. The mark
+//! is written at most once a second and never ahead of a commit; a store that is behind its mark at
 //! start has lost committed entries, and says so.
 
 use crate::Fault;

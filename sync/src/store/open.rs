@@ -1,7 +1,7 @@
 //! Opening: lock, check the tail against the mark, draw a new incarnation, start the writer.
 //!
-//! Nothing here reads more than the chains' records and the ends of the own chains: a start costs the
-//! same with an empty store and with a full one.
+//! Nothing here reads more than the chains' records and the ends of the own chains: a start costs
+//! the same with an empty store and with a full one.
 
 use super::ballast::Ballast;
 use super::chains::{ChainInfo, ChainNo};
@@ -244,6 +244,7 @@ fn state(
         unsigned: BTreeMap::new(),
         seen: HashMap::new(),
         places: super::ingest::Places::default(),
+        damage: None,
     })
 }
 

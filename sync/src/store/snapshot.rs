@@ -10,7 +10,6 @@ use holdfast_core::ranges::Range;
 use holdfast_core::{ChainId, Reject, Seq, SeriesKey, Stream, Timestamp};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// What a query needs to know of a commit before it reads it: its span of time and which series it
@@ -21,7 +20,8 @@ pub struct CommitFilter {
     pub t_min: i64,
     /// The latest effective time, in Unix milliseconds, rounded down.
     pub t_max: i64,
-    /// A Bloom filter of the series, two probes, a power of two of bytes; empty when there are none.
+    /// A Bloom filter of the series, two probes, a power of two of bytes; empty when there are
+    /// none.
     pub series: Vec<u8>,
 }
 
@@ -120,8 +120,8 @@ impl StoredCommit {
         self.first + u64::from(self.count) - 1
     }
 
-    /// Whether the body is canonical and the link follows from it and from `before`, the link of what
-    /// precedes it in `chain`. A commit that is not intact must not be used nor sent on.
+    /// Whether the body is canonical and the link follows from it and from `before`, the link of
+    /// what precedes it in `chain`. A commit that is not intact must not be used nor sent on.
     #[must_use]
     pub fn intact(&self, chain: &ChainId, before: Link) -> bool {
         holdfast_core::log::check(chain.stream, &self.body, self.count).is_ok()
@@ -148,14 +148,13 @@ pub(super) struct Pool {
     path: PathBuf,
     synchronous: &'static str,
     idle: Mutex<Vec<Connection>>,
-    flagged: AtomicBool,
 }
 
 const IDLE_MAX: usize = 4;
 
 impl Pool {
     pub(super) fn new(path: PathBuf, synchronous: &'static str) -> Self {
-        Self { path, synchronous, idle: Mutex::new(Vec::new()), flagged: AtomicBool::new(false) }
+        Self { path, synchronous, idle: Mutex::new(Vec::new()) }
     }
 
     /// Lends a snapshot to `look`. Damage that it meets is noted for the next start.
@@ -170,12 +169,9 @@ impl Pool {
         })
     }
 
-    /// Leaves the note that makes the next start repair the store, once.
+    /// Leaves the note that makes the next start repair the store.
     pub(super) fn note(&self, fault: &Fault) {
-        let dir = self.path.parent().unwrap_or(&self.path);
-        if !self.flagged.swap(true, Ordering::Relaxed) {
-            damage::flag(dir, fault);
-        }
+        damage::flag(self.path.parent().unwrap_or(&self.path), fault);
     }
 
     fn lend<T>(&self, look: impl FnOnce(&Snapshot<'_>) -> Result<T, Fault>) -> Result<T, Fault> {
@@ -404,8 +400,8 @@ impl Snapshot<'_> {
         records.iter().map(|(_, value)| super::tx::decode_gap(value)).collect()
     }
 
-    /// Hands every commit of `chains` that may hold readings of a series in a span of effective time
-    /// (Unix milliseconds, both included) to `each`, until it says `false`.
+    /// Hands every commit of `chains` that may hold readings of a series in a span of effective
+    /// time (Unix milliseconds, both included) to `each`, until it says `false`.
     ///
     /// # Errors
     /// A database fault.

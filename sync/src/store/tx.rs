@@ -171,8 +171,8 @@ impl WriteTx<'_> {
         Ok(self.append(Stream::Event, &body, events.len() as u32, &filter)?)
     }
 
-    /// Appends window summaries to this node's rollup chain. `series` lists each series once, in the
-    /// order of first use by `rows`.
+    /// Appends window summaries to this node's rollup chain. `series` lists each series once, in
+    /// the order of first use by `rows`.
     ///
     /// # Errors
     /// A database fault, or [`Reject::Full`] when they do not fit into one commit.

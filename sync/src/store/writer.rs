@@ -1,9 +1,9 @@
 //! The one writer: groups what is waiting into one transaction, then answers after the fsync.
 //!
-//! Whatever waits in the queue when a transaction begins goes into it: all ingest batches become one
-//! commit of readings, each other change runs in a savepoint of its own, so that its failure undoes
-//! nothing else. [`Committed`] is made here and nowhere else, which makes the promise "acknowledged
-//! means on disk" a matter of types.
+//! Whatever waits in the queue when a transaction begins goes into it: all ingest batches become
+//! one commit of readings, each other change runs in a savepoint of its own, so that its failure
+//! undoes nothing else. [`Committed`] is made here and nowhere else, which makes the promise
+//! "acknowledged means on disk" a matter of types.
 
 use super::ballast::Ballast;
 use super::chains::{ChainInfo, ChainNo};
@@ -124,7 +124,10 @@ where
         let outcome = match &result {
             Ok(_) => Ok(()),
             Err(WriteError::Fault(Fault::Full(text))) => Err(Some(Fault::Full(text.clone()))),
-            Err(_) => Err(None),
+            Err(error) => {
+                tx.state.met(error);
+                Err(None)
+            }
         };
         self.result = Some(result);
         outcome
@@ -160,9 +163,20 @@ pub(super) struct State {
     pub unsigned: BTreeMap<ChainNo, Seq>,
     pub seen: HashMap<Vec<u8>, RangeSet<DEVICE_RANGES>>,
     pub places: Places,
+    /// Damage that a job met and that did not stop the others.
+    pub damage: Option<String>,
 }
 
 impl State {
+    /// Remembers damage, to be noted when the transaction is done.
+    fn met(&mut self, error: &WriteError) {
+        if let WriteError::Fault(fault) = error
+            && fault.is_damage()
+        {
+            self.damage = Some(fault.to_string());
+        }
+    }
+
     /// Forgets what a transaction that was undone may have changed; the disk has the truth.
     fn forget(&mut self) {
         self.chains.clear();
@@ -250,6 +264,9 @@ impl Writer {
             }
             Ok(())
         });
+        if let Some(text) = self.state.damage.take() {
+            super::damage::flag(&self.dir, &Fault::damaged(super::DATABASE, text));
+        }
         let committed = match result {
             Ok(()) => Ok(self.published()),
             Err(WriteError::Fault(fault)) => Err(self.failed(fault)),
@@ -438,8 +455,24 @@ fn admit(
     let mut admitted: Vec<Admitted<'_>> = Vec::new();
     let mut touched = BTreeMap::new();
     let mut outcomes = Vec::with_capacity(jobs.len());
+    if tx.state.seen.len() >= SEEN_CACHE {
+        tx.state.seen.clear();
+    }
     for job in jobs {
-        if let Some(answer) = earlier_answer(tx, &job.batch)? {
+        let earlier = match earlier_answer(tx, &job.batch).and_then(|answer| {
+            load_seen(tx, &job.batch)?;
+            Ok(answer)
+        }) {
+            Ok(earlier) => earlier,
+            Err(WriteError::Fault(fault)) if fault.is_damage() => {
+                // A damaged record concerns the batch that needs it and no other.
+                let error = WriteError::Fault(fault);
+                tx.state.met(&error);
+                Some(Err(error))
+            }
+            Err(error) => return Err(error),
+        };
+        if let Some(answer) = earlier {
             outcomes.push(answer);
             continue;
         }
@@ -448,7 +481,7 @@ fn admit(
             let drafts = &job.batch.drafts[item.drafts.clone()];
             let series = drafts.first().map(|draft| draft.series.as_ref());
             let verdict = match (item.source, series) {
-                (Some(source), Some(series)) => admit_source(tx, source, series, &mut touched)?,
+                (Some(source), Some(series)) => admit_source(tx, source, series, &mut touched),
                 _ => ItemOutcome::Accepted,
             };
             if verdict == ItemOutcome::Accepted {
@@ -481,34 +514,42 @@ pub(super) fn seen_key(device: &str, boot: u64) -> Vec<u8> {
     key
 }
 
-/// Admits a device's (boot, sequence) once.
+/// Brings the sequences seen of every device of a batch into memory.
+fn load_seen(tx: &mut WriteTx<'_>, batch: &IngestBatch) -> Result<(), WriteError> {
+    for item in &batch.items {
+        let (Some(source), Some(draft)) = (item.source, batch.drafts.get(item.drafts.start)) else {
+            continue;
+        };
+        let key = seen_key(draft.series.device(), source.boot);
+        if tx.state.seen.contains_key(&key) {
+            continue;
+        }
+        let set = match tx.view().get(Table::Seen, &key)? {
+            Some(value) => RangeSet::decode(&mut Reader::new(&value))
+                .map_err(|reject| Fault::damaged("sequences of a device", reject.code()))?,
+            None => RangeSet::new(),
+        };
+        tx.state.seen.insert(key, set);
+    }
+    Ok(())
+}
+
+/// Admits a device's (boot, sequence) once; the device's sequences are in memory.
 fn admit_source(
     tx: &mut WriteTx<'_>,
     source: DeviceSeq,
     series: &Series,
     touched: &mut BTreeMap<Vec<u8>, ()>,
-) -> Result<ItemOutcome, WriteError> {
+) -> ItemOutcome {
     let key = seen_key(series.device(), source.boot);
-    if !tx.state.seen.contains_key(&key) {
-        if tx.state.seen.len() >= SEEN_CACHE && touched.is_empty() {
-            tx.state.seen.clear();
-        }
-        let stored = tx.view().get(Table::Seen, &key)?;
-        let set = match stored {
-            Some(value) => RangeSet::decode(&mut Reader::new(&value))
-                .map_err(|reject| Fault::damaged("sequences of a device", reject.code()))?,
-            None => RangeSet::new(),
-        };
-        tx.state.seen.insert(key.clone(), set);
-    }
     let set = tx.state.seen.get_mut(&key).expect("it was put there");
     match set.insert(source.seq) {
         Ok(true) => {
             touched.insert(key, ());
-            Ok(ItemOutcome::Accepted)
+            ItemOutcome::Accepted
         }
-        Ok(false) => Ok(ItemOutcome::Duplicate),
-        Err(_) => Ok(ItemOutcome::SequencesFull),
+        Ok(false) => ItemOutcome::Duplicate,
+        Err(_) => ItemOutcome::SequencesFull,
     }
 }
 
@@ -532,7 +573,14 @@ fn keep_answer(
     let Some(asked) = &batch.idempotency else { return Ok(()) };
     let now = tx.now().millis();
     let aged = |ms: i64| (ms as u64 ^ 1 << 63).to_be_bytes();
-    for (old, key) in tx.view().scan(Table::IdempotencyAge, &[], &[], 8)? {
+    // Damage among the old keys must not cost the new one its answer.
+    let oldest = tx.view().scan(Table::IdempotencyAge, &[], &[], 8);
+    let oldest = oldest.or_else(|fault| {
+        let error = WriteError::Fault(fault);
+        tx.state.met(&error);
+        if tx.state.damage.is_some() { Ok(Vec::new()) } else { Err(error) }
+    })?;
+    for (old, key) in oldest {
         if old.as_slice() >= aged(now.saturating_sub(IDEMPOTENCY_MAX_AGE_MS)).as_slice() {
             break;
         }

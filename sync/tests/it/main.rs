@@ -7,3 +7,4 @@ mod repair;
 mod restart;
 mod store;
 mod support;
+mod verify;

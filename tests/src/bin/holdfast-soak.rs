@@ -48,12 +48,12 @@ fn main() -> ExitCode {
     let scale = Scale { seed: options.seed, part: options.part };
     let done: Vec<_> = campaigns.map(|campaign| run(campaign, scale)).collect();
     let total: Duration = done.iter().map(|done| done.took).sum();
-    println!("\n{:<12} {:>8}", "CAMPAIGN", "SECONDS");
+    println!("\n{:<16} {:>8}", "CAMPAIGN", "SECONDS");
     for Done { name, took, passed } in &done {
         let word = if *passed { "" } else { "FAILED" };
-        println!("{name:<12} {:>8.0} {word}", took.as_secs_f64());
+        println!("{name:<16} {:>8.0} {word}", took.as_secs_f64());
     }
-    println!("{:<12} {:>8.0}", "all", total.as_secs_f64());
+    println!("{:<16} {:>8.0}", "all", total.as_secs_f64());
     let failed: Vec<_> = done.iter().filter(|done| !done.passed).collect();
     for done in &failed {
         let Options { set, seed, part, .. } = &options;

@@ -10,6 +10,7 @@ pub mod demo;
 pub mod kills;
 pub mod links;
 pub mod load;
+pub mod power_cut;
 pub mod refusal;
 
 /// How large a campaign is run.
@@ -55,6 +56,17 @@ pub struct Campaign {
 
 /// The campaigns of `soak first-light`, in the order in which they run.
 pub const FIRST_LIGHT: &[Campaign] = &[
+    Campaign { name: "power-cut", about: "1,000 power cuts", run: power_cut::power_cut },
+    Campaign {
+        name: "power-cut-weak",
+        about: "100 power cuts with weaker durability, which have to be noticed",
+        run: power_cut::power_cut_is_noticed,
+    },
+    Campaign {
+        name: "power-cut-init",
+        about: "power cuts while a node is made",
+        run: power_cut::power_cut_during_init,
+    },
     Campaign {
         name: "refusal",
         about: "nodes that do not belong, 10 times",

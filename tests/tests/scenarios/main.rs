@@ -3,4 +3,5 @@
 mod backlog;
 mod kills;
 mod links;
+mod power;
 mod refusal;

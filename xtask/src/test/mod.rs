@@ -148,7 +148,8 @@ impl Run<'_> {
     /// One build serves all lanes, so that a library is compiled with one set of features. This
     /// program is left out of it: it runs while the build does.
     fn build(&mut self) -> Result<(), Problem> {
-        let product = ["--workspace", "--exclude", "xtask", "--bins", "--tests"];
+        // `--lib` brings the power-cut shim, a shared library that no test depends on by itself.
+        let product = ["--workspace", "--exclude", "xtask", "--lib", "--bins", "--tests"];
         self.executables = workspace::build(&self.metadata, &product)?;
         let own = workspace::build(&self.metadata, &["-p", "xtask", "--tests"])?;
         self.executables.extend(own);

@@ -14,6 +14,8 @@ const OURS: &[(&str, &[&str])] = &[
         "holdfast-tests",
         &["holdfast-core", "holdfast-sync", "holdfast-node", "holdfast-edge", "holdfast-hub"],
     ),
+    // Preloaded into a node's process, it must bring nothing of ours with it.
+    ("holdfast-shim", &[]),
     ("holdfast-firmware", &["holdfast-core"]),
     ("xtask", &[]),
 ];

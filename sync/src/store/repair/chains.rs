@@ -216,7 +216,7 @@ impl Rebuild<'_> {
             let bounds = params![info.no.0, range.from as i64, range.to as i64];
             self.new.execute(sql, bounds).map_err(fault)?;
             self.notes.find(format!(
-                "entries {} to {} of {} were given up: too many holes; they will be asked for again",
+                "entries {} to {} of {} have no room in its frontier and will be sent again",
                 range.from, range.to, info.id
             ));
         }

@@ -6,6 +6,7 @@ use crate::store::chains::{ChainInfo, ChainNo};
 use crate::store::record::{Table, unseal};
 use crate::store::rescue::{self, CommitRow, RawRecord};
 use crate::store::schema::{self, fault};
+use crate::store::snapshot::{Snapshot, StoredCommit};
 use crate::store::{PIPELINE, tx};
 use holdfast_core::log::events::Gap;
 use rusqlite::{Connection, params};
@@ -14,6 +15,9 @@ use std::path::Path;
 
 /// Rows between two commits, which bounds the write-ahead log of the copy.
 const BATCH: u64 = 5_000;
+/// Scans of the whole index for rows that it does not know; with more of them it is the index that
+/// is damaged.
+const INDEX_SCANS: u32 = 64;
 
 /// What the records said of the chains; these records are made anew.
 #[derive(Debug, Default)]
@@ -89,7 +93,9 @@ pub(super) fn everything(
         let sql = "DELETE FROM records WHERE tab=?1 AND key=?2";
         new.execute(sql, params![Table::Cursor as u8, PIPELINE]).map_err(fault)?;
     }
-    let trouble = rescue::commits(old, |row| {
+    let mut attempts = 0;
+    let trouble = rescue::commits(old, |mut row| {
+        replace_keys(old, &salvaged, &mut row, &mut attempts);
         copy_commit(new, &row)?;
         batch.row()
     })?;
@@ -135,6 +141,31 @@ fn copy_record(
     let mut statement = new.prepare_cached(sql).map_err(fault)?;
     statement.execute(params![record.table, record.key, record.sealed]).map_err(fault)?;
     Ok(true)
+}
+
+/// Where the index has other keys for a row than the row itself, and the row's link proves the
+/// index right, its keys are taken: else the row would be lost, and the one behind it, too.
+fn replace_keys(old: &Connection, salvaged: &Salvaged, row: &mut CommitRow, attempts: &mut u32) {
+    let commit = &mut row.commit;
+    let sql = "SELECT count(*) FROM commits INDEXED BY commits_by_chain
+               WHERE chain=?1 AND first=?2 AND count=?3 AND pos=?4";
+    let keys = params![commit.chain.0, commit.first as i64, commit.count, commit.pos as i64];
+    let agrees = old.query_row(sql, keys, |row| row.get::<_, i64>(0));
+    if *attempts >= INDEX_SCANS || agrees.is_ok_and(|count| count > 0) {
+        return;
+    }
+    *attempts += 1;
+    let sql = "SELECT chain, first, count FROM commits INDEXED BY commits_by_chain WHERE +pos=?1";
+    let found = old.query_row(sql, [commit.pos as i64], |row| {
+        Ok((ChainNo(row.get(0)?), row.get::<_, i64>(1)? as u64, row.get(2)?))
+    });
+    let Ok((chain, first, count)) = found else { return };
+    let Some(info) = salvaged.chains.get(&chain) else { return };
+    let before = Snapshot { connection: old }.link_before(chain, first).ok().flatten();
+    let other = StoredCommit { chain, first, count, ..commit.clone() };
+    if before.is_some_and(|before| other.intact(&info.id, before)) {
+        *commit = other;
+    }
 }
 
 fn copy_commit(new: &Connection, row: &CommitRow) -> Result<(), Fault> {

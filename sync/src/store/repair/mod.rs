@@ -51,34 +51,42 @@ fn kept_number(name: &str) -> Option<(u64, bool)> {
 /// keeps the old one aside.
 pub(super) fn salvage(dir: &Path, key: &NodeKey, why: &str) -> Result<(), Fault> {
     let path = building(dir);
-    for leftover in [path.clone(), wal::path_of(&path), shm_of(&path)] {
-        remove(&leftover)?;
+    remove_database(&path)?;
+    // The copy needs room, and the database that is damaged now will be one of those kept.
+    forget_oldest(dir, KEPT - 1)?;
+    let result = build(dir, &path, key, why);
+    if result.is_err() {
+        // Half a copy is of no use, and room is what may be missing.
+        let _ = remove_database(&path);
     }
-    let number = next_number(dir)?;
-    {
-        let fresh = copy::create(&path)?;
-        let mut notes = Notes::default();
-        notes.find(format!(
-            "the store was damaged and has been repaired: {why}; the damaged database is kept as \
-             {DATABASE}.damaged-{number}"
-        ));
-        match rescue::open(&dir.join(DATABASE)).and_then(|old| {
-            schema::pragma::<i64>(&old, "schema_version")?;
-            Ok(old)
-        }) {
-            Ok(old) => {
-                let salvaged = copy::everything(&old, &fresh, &mut notes)?;
-                chains::rebuild(&fresh, dir, key, &salvaged, &mut notes)?;
-            }
-            Err(fault) => notes.find(format!("nothing of the database can be read: {fault}")),
-        }
-        notes.put(&fresh)?;
-        copy::finish(fresh)?;
-    }
-    sync(&path)?;
+    result?;
     rename(&path, &built(dir))?;
     sync(dir)?;
     complete(dir)
+}
+
+fn build(dir: &Path, path: &Path, key: &NodeKey, why: &str) -> Result<(), Fault> {
+    let number = next_number(dir)?;
+    let fresh = copy::create(path)?;
+    let mut notes = Notes::default();
+    notes.find(format!(
+        "the store was damaged and has been repaired: {why}; the damaged database is kept as \
+         {DATABASE}.damaged-{number}"
+    ));
+    let old = rescue::open(&dir.join(DATABASE)).and_then(|old| {
+        schema::pragma::<i64>(&old, "schema_version")?;
+        Ok(old)
+    });
+    match old {
+        Ok(old) => {
+            let salvaged = copy::everything(&old, &fresh, &mut notes)?;
+            chains::rebuild(&fresh, dir, key, &salvaged, &mut notes)?;
+        }
+        Err(fault) => notes.find(format!("nothing of the database can be read: {fault}")),
+    }
+    notes.put(&fresh)?;
+    copy::finish(fresh)?;
+    sync(path)
 }
 
 /// Puts a database that was built completely into its place, if there is one. May be repeated.
@@ -96,7 +104,7 @@ pub(super) fn complete(dir: &Path) -> Result<(), Fault> {
     sync(dir)?;
     rename(&built, &path)?;
     sync(dir)?;
-    forget_oldest(dir)
+    forget_oldest(dir, KEPT)
 }
 
 fn shm_of(path: &Path) -> PathBuf {
@@ -123,15 +131,20 @@ fn next_number(dir: &Path) -> Result<u64, Fault> {
     Ok(if half_moved { last } else { last + 1 })
 }
 
-fn forget_oldest(dir: &Path) -> Result<(), Fault> {
+fn forget_oldest(dir: &Path, keep: usize) -> Result<(), Fault> {
     let mut numbers: Vec<_> = kept_numbers(dir)?.into_iter().map(|(number, _)| number).collect();
     numbers.dedup();
-    let surplus = numbers.len().saturating_sub(KEPT);
+    let surplus = numbers.len().saturating_sub(keep);
     for number in numbers.into_iter().take(surplus) {
-        let path = kept(dir, number);
-        remove(&path)?;
-        remove(&wal::path_of(&path))?;
-        remove(&shm_of(&path))?;
+        remove_database(&kept(dir, number))?;
+    }
+    Ok(())
+}
+
+/// Removes a database with the files that SQLite keeps beside it.
+fn remove_database(path: &Path) -> Result<(), Fault> {
+    for file in [path.to_owned(), wal::path_of(path), shm_of(path)] {
+        remove(&file)?;
     }
     Ok(())
 }

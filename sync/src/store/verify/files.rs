@@ -9,6 +9,7 @@ use crate::store::{DATABASE, repair, wal};
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
 use std::path::Path;
+use std::time::Duration;
 
 /// Reads the mark.
 pub(super) fn mark(check: &mut Check<'_>, dir: &Path) -> Result<Option<Mark>, Fault> {
@@ -84,7 +85,12 @@ fn file(check: &mut Check<'_>, path: &Path, name: &str, meta: &fs::Metadata) -> 
 /// the disk changes bytes.
 fn ballast(check: &mut Check<'_>, path: &Path) -> Result<(), Fault> {
     let fault = |source| Fault::file(path, source);
-    let mut file = File::open(path).map_err(fault)?;
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        // A running node gives it up when the disk is full.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(fault(error)),
+    };
     let mut block = vec![0; 64 << 10];
     let (mut len, mut wrong) = (0, None);
     loop {
@@ -106,9 +112,28 @@ fn ballast(check: &mut Check<'_>, path: &Path) -> Result<(), Fault> {
     Ok(())
 }
 
+/// The state of the log, looked at again while a running node is just writing to its end.
+fn resting_wal(path: &Path) -> Result<wal::WalState, Fault> {
+    const PAUSE: Duration = Duration::from_millis(50);
+    let mut state = wal::inspect(path)?;
+    for _ in 0..3 {
+        if state.finding().is_none() && state.unfinished == 0 {
+            return Ok(state);
+        }
+        std::thread::sleep(PAUSE);
+        let again = wal::inspect(path)?;
+        if again.committed == state.committed {
+            return Ok(again);
+        }
+        state = again;
+    }
+    // It is whole up to an end that moves on: what is behind the end is under way.
+    Ok(wal::WalState { committed: state.committed, ..wal::WalState::default() })
+}
+
 /// Looks through the write-ahead log, whose damaged end SQLite would leave out without a word.
 pub(super) fn wal(check: &mut Check<'_>, dir: &Path) -> Result<(), Fault> {
-    let state = wal::inspect(&dir.join(DATABASE))?;
+    let state = resting_wal(&dir.join(DATABASE))?;
     let name = format!("{DATABASE}-wal");
     let expected = "frames of whole transactions";
     if let Some(finding) = state.finding() {

@@ -2,8 +2,8 @@
 //!
 //! Works on a stopped or a running node, from a snapshot, and changes nothing but SQLite's own
 //! bookkeeping files. A finding says where, what was found, what was expected and how bad it is.
-//! Memory is bounded: commits are streamed, findings are limited and counted. What `verify` finds in
-//! the database the next start repairs, once [`request_repair`] has left it a note.
+//! Memory is bounded: commits are streamed, findings are limited and counted. The next start
+//! repairs what was found in the database, once [`request_repair`] has left it a note.
 
 mod commits;
 mod database;
@@ -116,6 +116,12 @@ pub struct Finding {
     pub expected: String,
 }
 
+impl Finding {
+    fn is_broken_database(&self) -> bool {
+        self.severity == Severity::Damaged && self.file == DATABASE
+    }
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { severity, file, place, found, expected } = self;
@@ -179,8 +185,7 @@ impl VerifyReport {
     /// Whether the next start should repair the database.
     #[must_use]
     pub fn wants_repair(&self) -> bool {
-        let broken = |f: &Finding| f.severity == Severity::Damaged && f.file == DATABASE;
-        self.findings.iter().any(broken)
+        self.findings.iter().any(Finding::is_broken_database)
     }
 }
 
@@ -215,10 +220,11 @@ fn missing_database(check: &mut Check<'_>, mark: Option<&Mark>) {
 /// Leaves a note that makes the next start repair the database, if `report` has a reason for it.
 /// Returns whether it had.
 pub fn request_repair(dir: &Path, report: &VerifyReport) -> bool {
-    let broken = |f: &&Finding| f.severity == Severity::Damaged && f.file == DATABASE;
-    let Some(first) = report.findings.iter().find(broken) else { return false };
-    damage::flag(dir, &Fault::damaged(DATABASE, first.to_string()));
-    true
+    let first = report.findings.iter().find(|finding| finding.is_broken_database());
+    if let Some(first) = first {
+        damage::flag(dir, &Fault::damaged(DATABASE, first.to_string()));
+    }
+    first.is_some()
 }
 
 /// A verification under way.

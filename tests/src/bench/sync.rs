@@ -1,0 +1,79 @@
+//! `bench sync`: how fast a gateway catches up after a long outage.
+
+use super::ingest::json_batch;
+use super::load::{Load, request};
+use super::{Better, Figure};
+use crate::client::Client;
+use crate::process::{Edge, Hub, Settings};
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const READINGS: u64 = 10_000_000;
+const BATCH: usize = 1_000;
+const LIMIT: Duration = Duration::from_secs(600);
+
+/// Runs the bench.
+///
+/// # Errors
+/// When a node does not start, or the backlog does not arrive.
+pub async fn sync(as_json: bool) -> io::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let quiet = Settings::default().env("HOLDFAST_SYNC_BACKOFF_MAX", "1s");
+    let mut hub = Hub::init(&dir.path().join("hub"), Settings::default())?;
+    let mut edge = Edge::init("bench", &dir.path().join("edge"), quiet)?;
+    edge.start()?;
+    let token = edge.ingest_token()?;
+    let load = Load {
+        address: edge.http(),
+        connections: 16,
+        requests: Arc::new(move |connection| {
+            let each = (0..8).map(|variant| json_batch(connection, variant, BATCH));
+            let post = |body: String| request("/v1/readings", &token, "application/json", &body);
+            each.map(post).collect()
+        }),
+        readings: BATCH as u64,
+    };
+    if !as_json {
+        println!("a backlog of {READINGS} readings is made; the pipeline reads it ...");
+    }
+    let (made, _) = load.run(LIMIT, READINGS).await?;
+    until_read(&edge).await?;
+    hub.start()?;
+    let (enrolment, mut client) = (hub.enrolment("north", "bench", hub.sync())?, client(&hub)?);
+    let started = Instant::now();
+    edge.join(&enrolment)?;
+    let mut arrived = 0;
+    while arrived < made {
+        if started.elapsed() > LIMIT {
+            return Err(io::Error::other(format!("only {arrived} of {made} arrived")));
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let node = client.get("/v1/nodes/north/bench").await.map_err(io::Error::other)?.json();
+        arrived = node["entries"]["reading"].as_u64().unwrap_or(0);
+    }
+    let value = made as f64 / started.elapsed().as_secs_f64();
+    let (name, unit) = ("sync_catch_up", "readings/s");
+    Figure { name, value, unit, target: 1_000_000.0, better: Better::Higher }.print(as_json);
+    edge.stop()?;
+    hub.stop()
+}
+
+fn client(hub: &Hub) -> io::Result<Client> {
+    Ok(Client::new(hub.http()).with_token(hub.admin_token()?))
+}
+
+/// Waits until the pipeline has read what was posted, so that it does not take its share of the
+/// cores.
+async fn until_read(edge: &Edge) -> io::Result<()> {
+    let mut client = Client::new(edge.http()).with_token(edge.admin_token()?);
+    let started = Instant::now();
+    while started.elapsed() < LIMIT {
+        let status = client.get("/v1/status").await.map_err(io::Error::other)?.json();
+        if status["pipeline"]["lag"] == 0 {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    Err(io::Error::other("the pipeline does not catch up"))
+}

@@ -1,0 +1,40 @@
+//! `holdfast-bench`: the figures, as `cargo xtask bench` runs it.
+
+use clap::{Parser, ValueEnum};
+use holdfast_tests::bench;
+use std::process::ExitCode;
+
+/// Measures the release build on this machine; the load generator shares its cores.
+#[derive(Parser)]
+#[command(after_help = "Example:\n  cargo xtask bench ingest --json\n")]
+struct Options {
+    /// What to measure.
+    name: Name,
+    /// One JSON object for each figure instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Name {
+    /// Readings a second over HTTP, and the memory of an idle gateway.
+    Ingest,
+    /// Catching up after an outage.
+    Sync,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let options = Options::parse();
+    let ran = match options.name {
+        Name::Ingest => bench::ingest(options.json).await,
+        Name::Sync => bench::sync(options.json).await,
+    };
+    match ran {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

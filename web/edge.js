@@ -1,0 +1,178 @@
+// The page of a gateway. It answers first what somebody who looks wants to know: is the cloud
+// reached, how much has it not got yet, how long will the disk do, is anything damaged. Below are
+// the devices with their live readings; a series opens with its chart. The address after `#` holds
+// what is open, so the back button and a bookmark work.
+
+import { classes, html, render, useMemo, useState } from './lib/ui.js';
+import { devicesOf, keyOf, matches, silence } from './lib/catalog.js';
+import { SeriesDetail } from './lib/detail.js';
+import { useFeed, useHash, useNow } from './lib/hooks.js';
+import {
+  Age, Copy, Disk, Findings, Flags, Head, Pipeline, Tile, Waiting, clockWords,
+} from './lib/parts.js';
+import { Pane } from './lib/pane.js';
+import { Gate } from './lib/session.js';
+import { Table } from './lib/table.js';
+import { ago, moment, stamp } from './lib/time.js';
+import { count, counted, shortId, unitText, valueText } from './lib/units.js';
+
+function Edge({ session, signOut }) {
+  const feed = useFeed('/v1/status', { ofFleet: false });
+  const { status, catalog } = feed;
+  const name = status ? titleOf(status.node) : '…';
+  return html`
+    <${Head} title=${name} kind="gateway" feed=${feed} session=${session} signOut=${signOut} />
+    <main>
+      ${status && html`<${State} status=${status} />`}
+      ${catalog && html`<${Readings} catalog=${catalog} />`}
+      ${!catalog && html`<${Waiting} feed=${feed} />`}
+    </main>`;
+}
+
+function titleOf({ site, name, joined, id }) {
+  if (joined && site) return `${site}/${name}`;
+  return name || shortId(id);
+}
+
+function State({ status }) {
+  const off = clockWords(status.uplink.clock_ahead_ms);
+  return html`
+    <${Findings} findings=${status.findings} command="holdfast-edge verify" />
+    ${off && html`<p class="banner warn" role="alert">The clock of this gateway is ${off} of the
+      hub's. Readings keep the time they came with; set the clock of the machine right.</p>`}
+    <div class="tiles">
+      <${Uplink} uplink=${status.uplink} />
+      ${status.uplink.state !== 'not-joined' && html`<${Behind} uplink=${status.uplink} />`}
+      <${Disk} store=${status.store} />
+      <${Pipeline} pipeline=${status.pipeline} />
+    </div>`;
+}
+
+const JOIN = 'holdfast-edge join STRING';
+
+function Uplink({ uplink }) {
+  const { state, since, hub, attempts } = uplink;
+  const when = since && html`<span title=${stamp(since)}>${moment(since)}</span>`;
+  if (state === 'not-joined') {
+    return html`
+      <${Tile} name="Uplink" tone="warn" answer="Not joined to a hub">
+        <p>Readings are kept here. On the hub choose <em>Add gateway</em> and run what it gives:</p>
+        <${Copy} text=${JOIN} label="command that joins a hub" />
+      <//>`;
+  }
+  if (state === 'online') {
+    return html`
+      <${Tile} name="Uplink" tone="good" answer="Connected">
+        <p>since ${when} (<${Age} time=${since} />)</p>
+        <p class="muted">${hub && html`Hub <code title=${hub}>${shortId(hub)}</code>`}</p>
+      <//>`;
+  }
+  return html`
+    <${Tile} name="Uplink" tone="alarm" answer="Offline">
+      <p>since ${when} (<${Age} time=${since} />)${uplink.last_error && ': '}
+        <span class="alarm-text">${uplink.last_error}</span></p>
+      <p class="muted">${counted(attempts ?? 0, 'try', 'tries')} so far, goes on by itself. The site
+        works without it; what is measured is sent later.</p>
+      <p class="muted">${hub && html`Hub <code title=${hub}>${shortId(hub)}</code>`}</p>
+    <//>`;
+}
+
+function Behind({ uplink: { behind, heard, state } }) {
+  const last = html`<p class="muted">Hub last heard: <${Age} time=${heard} /></p>`;
+  if (behind === null || behind === undefined) {
+    return html`<${Tile} name="The hub lacks" answer="Not known yet">${last}<//>`;
+  }
+  const tone = behind === 0 ? 'good' : state === 'online' ? undefined : 'warn';
+  const answer = behind === 0 ? 'Nothing' : counted(behind, 'entry', 'entries');
+  return html`
+    <${Tile} name="The hub lacks" tone=${tone} answer=${answer}>
+      ${behind > 0 && html`<p>${state === 'online'
+        ? 'Being sent now.' : 'Sent when the link is back.'}</p>`}
+      ${last}
+    <//>`;
+}
+
+function Readings({ catalog }) {
+  const [hash, go] = useHash();
+  const [text, setText] = useState('');
+  const now = useNow(5_000);
+  const devices = useMemo(() => devicesOf(catalog), [catalog]);
+  if (devices.length === 0) return html`<${Empty} />`;
+  const opened = hash.device ? catalog.get(keyOf({ ...hash, node: undefined })) : undefined;
+  const groups = devices.map((device) => {
+    const rows = device.series.filter((series) => matches(series, text));
+    const state = silence(device, now);
+    const head = html`<${DeviceHead} device=${device} state=${state} />`;
+    return { key: device.id, head, rows, state };
+  });
+  const silent = groups.filter((group) => group.state.silent).length;
+  const found = groups.some((group) => group.rows.length > 0);
+  const open = ({ device, metric, unit }) => (
+    go({ device, metric, unit: unit ?? '', range: hash.range })
+  );
+  return html`
+    <div class=${classes('split', opened && 'open')}>
+      <section class="list" aria-label="Live readings">
+        <div class="row toolbar">
+          <h2>${counted(devices.length, 'device')}, ${count(catalog.size)} series</h2>
+          ${silent > 0 && html`<span class="badge warn">${silent} silent</span>`}
+          <input type="search" placeholder="Filter by device or metric" value=${text}
+            aria-label="Filter by device or metric"
+            onInput=${(event) => setText(event.currentTarget.value)} />
+        </div>
+        ${found ? html`<${Table} label="Live readings" columns=${COLUMNS} groups=${groups}
+            keyOf=${(series) => series.key} open=${open} opened=${opened?.key} />`
+          : html`<p class="empty">Nothing is called “${text}”.</p>`}
+      </section>
+      ${opened && html`
+        <${Pane} title=${opened.metric} subtitle=${opened.device}
+          close=${() => go({ range: hash.range })}>
+          <${SeriesDetail} series=${opened} range=${hash.range}
+            setRange=${(range) => go({ ...hash, range })} />
+        <//>`}
+    </div>`;
+}
+
+function DeviceHead({ device, state }) {
+  return html`
+    <span class="device">${device.id}</span>
+    ${state.silent && html`<span class="badge warn" title=${stamp(state.heard)}>
+      silent, last heard ${ago(new Date(state.heard).toISOString())}</span>`}`;
+}
+
+/** The value is drawn anew for each reading that arrives, which starts its flash. */
+function Value({ series }) {
+  const { value, received } = series.last;
+  return html`<span key=${received} class=${classes('value', series.live && 'flash')}
+    >${valueText(value)}</span>`;
+}
+
+const COLUMNS = [
+  { name: 'Metric', class: 'name', cell: (series) => series.metric },
+  { name: 'Value', class: 'number', cell: (series) => html`<${Value} series=${series} />` },
+  { name: 'Unit', class: 'unit', cell: (series) => unitText(series.unit) },
+  { name: 'Age', class: 'age', cell: (series) => html`<${Age} time=${series.last.time} />` },
+  {
+    name: 'Quality',
+    class: 'quality',
+    cell: (series) => html`<${Flags} quality=${series.last.quality} />`,
+  },
+];
+
+function Empty() {
+  const first = `curl -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" \\
+  -d '{"device":"tank-1","metric":"level","unit":"m","value":2.5}' \\
+  ${location.origin}/v1/readings`;
+  return html`
+    <section class="empty card">
+      <h2>No reading yet</h2>
+      <p>Make a token for your devices on this gateway, then post the first reading:</p>
+      <${Copy} text="TOKEN=$(holdfast-edge token new --ingest --name devices | tail -n 1)"
+        label="command that makes a token" />
+      <${Copy} text=${first} label="command that posts a reading" />
+      <p class="muted">It shows here at once; this page need not be loaded again.</p>
+    </section>`;
+}
+
+render(html`<${Gate} kind="gateway" page=${Edge}
+  command="holdfast-edge token new --viewer --name NAME" />`, document.getElementById('app'));

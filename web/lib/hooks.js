@@ -1,0 +1,150 @@
+// What the pages' components share: the passing of time, the address bar as state, and the feed of
+// events with asking again whenever the stream was lost or stayed silent.
+
+import { useCallback, useEffect, useRef, useState } from './ui.js';
+import { get, path } from './api.js';
+import { catalogOf, withReadings } from './catalog.js';
+import { listen } from './events.js';
+import { clock } from './time.js';
+
+/** Events are taken together for this long, so a busy site redraws a few times a second only. */
+const GATHER_MS = 250;
+/** The state is asked for when no event has told it for this long. */
+const POLL_MS = 5_000;
+const SERIES_LIMIT = 20_000;
+
+/** The node's time, anew every `every` milliseconds. */
+export function useNow(every = 1000) {
+  const [now, set] = useState(clock.now());
+  useEffect(() => {
+    const timer = setInterval(() => set(clock.now()), every);
+    return () => clearInterval(timer);
+  }, [every]);
+  return now;
+}
+
+/** What the address bar says after `#`, as names and values, and the way to change it. */
+export function useHash() {
+  const read = () => Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
+  const [values, set] = useState(read);
+  useEffect(() => {
+    const changed = () => set(read());
+    addEventListener('hashchange', changed);
+    return () => removeEventListener('hashchange', changed);
+  }, []);
+  const go = useCallback((next) => {
+    const given = Object.entries(next).filter(([, value]) => value !== undefined);
+    const hash = new URLSearchParams(given).toString();
+    history.pushState(null, '', hash ? `#${hash}` : location.pathname);
+    set(read());
+  }, []);
+  return [values, go];
+}
+
+/** An answer that is asked for again when `deps` change or `reload` is called. */
+export function useAnswer(url, deps = []) {
+  const [state, set] = useState({ url: null, answer: null, problem: null });
+  const [round, setRound] = useState(0);
+  useEffect(() => {
+    if (!url) return undefined;
+    const controller = new AbortController();
+    get(url, controller.signal).then(
+      (answer) => set({ url, answer, problem: null }),
+      (problem) => {
+        if (problem.name !== 'AbortError') set({ url, answer: null, problem });
+      },
+    );
+    return () => controller.abort();
+  }, [url, round, ...deps]);
+  const reload = useCallback(() => setRound((n) => n + 1), []);
+  const current = state.url === url ? state : { answer: null, problem: null };
+  return { ...current, reload };
+}
+
+/**
+ * The state at `statusUrl` and the catalogue of series, both kept up to date. `status` is null
+ * until it is known; `lostSince` is set while nothing answers, `problem` to a refusal. A gateway
+ * shows only what is its own, and its name changes when it joins: there a series has no node. Of a
+ * fleet only the series of one gateway are kept, the one that is to be followed.
+ */
+export function useFeed(statusUrl, { ofFleet }) {
+  const [feed, set] = useState({
+    status: null, catalog: null, link: 'connecting', lostSince: null, problem: null,
+  });
+  const heard = useRef(0);
+  const followed = useRef(null);
+  const ask = useRef(null);
+  const follow = useCallback((node) => {
+    if (followed.current === node) return;
+    followed.current = node;
+    set((before) => ({ ...before, catalog: null }));
+    ask.current();
+  }, []);
+  useEffect(() => {
+    const kept = (list) => (ofFleet ? list.filter((one) => one.node === followed.current)
+      : list.map((one) => ({ ...one, node: undefined })));
+    const update = (part) => set((before) => ({ ...before, ...part }));
+    const asked = (told) => {
+      heard.current = Date.now();
+      update({ status: told, lostSince: null, problem: null });
+    };
+    const failed = (problem) => set((before) => {
+      const lostSince = problem.status === 0 ? before.lostSince ?? Date.now() : before.lostSince;
+      return { ...before, lostSince, problem };
+    });
+    const askStatus = () => get(statusUrl).then(asked, failed);
+    const askSeries = async () => {
+      const node = followed.current;
+      if (ofFleet && !node) return;
+      try {
+        const answer = await get(path('/v1/series', { node, limit: SERIES_LIMIT }));
+        if (node !== followed.current) return;
+        const series = kept(answer.series);
+        set((before) => ({ ...before, catalog: catalogOf(series, before.catalog ?? undefined) }));
+      } catch (problem) {
+        failed(problem);
+      }
+    };
+    ask.current = askSeries;
+    const gather = gathering((readings) => set((before) => (
+      before.catalog ? { ...before, catalog: withReadings(before.catalog, readings) } : before
+    )));
+    const end = listen(path('/v1/events', { types: 'readings,status' }), {
+      onEvent(type, value) {
+        if (type === 'readings') gather.add(kept(value));
+        if (type === 'status') asked(value);
+        if (type === 'lagged') askSeries();
+      },
+      onState(link) {
+        update({ link });
+        if (link === 'live') askSeries();
+      },
+    });
+    askStatus();
+    askSeries();
+    const timer = setInterval(() => {
+      if (Date.now() - heard.current >= POLL_MS) askStatus();
+    }, POLL_MS);
+    return () => {
+      end();
+      gather.end();
+      clearInterval(timer);
+    };
+  }, [statusUrl, ofFleet]);
+  return { ...feed, follow };
+}
+
+function gathering(deliver) {
+  let [waiting, timer] = [[], null];
+  return {
+    add(items) {
+      waiting.push(...items);
+      timer ??= setTimeout(() => {
+        const all = waiting;
+        [waiting, timer] = [[], null];
+        deliver(all);
+      }, GATHER_MS);
+    },
+    end: () => clearTimeout(timer),
+  };
+}

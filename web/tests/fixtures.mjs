@@ -1,0 +1,165 @@
+// Answers as the API gives them, for a small water works and for a fleet. Times are told from now.
+
+export const iso = (ms) => new Date(Date.now() + ms).toISOString();
+const MINUTE = 60_000;
+
+export const STORE = {
+  used_bytes: 13_400_000_000, quota_bytes: 32_000_000_000, growth_per_day: 210_000_000,
+  days_left: 88.5, refusing: false, shed_acknowledged: 0, shed_unacknowledged: 0,
+};
+const PIPELINE = { cursor: 812_344, head: 812_344, lag: 0, unreadable: 0 };
+
+export function edgeStatus(change = {}) {
+  const uplink = {
+    state: 'online', since: iso(-3 * 60 * MINUTE), hub: '92165550c9a524e832ab60ae026282ec',
+    attempts: 0, last_error: null, behind: 0, heard: iso(-2_000), clock_ahead_ms: 12,
+  };
+  return {
+    node: {
+      id: '12D3KooWGateway', site: 'north', name: 'ps-017', joined: true, incarnation: '7-ab12',
+      version: '0.1.0', started: iso(-9e7), role: 'edge',
+    },
+    uplink: { ...uplink, ...change.uplink },
+    store: { ...STORE, ...change.store },
+    pipeline: PIPELINE,
+    devices: 4,
+    series: 12,
+    findings: change.findings ?? [],
+  };
+}
+
+const asOf = () => ({ time: iso(0), head: 10, read_to: 10, lag: 0 });
+
+export function reading(device, metric, unit, value, change = {}) {
+  const { age = 4_000, quality = [], node = 'north/ps-017' } = change;
+  const time = iso(-age);
+  return { node, device, metric, unit, last: { time, received: time, value, quality } };
+}
+
+const METRICS = [
+  ['level', 'm', 2.354], ['pressure', 'bar', 4.07], ['flow', 'm3/h', 118.25], ['temp', 'Cel', 21.5],
+  ['energy', 'kW.h', 18_234.6], ['running', '', true],
+];
+
+export function edgeSeries() {
+  const series = [];
+  for (const device of ['pump-1', 'pump-2', 'pump-10', 'tank-1']) {
+    for (const [metric, unit, value] of METRICS) {
+      const age = device === 'pump-10' ? 47 * MINUTE : 4_000;
+      const quality = device === 'pump-2' && metric === 'flow' ? ['uncertain', 'anchored'] : [];
+      const one = reading(device, metric, unit, value, { age, quality });
+      series.push({ ...one, count: 60_000, first: iso(-7 * 86_400_000) });
+    }
+  }
+  return { as_of: asOf(), total: series.length, series };
+}
+
+/** A wave, a point every 10 s or less often, without those of the times that `lacks` tells. */
+export function points(url, lacks = () => false) {
+  const query = url.searchParams;
+  const from = Date.parse(query.get('from') ?? iso(-86_400_000));
+  const to = Date.now() + 5 * MINUTE;
+  const step = Math.max(10_000, (to - from) / Number(query.get('points') ?? 500));
+  const out = [];
+  for (let time = Math.ceil(from / step) * step; time < Date.now(); time += step) {
+    const value = 2.35 + Math.sin(time / 4e5) * 0.4 + Math.sin(time / 3.1e4) * 0.05;
+    if (!lacks(time)) out.push([new Date(time).toISOString(), Number(value.toFixed(3))]);
+  }
+  return {
+    as_of: asOf(), nodes: ['north/ps-017'], device: query.get('device'),
+    metric: query.get('metric'), unit: query.get('unit'), from: new Date(from).toISOString(),
+    to: new Date(to).toISOString(), points: out,
+  };
+}
+
+export function readings(url, lacks) {
+  if (url.searchParams.has('points')) return points(url, lacks);
+  const list = [0, 10, 20, 30].map((seconds) => ({
+    time: iso(-seconds * 1000), device_time: null, received: iso(-seconds * 1000), value: 2.3,
+    quality: seconds === 20 ? ['device-clock'] : [], boot: null, seq: null,
+  }));
+  return { as_of: asOf(), more: false, readings: list };
+}
+
+export function rollups(url) {
+  const width = url.searchParams.get('width') === '1h' ? 3_600_000 : 5 * MINUTE;
+  const from = Date.parse(url.searchParams.get('from'));
+  const windows = [];
+  for (let start = Math.ceil(from / width) * width; start + width < Date.now(); start += width) {
+    const mean = 2.35 + Math.sin(start / 4e6) * 0.4;
+    const [min, max] = [mean - 0.1 - 0.05 * Math.sin(start / 7e5), mean + 0.12];
+    windows.push({
+      start: new Date(start).toISOString(), end: new Date(start + width).toISOString(), count: 30,
+      sum: mean * 30, mean, min, max, first: {}, last: {}, revision: { boot: 1, seq: 1 },
+    });
+  }
+  return { as_of: asOf(), width_s: width / 1000, nodes: [{ node: 'north/ps-017', windows }] };
+}
+
+export const edgeRoutes = (status = edgeStatus(), series = edgeSeries()) => ({
+  'GET /v1/status': () => status,
+  'GET /v1/series': () => series,
+  'GET /v1/readings': readings,
+  'GET /v1/rollups': rollups,
+});
+
+export function node(site, name, state, change = {}) {
+  const [never, stale] = [state === 'never', state === 'stale'];
+  const heard = (age) => (never ? null : iso(stale ? -95 * MINUTE : age));
+  return {
+    id: `12D3KooW${site}${name}`, site, name, state, since: heard(-9e6), heard: heard(-1_500),
+    behind: never ? null : 0, last_received: heard(-3_000), readings: 81_233,
+    clock_ahead_ms: never ? null : 4, version: never ? null : '0.1.0', not_after: iso(2e10),
+    end_reason: stale ? 'timed out' : null, ...change,
+  };
+}
+
+export function fleet(number = 24) {
+  const nodes = [];
+  for (let i = 1; i <= number; i += 1) {
+    const site = ['north', 'south', 'harbour', 'hill'][i % 4];
+    const name = `ps-${String(i).padStart(3, '0')}`;
+    const state = i % 11 === 0 ? 'stale' : i % 23 === 0 ? 'never' : 'online';
+    const change = i === 11 ? { behind: null } : i === 5 ? { clock_ahead_ms: -184_000 } : {};
+    nodes.push(node(site, name, state, change));
+  }
+  return { as_of: asOf(), nodes };
+}
+
+const pathOf = ({ site, name }) => `/v1/nodes/${site}/${name}`;
+
+export function hubRoutes(nodes, lacks) {
+  const series = { as_of: asOf(), total: 0, series: [] };
+  for (const device of ['pump-1', 'tank-1']) {
+    for (const [metric, unit, value] of METRICS) {
+      const one = reading(device, metric, unit, value, { node: 'south/ps-001' });
+      series.series.push({ ...one, count: 60_000, first: iso(-7 * 86_400_000) });
+    }
+  }
+  const gap = {
+    stream: 'reading', from: iso(-3 * 86_400_000), to: iso(-2.8 * 86_400_000), entries: 1843,
+    reason: 'shed for space',
+  };
+  const hub = { id: '12D3KooWHub', version: '0.1.0', started: iso(-9e7), role: 'hub', fleet: 'f7' };
+  return {
+    'GET /v1/status': () => ({
+      node: hub, store: STORE, pipeline: PIPELINE, nodes: {}, series: 12, findings: [],
+    }),
+    'GET /v1/nodes': () => nodes,
+    'GET /v1/series': () => series,
+    'GET /v1/readings': (url) => readings(url, lacks),
+    'GET /v1/rollups': rollups,
+    'POST /v1/enrolments': (url, body) => (body.site === 'bad site'
+      ? { status: 422, problem: '`bad site` is not the name of a site' }
+      : { ...body, invitation: 'holdfast-aebagbafaydqqcikbmga2dqpcaireeyuculbogazdinryhi6d4' }),
+    'GET *': (url) => {
+      const found = nodes.nodes.find((one) => url.pathname === pathOf(one));
+      return found && { ...found, series: 12, gaps: [gap] };
+    },
+    'DELETE *': (url) => {
+      const rest = nodes.nodes.filter((one) => url.pathname !== pathOf(one));
+      nodes.nodes.splice(0, nodes.nodes.length, ...rest);
+      return {};
+    },
+  };
+}

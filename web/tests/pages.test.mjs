@@ -1,0 +1,338 @@
+// The pages in a browser, under the policy the services send. Every test ends by asking that the
+// page complained about nothing and asked no other host.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { browserPath, startBrowser } from './browser.mjs';
+import {
+  edgeRoutes, edgeSeries, edgeStatus, fleet, hubRoutes, iso, reading, readings,
+} from './fixtures.mjs';
+import { TOKEN, serve } from './server.mjs';
+
+const skip = browserPath() ? false : 'no Chromium here';
+const LEVEL = '#device=tank-1&metric=level&unit=m&range=15m';
+const DRAWN = "document.querySelector('.plot canvas')";
+const LABEL = "document.querySelector('.plot').getAttribute('aria-label')";
+const ROW = (text) => (
+  `[...document.querySelectorAll('tr')].find((row) => row.innerText.includes('${text}'))`
+);
+
+let browser;
+before(async () => {
+  if (!skip) browser = await startBrowser();
+});
+after(() => browser?.close());
+
+/** Opens a page, lets `use` work with it, and asks that it was quiet and stayed at home. */
+async function visit(index, routes, { hash = '', signedIn = true, allowed = /^$/, ...size }, use) {
+  const server = await serve(index, routes);
+  server.state.signedIn = signedIn;
+  const page = await browser.page(size);
+  try {
+    await page.goto(server.url + hash);
+    await use(page, server);
+    assert.deepEqual(page.complaints.filter((one) => !allowed.test(one)), []);
+    assert.deepEqual([...page.hosts], [new URL(server.url).host]);
+  } finally {
+    await page.closed();
+    await server.close();
+  }
+}
+
+const REFUSED = /status of 401/;
+/** The browser's own word on a stream that was cut. */
+const CUT = /INCOMPLETE_CHUNKED_ENCODING|status of 401/;
+
+test('signing in: a wrong token is told why, the right one opens the page', { skip }, () => (
+  visit('edge.html', edgeRoutes(), { signedIn: false, allowed: REFUSED }, async (page, server) => {
+    await page.shows('admin.token');
+    assert.equal(await page.value('document.activeElement.id'), 'token');
+    await page.type('#token', 'hfe_adm_wrong');
+    await page.press('Enter');
+    await page.shows('this token is not known here');
+    await page.type('#token', TOKEN);
+    await page.press('Enter');
+    await page.shows('Connected');
+    assert.equal(await page.value('document.cookie'), '');
+    await page.click('button', 'Sign out');
+    await page.shows('Access token');
+    assert.equal(server.count('DELETE /v1/session'), 1);
+  })
+));
+
+test('a session that ends midway leads back to the form', { skip }, () => (
+  visit('edge.html', edgeRoutes(), { allowed: CUT }, async (page, server) => {
+    await page.shows('pump-10');
+    await page.until("document.querySelector('.link').innerText === 'live'");
+    server.state.signedIn = false;
+    server.cut();
+    await page.shows('Access token');
+  })
+));
+
+test('a token that may not read is told so', { skip }, () => {
+  const refused = () => ({ status: 403, problem: 'this token may only post' });
+  const routes = { 'GET /v1/status': refused, 'GET /v1/series': refused };
+  return visit('edge.html', routes, { allowed: /403/ }, (page) => (
+    page.shows('this token may only post')
+  ));
+});
+
+test('a reading shows as it arrives, a new device as well', { skip }, () => (
+  visit('edge.html', edgeRoutes(), {}, async (page, server) => {
+    await page.shows('pump-10');
+    await page.until(`${ROW('silent, last heard')}.innerText.includes('pump-10')`);
+    await page.until("document.querySelector('.link').innerText === 'live'");
+    server.send('readings', [
+      reading('tank-1', 'level', 'm', 7.125, { age: 0 }),
+      reading('valve-3', 'position', '%', 42, { age: 0, quality: ['bad'] }),
+    ]);
+    await page.shows('7.125');
+    await page.shows('valve-3');
+    await page.until("document.querySelectorAll('.flash').length === 2");
+    assert.equal(await page.value("document.querySelector('.flag.alarm').innerText"), 'bad');
+    await page.type('input[type=search]', 'valve');
+    await page.until("document.querySelectorAll('tr.openable').length === 1");
+    await page.type('input[type=search]', 'nothing like it');
+    await page.shows('Nothing is called');
+  })
+));
+
+// A gateway joined while its page was open. Its series had been listed under its identity and came
+// in events under its new name: every series stood there twice, the first one without life.
+test('a gateway that gets its name while one looks shows each series once', { skip }, () => {
+  const before = edgeSeries();
+  for (const one of before.series) one.node = '7f406d6d7f34654db8583c76d0567590';
+  return visit('edge.html', edgeRoutes(edgeStatus(), before), {}, async (page, server) => {
+    await page.until("document.querySelector('.link')?.innerText === 'live'");
+    await page.shows('4 devices, 24 series');
+    server.send('readings', [reading('tank-1', 'level', 'm', 7.125, { age: 0 })]);
+    await page.shows('7.125');
+    assert.equal(await page.value("document.querySelectorAll('tr.openable').length"), 24);
+    await page.click('tr.openable', '7.125');
+    await page.until(DRAWN);
+    assert.equal(server.count('node='), 0);
+  });
+});
+
+test('the stream is opened again when it is lost, and the state asked for', { skip }, () => (
+  visit('edge.html', edgeRoutes(), { allowed: CUT }, async (page, server) => {
+    await page.until("document.querySelector('.link')?.innerText === 'live'");
+    const asked = server.count('GET /v1/series');
+    server.cut();
+    await page.shows('reconnecting');
+    await page.until("document.querySelector('.link').innerText === 'live'");
+    assert.ok(server.count('GET /v1/series') > asked);
+  })
+));
+
+test('the uplink is told in words: offline and why, not joined and what to do', { skip }, () => (
+  visit('edge.html', edgeRoutes(), {}, async (page, server) => {
+    await page.shows('Connected');
+    const offline = {
+      state: 'offline', since: iso(-5e6), last_error: 'no answer within 5 s', attempts: 41,
+      behind: 18_234, clock_ahead_ms: 190_000,
+    };
+    const full = { used_bytes: 31.5e9, refusing: true, days_left: 0, shed_unacknowledged: 1200 };
+    const findings = ['segment 42: its checksum differs'];
+    server.send('status', edgeStatus({ uplink: offline, store: full, findings }));
+    for (const text of [
+      'Offline', 'no answer within 5 s', '41 tries', '18\u202f234 entries', '3 min ahead',
+      'Full: refusing', '1200 entries removed', 'segment 42', 'holdfast-edge verify',
+    ]) await page.shows(text);
+    const not = { state: 'not-joined', hub: null, behind: null, heard: null, clock_ahead_ms: null };
+    server.send('status', edgeStatus({ uplink: not }));
+    await page.shows('holdfast-edge join STRING');
+  })
+));
+
+test('without a reading the page says how to post the first, and then shows it', { skip }, () => {
+  const nothing = { as_of: { time: iso(0) }, total: 0, series: [] };
+  return visit('edge.html', edgeRoutes(edgeStatus(), nothing), {}, async (page, server) => {
+    await page.shows('No reading yet');
+    await page.shows(`${server.url}v1/readings`);
+    await page.until("document.querySelector('.link').innerText === 'live'");
+    server.send('readings', [reading('tank-1', 'level', 'm', 2.5, { age: 0 })]);
+    await page.until("document.querySelectorAll('tr.openable').length === 1");
+  });
+});
+
+test('a series opens with its chart, follows what arrives, and closes by Escape', { skip }, () => (
+  visit('edge.html', edgeRoutes(), {}, async (page, server) => {
+    await page.shows('tank-1');
+    await page.click('tr.openable', 'level');
+    await page.until("document.querySelectorAll('.plot canvas').length === 2");
+    await page.until(`/points from/.test(${LABEL})`);
+    assert.ok(server.count('points=600') > 0);
+    server.send('readings', [reading('pump-1', 'level', 'm', 99.5, { age: 0 })]);
+    await page.until(`${LABEL}.includes('to 99.5 m')`);
+    await page.click('.choice button', '24 h');
+    await page.until("location.hash.includes('range=24h')");
+    await page.click('.choice button', '1 h');
+    await page.click('summary', 'Latest readings');
+    await page.shows('device-clock');
+    await page.value("document.querySelector('.pane').focus()");
+    await page.press('Escape');
+    await page.until("!document.querySelector('.pane')");
+    await page.until("document.activeElement.className === 'opens'");
+  })
+));
+
+test('a series of texts shows its latest readings instead of a chart', { skip }, () => {
+  const series = edgeSeries();
+  const text = reading('tank-1', 'state', '', 'filling');
+  series.series.push({ ...text, count: 4, first: iso(-1e6) });
+  const hash = '#device=tank-1&metric=state&unit=';
+  return visit('edge.html', edgeRoutes(edgeStatus(), series), { hash }, async (page) => {
+    await page.until("document.querySelectorAll('.pane tbody tr').length === 4");
+    assert.equal(await page.value("document.querySelector('.plot')"), null);
+  });
+});
+
+test('the gap of an outage is seen filling up', { skip }, () => {
+  const nodes = fleet(3);
+  Object.assign(nodes.nodes[0], { behind: 9000 });
+  let filled = false;
+  const lacks = (time) => !filled && Math.abs(Date.now() - 30 * 60_000 - time) < 15 * 60_000;
+  const hash = '#node=south%2Fps-001&range=1h';
+  return visit('hub.html', hubRoutes(nodes, lacks), { hash }, async (page, server) => {
+    const asked = () => server.count('points=600');
+    const label = `Number(${LABEL}.match(/(\\d+) points/)[1])`;
+    await page.shows('Backlog: 9000 entries to go');
+    const few = await page.until(label);
+    const first = asked();
+    filled = true;
+    nodes.nodes[0].behind = 3000;
+    server.send('status', nodes);
+    await page.shows('Backlog: 3000 entries to go');
+    const meter = "document.querySelector('.backlog .meter').getAttribute('aria-valuenow')";
+    await page.until(`${meter} === '66.7'`);
+    await page.until(`${label} > ${few}`);
+    assert.ok(asked() > first);
+    const before = asked();
+    nodes.nodes[0].behind = 0;
+    server.send('status', nodes);
+    await page.shows('Backlog complete');
+    await page.until(`${label} > ${few}`);
+    assert.ok(asked() > before);
+    await page.shows('shed for space');
+  });
+});
+
+test('two hundred gateways: trouble first, filtered by site, name and state', { skip }, () => {
+  const nodes = fleet(200);
+  return visit('hub.html', hubRoutes(nodes), {}, async (page, server) => {
+    await page.until("document.querySelectorAll('tr.openable').length === 200");
+    const shown = "[...document.querySelectorAll('td.state')].map((e) => e.innerText)";
+    const states = await page.value(shown);
+    const order = ['stale', 'never', 'online'];
+    assert.deepEqual(states, [...states].sort((a, b) => order.indexOf(a) - order.indexOf(b)));
+    assert.equal(states[0], 'stale');
+    for (let round = 0; round < 20; round += 1) server.send('status', nodes);
+    nodes.nodes[0].state = 'stale';
+    server.send('status', nodes);
+    await page.until("document.querySelector('.count.alarm').innerText.startsWith('19')");
+    await page.type('input[type=search]', 'hill/ps-0');
+    await page.until("document.querySelectorAll('tr.openable').length === 25");
+    await page.click('.count', 'stale');
+    await page.until(`${shown}.every((state) => state === 'stale')`);
+  });
+});
+
+test('a gateway is added by form: the string and its command, or what is wrong', { skip }, () => (
+  visit('hub.html', hubRoutes(fleet(2)), { allowed: /422/ }, async (page) => {
+    await page.click('button', 'Add gateway');
+    await page.type('[name=site]', 'bad site');
+    await page.type('[name=name]', 'ps-099');
+    await page.press('Enter');
+    await page.shows('is not the name of a site');
+    await page.type('[name=site]', 'north');
+    await page.press('Enter');
+    await page.shows('holdfast-edge join holdfast-aebagb');
+    await page.click('.copy button', 'Copy');
+    await page.shows('Copied');
+  })
+));
+
+test('a gateway is removed only when that is confirmed', { skip }, () => {
+  const nodes = fleet(2);
+  const hash = '#node=south%2Fps-001';
+  return visit('hub.html', hubRoutes(nodes), { hash }, async (page, server) => {
+    await page.click('button', 'Remove…');
+    await page.shows('Remove south/ps-001?');
+    await page.click('dialog button', 'Keep it');
+    await page.until("!document.querySelector('dialog')");
+    assert.equal(server.count('DELETE'), 0);
+    await page.click('button', 'Remove…');
+    await page.click('dialog button', 'Remove');
+    await page.until("!document.querySelector('.pane')");
+    assert.equal(server.count('DELETE /v1/nodes/south/ps-001'), 1);
+    server.send('status', nodes);
+    await page.until("document.querySelectorAll('tr.openable').length === 1");
+  });
+});
+
+test('who may only look is offered nothing else', { skip }, () => (
+  visit('hub.html', hubRoutes(fleet(2)), { hash: '#node=south%2Fps-001' }, async (page, server) => {
+    await page.shows('Particulars');
+    server.state.scope = 'viewer';
+    await page.send('Page.reload');
+    const quiet = "!document.body.innerText.includes('Remove')";
+    await page.until(`document.querySelector('.pane') && ${quiet}`);
+    assert.ok(!(await page.value('document.body.innerText')).includes('Add gateway'));
+  })
+));
+
+test('on a phone nothing scrolls sideways and what is open covers the page', { skip }, async () => {
+  const widths = 'document.documentElement.scrollWidth <= innerWidth';
+  for (const dark of [false, true]) {
+    const size = { width: 360, height: 740, dark };
+    const offline = edgeStatus({ uplink: { state: 'offline', last_error: 'timeout'.repeat(12) } });
+    await visit('edge.html', edgeRoutes(offline), size, async (page) => {
+      await page.shows('Offline');
+      await page.shows('pump-10');
+      assert.ok(await page.value(widths), await page.value('document.documentElement.scrollWidth'));
+      await page.click('tr.openable', 'flow');
+      await page.until(DRAWN);
+      assert.ok(await page.value('document.querySelector(".pane").scrollWidth <= innerWidth'));
+      assert.equal(await page.value('document.querySelector(".pane").clientHeight'), 740);
+    });
+    await visit('hub.html', hubRoutes(fleet(30)), size, async (page) => {
+      await page.shows('harbour/ps-022');
+      assert.ok(await page.value(widths), await page.value('document.documentElement.scrollWidth'));
+    });
+    const out = { ...size, signedIn: false, allowed: REFUSED };
+    await visit('edge.html', edgeRoutes(), out, async (page) => {
+      await page.shows('Access token');
+      assert.ok(await page.value(widths));
+    });
+  }
+});
+
+test('by keyboard alone: from the filter to a row, opened with Enter', { skip }, () => (
+  visit('edge.html', edgeRoutes(), { hash: '' }, async (page) => {
+    await page.shows('tank-1');
+    await page.value("document.querySelector('input[type=search]').focus()");
+    await page.press('Tab');
+    assert.equal(await page.value('document.activeElement.className'), 'opens');
+    await page.press('Enter');
+    await page.until("document.querySelector('.pane') === document.activeElement");
+  })
+));
+
+test('a gap in the data is not bridged', { skip }, () => {
+  const gap = (time) => time > Date.now() - 9 * 60_000 && time < Date.now() - 4 * 60_000;
+  const routes = { ...edgeRoutes(), 'GET /v1/readings': (url) => readings(url, gap) };
+  return visit('edge.html', routes, { hash: LEVEL }, async (page) => {
+    await page.until(DRAWN);
+    await page.until(`/points from/.test(${LABEL})`);
+    const at = `(() => {
+      const over = document.querySelector('.u-over').getBoundingClientRect();
+      const x = over.left + over.width * (1 - 6.5 / 15);
+      const move = { clientX: x, clientY: over.top + 50, bubbles: true };
+      document.querySelector('.u-over').dispatchEvent(new MouseEvent('mousemove', move));
+      return document.querySelector('output').textContent;
+    })()`;
+    await page.until(`${at}.includes('no data')`);
+  });
+});
