@@ -1,8 +1,8 @@
 //! The soak: all campaigns of an issue at their full numbers, one after the other.
 //!
-//! A campaign that fails does not keep the others from running. Each tells what it did and how often
-//! each fault really struck; at the end come the seconds of each and what failed, with the line that
-//! runs it again.
+//! A campaign that fails does not keep the others from running. Each tells what it did and how
+//! often each fault really struck; at the end come the seconds of each and what failed, with the
+//! line that runs it again.
 
 use std::panic::catch_unwind;
 use std::process::ExitCode;

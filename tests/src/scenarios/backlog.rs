@@ -1,9 +1,9 @@
 //! A gateway comes back with weeks of backlog: live entries leave before any of it.
 //!
-//! The link is cut, and twenty devices post what they measured for weeks, with their own times. Then
-//! the link heals, while one more device, the marker, posts without a break. What the marker posts
-//! once the session is up is live: it must be on the hub while the backlog is still on its way. In
-//! the end the hub holds exactly what was posted, and both ends have equal digests.
+//! The link is cut, and twenty devices post what they measured for weeks, with their own times.
+//! Then the link heals, while one more device, the marker, posts without a break. What the marker
+//! posts once the session is up is live: it must be on the hub while the backlog is still on its
+//! way. In the end the hub holds exactly what was posted, and both ends have equal digests.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

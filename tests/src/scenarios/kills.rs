@@ -1,10 +1,10 @@
 //! Kill: gateways and hub die by SIGKILL at random moments under load, and nothing is lost.
 //!
-//! The stations of two gateways post without a break. Hub and gateways are killed in turn: at moments
-//! drawn from the seed, just when a gateway's log grew, and while they start. Where each kill struck
-//! is told by what it left behind: posts without an answer, posts that were stored and not answered
-//! (their repetition is recognised), packets that were on the link. Kills go on beyond their number
-//! until each kind has struck.
+//! The stations of two gateways post without a break. Hub and gateways are killed in turn: at
+//! moments drawn from the seed, just when a gateway's log grew, and while they start. Where each
+//! kill struck is told by what it left behind: posts without an answer, posts that were stored and
+//! not answered (their repetition is recognised), packets that were on the link. Kills go on beyond
+//! their number until each kind has struck.
 
 use std::fs;
 use std::path::Path;

@@ -1,9 +1,9 @@
 //! Bad links: cut, slow, lossy, doubling, reordering; whatever they do, both ends agree afterwards.
 //!
 //! Each gateway of a fleet has a link of its own kind. Under load the links go bad, gateways are
-//! started anew so that the handshake has to get through, too, and then something has to arrive over
-//! each link that lets anything through, while behind the cut one ingest goes on. Then all links
-//! heal and the audit follows. What really happened to packets is counted by the proxies.
+//! started anew so that the handshake has to get through, too, and then something has to arrive
+//! over each link that lets anything through, while behind the cut one ingest goes on. Then all
+//! links heal and the audit follows. What really happened to packets is counted by the proxies.
 
 use super::audit::{audit, edge_client, hub_client, look};
 use super::load::{self, SOON, block_on, online, progress};
@@ -16,7 +16,7 @@ use crate::wait::until_async;
 use crate::waterworks::Shift;
 
 /// Rounds of bad and good times.
-const FULL: u64 = 20;
+const FULL: u64 = 10;
 /// Their rollups are due a while after each window: half a minute is enough for several.
 const WIDTHS_S: [u32; 2] = [2, 10];
 /// Entries that have to arrive over a bad link in each round.

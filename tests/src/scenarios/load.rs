@@ -22,8 +22,8 @@ pub fn block_on<T>(scenario: impl Future<Output = T>) -> T {
     runtime.expect("a runtime can be made").block_on(scenario)
 }
 
-/// Starts `stations` at a gateway, each measuring every `every_ms` from now on. The boot count keeps
-/// the devices of several gateways apart, which carry the same names.
+/// Starts `stations` at a gateway, each measuring every `every_ms` from now on. The boot count
+/// keeps the devices of several gateways apart, which carry the same names.
 ///
 /// # Panics
 /// When the gateway makes no token.

@@ -69,11 +69,11 @@ pub const FIRST_LIGHT: &[Campaign] = &[
     },
     Campaign {
         name: "refusal",
-        about: "nodes that do not belong, 10 times",
+        about: "nodes that do not belong, 5 times",
         run: refusal::refusals,
     },
     Campaign { name: "kills", about: "200 kills under load", run: kills::kills },
-    Campaign { name: "links", about: "20 rounds over six bad links", run: links::links },
+    Campaign { name: "links", about: "10 rounds over six bad links", run: links::links },
     Campaign { name: "backlog", about: "30 days of backlog", run: backlog::backlog },
 ];
 

@@ -32,7 +32,7 @@ const AWAY: &str = "expired membership renewed on return";
 pub fn refusals(scale: Scale) {
     let tally = Tally::of(&[UNKNOWN, FOREIGN, REMOVED, RETURNED, ONLINE, AWAY]);
     block_on(async {
-        for round in 0..scale.of(10, 1) {
+        for round in 0..scale.of(5, 1) {
             let seed = scale.seed.wrapping_add(round);
             strangers(seed, &tally).await;
             expiry(seed, &tally).await;

@@ -2,8 +2,8 @@
 //!
 //! Every acknowledged reading is on the hub exactly once, with its time and value, in the order in
 //! which it was posted; nothing is there that was never posted; the log of each node has no hole;
-//! both sides have equal digests; each rollup equals its recomputation from raw readings, to the last
-//! bit; `verify` finds nothing. Items whose answer never came may be there once or not at all.
+//! both sides have equal digests; each rollup equals its recomputation from raw readings, to the
+//! last bit; `verify` finds nothing. Items whose answer never came may be there once or not at all.
 
 mod copy;
 mod windows;
@@ -110,8 +110,8 @@ pub async fn readings(client: &mut Client) -> Option<u64> {
     Some(series.filter_map(|series| series["count"].as_u64()).sum())
 }
 
-/// Audits a fleet at rest and stops it. `accounts` are those of all devices of the fleet, `widths_s`
-/// the widths of its rollups.
+/// Audits a fleet at rest and stops it. `accounts` are those of all devices of the fleet,
+/// `widths_s` the widths of its rollups.
 ///
 /// # Panics
 /// When anything is not as it must be.
@@ -246,7 +246,7 @@ async fn rollups(fleet: &Fleet, widths_s: &[u32]) -> usize {
             let there = wrong.and_then(|(key, _)| shown.get(key));
             assert!(
                 began.elapsed() < REST,
-                "rollups of {series:?} by {width_s} s: recomputed {wrong:?}, the hub has {there:?}; \
+                "rollups of {series:?} by {width_s} s: recomputed {wrong:?}, there {there:?}; \
                  {} recomputed, {} there",
                 mine.len(),
                 shown.len()
