@@ -7,6 +7,7 @@
 pub mod audit;
 pub mod backlog;
 pub mod demo;
+pub mod enrolment;
 pub mod kills;
 pub mod links;
 pub mod load;
@@ -71,6 +72,11 @@ pub const FIRST_LIGHT: &[Campaign] = &[
         name: "refusal",
         about: "nodes that do not belong, 5 times",
         run: refusal::refusals,
+    },
+    Campaign {
+        name: "enrolment",
+        about: "200 gateways enrol at once",
+        run: enrolment::two_hundred_nodes_enrol_at_once,
     },
     Campaign { name: "kills", about: "200 kills under load", run: kills::kills },
     Campaign { name: "links", about: "10 rounds over six bad links", run: links::links },

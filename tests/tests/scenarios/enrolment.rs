@@ -1,0 +1,10 @@
+//! Many gateways that join at the same time.
+
+use holdfast_tests::faults::Replay;
+use holdfast_tests::scenarios::{Scale, enrolment};
+
+#[test]
+fn many_nodes_enrol_at_once() {
+    let replay = Replay::new("scenarios", "enrolment::many_nodes_enrol_at_once", 7);
+    enrolment::two_hundred_nodes_enrol_at_once(Scale::test(replay.seed()));
+}
