@@ -4,9 +4,13 @@
 //! The limit follows the rate at which the peer acknowledges. On a thin link only a few kilobytes are
 //! under way, so that a new alert overtakes a month of backlog; on a fast one the pipe is kept full.
 
+use super::frame::FRAME_MAX_BYTES;
+
 const MIN_BYTES: u64 = 8 << 10;
 const MAX_BYTES: u64 = 8 << 20;
-const START_BYTES: u64 = 64 << 10;
+/// Before the first measure: eight seconds of the thinnest link we promise to be useful on.
+const START_BYTES: u64 = 16 << 10;
+const PIECE_MIN_BYTES: u64 = 1 << 10;
 
 #[derive(Debug)]
 pub(super) struct Flow {
@@ -32,6 +36,12 @@ impl Flow {
         self.limit.saturating_sub(self.under_way())
     }
 
+    /// The size of a frame: on a thin link small, so that whole frames, which are what shows the
+    /// peer to be alive, keep arriving.
+    pub(super) fn piece(&self) -> usize {
+        (self.limit / 4).clamp(PIECE_MIN_BYTES, FRAME_MAX_BYTES as u64) as usize
+    }
+
     pub(super) const fn sent(&mut self, bytes: u64, now_ms: u64) {
         if self.under_way() == 0 {
             // The link was idle: what follows is measured from here.
@@ -44,7 +54,7 @@ impl Flow {
     /// Takes an acknowledgement; `false` when it claims more than was sent.
     pub(super) fn acked(&mut self, consumed: u64, now_ms: u64) -> bool {
         if consumed < self.acked || consumed > self.sent {
-            return consumed == self.acked;
+            return false;
         }
         self.acked = consumed;
         let elapsed = now_ms.saturating_sub(self.mark_ms);

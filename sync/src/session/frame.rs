@@ -3,10 +3,10 @@
 //! `[kind u8][length uint][payload]`, at most 16 KiB of payload. Unknown kinds are skipped, and bytes
 //! behind the known fields of a payload are ignored, so both can grow.
 
-use crate::store::Frontier;
+use crate::store::{ChainInfo, Frontier};
 use holdfast_core::codec::{Reader, Sink};
 use holdfast_core::log::Link;
-use holdfast_core::{Incarnation, Reject, Seq, Stream};
+use holdfast_core::{Incarnation, Reject, Stream};
 
 /// The greatest payload of a frame.
 pub const FRAME_MAX_BYTES: usize = 16 << 10;
@@ -86,8 +86,8 @@ pub struct Hello {
     pub incarnation: Incarnation,
     /// The sender's membership.
     pub membership: Vec<u8>,
-    /// From the initiator: chains of starts below this boot count are complete on both sides, if
-    /// the digest agrees. From the acceptor: the same number if it does, else 0.
+    /// From the initiator: what is held of chains of starts below this boot count is the same on
+    /// both sides, if the digest agrees. From the acceptor: the same number if it does, else 0.
     pub closed_below: u64,
     /// BLAKE3 over those chains.
     pub closed_digest: [u8; 16],
@@ -279,20 +279,22 @@ fn read_hello(reader: &mut Reader<'_>) -> Result<Hello, Reject> {
     })
 }
 
-/// The digest over chains that both sides are to hold completely.
+/// The digest over chains of which both sides are to hold the same.
 #[must_use]
-pub(super) fn closed_digest<'a>(
-    chains: impl Iterator<Item = (Incarnation, Stream, Seq, &'a Link)>,
-) -> [u8; 16] {
+pub(super) fn closed_digest<'a>(chains: impl Iterator<Item = &'a ChainInfo>) -> [u8; 16] {
     let mut sorted: Vec<_> = chains.collect();
-    sorted.sort_by_key(|(incarnation, stream, ..)| (*incarnation, *stream));
+    sorted.sort_by_key(|chain| (chain.id.incarnation, chain.id.stream));
     let mut hash = blake3::Hasher::new_derive_key("holdfast 2026-11 closed chains v1");
-    for (incarnation, stream, last, head) in sorted {
-        hash.update(&incarnation.boot.to_le_bytes());
-        hash.update(&incarnation.nonce.to_le_bytes());
-        hash.update(&[stream as u8]);
-        hash.update(&last.to_le_bytes());
-        hash.update(&head.0);
+    for chain in sorted {
+        let mut bytes = Vec::new();
+        let held = Held {
+            incarnation: chain.id.incarnation,
+            stream: chain.id.stream,
+            frontier: chain.frontier.clone(),
+            head: chain.head,
+        };
+        put_held(&mut bytes, &held).expect("a growing buffer is never full");
+        hash.update(&bytes);
     }
     *hash.finalize().as_bytes().first_chunk().expect("a hash has 32 bytes")
 }

@@ -9,12 +9,14 @@
 mod flow;
 mod frame;
 mod history;
+mod io;
 mod machine;
 mod plan;
 mod policy;
 
 pub use frame::{FRAME_MAX_BYTES, Frame, FrameReader, Hello, RefusalCode};
-pub use machine::{Config, End, Input, LocalChain, Now, Output, ReadRequest, Session};
+pub use io::{Config, End, Input, LocalChain, Now, Output, ReadRequest};
+pub use machine::Session;
 pub use plan::Backfill;
 pub use policy::{Admission, Policy};
 
