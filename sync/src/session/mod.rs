@@ -14,7 +14,7 @@ mod machine;
 mod plan;
 mod policy;
 
-pub use frame::{FRAME_MAX_BYTES, Frame, FrameReader, Hello, RefusalCode};
+pub use frame::{FRAME_MAX_BYTES, Frame, FrameReader, Held, Hello, RefusalCode};
 pub use io::{Config, End, Input, LocalChain, Now, Output, ReadRequest};
 pub use machine::Session;
 pub use plan::Backfill;

@@ -1,7 +1,10 @@
 //! The store, the session and the transport from outside, as the services use them.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod exchange;
+mod hostile;
 mod net;
+mod session;
 mod sim;
 mod store;
 mod support;

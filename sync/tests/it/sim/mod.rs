@@ -6,7 +6,7 @@
 //!
 //! `HOLDFAST_SEEDS=5000` runs more seeds, `HOLDFAST_SEED=17` one.
 
-mod disk;
+pub mod disk;
 mod judge;
 pub mod material;
 mod world;
