@@ -86,7 +86,8 @@ async fn accept_sessions(net: Net, options: Arc<HubOptions>, peers: HubPeers) {
             let reason = "the peer opened a new session".to_owned();
             older.send_replace(Some((RefusalCode::Unavailable, reason)));
         }
-        let session = session(Arc::clone(&options), node, stream, signal);
+        let events = while_latest(Arc::clone(&options.events), Arc::clone(&peers.stops), number);
+        let session = session(Arc::clone(&options), events, node, stream, signal);
         let peers = peers.clone();
         tokio::spawn(async move {
             session.await;
@@ -98,7 +99,27 @@ async fn accept_sessions(net: Net, options: Arc<HubOptions>, peers: HubPeers) {
     }
 }
 
-async fn session(options: Arc<HubOptions>, peer: NodeId, stream: libp2p::Stream, stop: StopSignal) {
+/// Passes on what session `number` reports until a later one of the same peer takes its place: the
+/// end of the older must not look like the end of the newer.
+fn while_latest(events: PeerEvents, stops: Arc<Stops>, number: u64) -> PeerEvents {
+    Arc::new(move |node, event| {
+        let replaced = {
+            let stops = stops.lock().unwrap_or_else(PoisonError::into_inner);
+            stops.get(&node).is_some_and(|(latest, _)| *latest != number)
+        };
+        if !replaced {
+            events(node, event);
+        }
+    })
+}
+
+async fn session(
+    options: Arc<HubOptions>,
+    events: PeerEvents,
+    peer: NodeId,
+    stream: libp2p::Stream,
+    stop: StopSignal,
+) {
     let store = options.store.clone();
     let config = Config {
         node: store.node(),
@@ -110,7 +131,6 @@ async fn session(options: Arc<HubOptions>, peer: NodeId, stream: libp2p::Stream,
         backfill: Backfill::NewestFirst,
     };
     let policy = Arc::clone(&options.policy);
-    let events = Arc::clone(&options.events);
     let end = Driver { store, policy, events, stop }.run(config, stream).await;
     let by = if end.by_peer { "peer" } else { "us" };
     tracing::info!(peer = %peer.short(), by, code = end.code.name(), reason = end.reason, "session ended");

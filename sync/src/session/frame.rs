@@ -386,6 +386,35 @@ mod tests {
         assert_eq!(Frame::Ping(300).encode(), [PING, 2, 0xac, 0x02]);
     }
 
+    /// One vector for each kind of frame, as the page lists them.
+    #[test]
+    fn golden_vector_of_each_kind() {
+        let fours = "04".repeat(32);
+        let mut frames = samples();
+        frames.remove(2);
+        let Frame::Chains { held, .. } = &mut frames[1] else { panic!("the order of samples") };
+        held.truncate(1);
+        frames[2] = Frame::Ack { consumed: 5, granted: 300, chains: vec![(3, frontier())] };
+        frames[6] = Frame::Renewed(vec![5, 5]);
+        frames[7] = Frame::Refuse(RefusalCode::Removed, "by ann".to_owned());
+        let hello = "01270102 05302e312e30 09 03 0900000000000000 03010203 02";
+        let vectors = [
+            format!("{hello} {}", "07".repeat(16)),
+            format!("0231 01 01 03 0900000000000000 01 02 0127 320a {fours}"),
+            "040a 05 ac02 01 03 02 0127 320a".to_owned(),
+            "0501 0c".to_owned(),
+            "0602 ac02".to_owned(),
+            "0701 08".to_owned(),
+            "0802 0505".to_owned(),
+            "0908 02 06 627920616e6e".to_owned(),
+        ];
+        frames[4] = Frame::Ping(300);
+        for (frame, vector) in frames.iter().zip(vectors) {
+            let hex = data_encoding::HEXLOWER.encode(&frame.encode());
+            assert_eq!(hex, vector.replace(' ', ""), "{frame:?}");
+        }
+    }
+
     #[test]
     fn frames_come_out_however_the_bytes_are_cut() {
         let frames = samples();

@@ -258,7 +258,7 @@ impl HistoryReader {
         }
         // Whose history this session carries was settled in the hello.
         if id.origin != self.origin || self.own == Some(id.incarnation) {
-            return Err(Reject::Device);
+            return Err(Reject::Malformed);
         }
         self.chains.push(Incoming { id, next: 0, link: Link::START });
         Ok(())

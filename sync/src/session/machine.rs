@@ -63,6 +63,8 @@ pub struct Session {
     early: BTreeMap<ChainNo, (ChainId, u64)>,
     pending_renewal: Option<Vec<u8>>,
     closed: (u64, [u8; 16]),
+    /// The start of the peer that is running: nothing of it is sent back, it has lost nothing.
+    running: Option<Incarnation>,
     /// Chains of starts below this boot count are equal on both sides.
     closed_below: u64,
     plan: Plan,
@@ -111,6 +113,7 @@ impl Session {
             early: BTreeMap::new(),
             pending_renewal: None,
             closed: (0, [0; 16]),
+            running: None,
             closed_below: 0,
             writer: Writer::new(),
             reader,
@@ -291,6 +294,7 @@ impl Session {
             self.send_list();
         } else {
             self.closed = (hello.closed_below, hello.closed_digest);
+            self.running = Some(hello.incarnation);
             self.phase = Phase::Loading;
             self.out.push_back(Output::LoadChains(self.config.peer));
         }
@@ -411,7 +415,9 @@ impl Session {
             if chain.acked != theirs {
                 self.out.push_back(Output::Acked(chain.info.no, Box::new(theirs.clone())));
             }
-            self.plan.add(chain, theirs);
+            if self.running != Some(chain.info.id.incarnation) {
+                self.plan.add(chain, theirs);
+            }
         }
         for (no, (id, last)) in std::mem::take(&mut self.early) {
             self.plan.advance(no, id, last);

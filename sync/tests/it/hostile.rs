@@ -302,7 +302,21 @@ fn another_past_than_the_one_held_is_a_fork() {
     }
 }
 
-/// The same against the store itself.
+/// While two connections overlap, the hub may hold more of the running start than the newer one's
+/// list says. It is not to send that back: the edge would take it for an attack.
+#[test]
+fn nothing_of_the_running_start_is_sent_back() {
+    let fleet = Fleet::new(1);
+    let mut hub = Side::new(&fleet, Role::Hub, edge_disk(&fleet, 1..=3, 2), 1);
+    let mut edge = Side::new(&fleet, Role::Edge, edge_disk(&fleet, 1..=2, 1), 3);
+    talk(&mut edge, &mut hub);
+    assert_eq!((edge.code(), hub.code()), (None, None));
+    let starts: Vec<_> = edge.disk.chains.values().map(|c| c.info.id.incarnation.boot).collect();
+    assert_eq!(starts, [1, 1, 1, 2, 2, 2]);
+    assert!(edge.disk.chains.values().all(|chain| chain.info.last() == 6));
+}
+
+/// A fork against the store itself.
 #[tokio::test]
 async fn the_store_refuses_another_past_whole() {
     let fleet = Fleet::new(1);
