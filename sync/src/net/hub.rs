@@ -1,4 +1,5 @@
-//! The hub's side: a session for each peer that comes, one per peer, ended when the peer is removed.
+//! The hub's side: a session for each peer that comes, one per peer, ended when the peer is
+//! removed.
 
 use super::driver::{Driver, PeerEvents, StopSignal};
 use super::enrol::{self, Enroller};
@@ -133,7 +134,8 @@ async fn session(
     let policy = Arc::clone(&options.policy);
     let end = Driver { store, policy, events, stop }.run(config, stream).await;
     let by = if end.by_peer { "peer" } else { "us" };
-    tracing::info!(peer = %peer.short(), by, code = end.code.name(), reason = end.reason, "session ended");
+    let (peer, code, reason) = (peer.short(), end.code.name(), end.reason);
+    tracing::info!(%peer, by, code, reason, "session ended");
 }
 
 async fn accept_enrolments(net: Net, options: Arc<HubOptions>) {

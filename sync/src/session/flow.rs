@@ -1,8 +1,9 @@
 //! How much may be on its way: enough to fill the link for a second, never so much that new entries
 //! wait behind a queue.
 //!
-//! The limit follows the rate at which the peer acknowledges. On a thin link only a few kilobytes are
-//! under way, so that a new alert overtakes a month of backlog; on a fast one the pipe is kept full.
+//! The limit follows the rate at which the peer acknowledges. On a thin link only a few kilobytes
+//! are under way, so that a new alert overtakes a month of backlog; on a fast one the pipe is kept
+//! full.
 
 use super::frame::FRAME_MAX_BYTES;
 use std::collections::VecDeque;
@@ -106,8 +107,8 @@ mod tests {
         assert!(settle(50_000_000) >= 1 << 20);
     }
 
-    /// The rate was taken between acknowledgements: two that came together after a pause of the link
-    /// made 2 kB/s look like megabytes, and the next burst blocked the link for minutes.
+    /// The rate was taken between acknowledgements: two that came together after a pause of the
+    /// link made 2 kB/s look like megabytes, and the next burst blocked the link for minutes.
     #[test]
     fn acknowledgements_that_come_together_do_not_look_like_a_fast_link() {
         let mut flow = Flow::new();

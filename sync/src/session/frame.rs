@@ -1,7 +1,7 @@
 //! Frames: what travels in a session's stream.
 //!
-//! `[kind u8][length uint][payload]`, at most 16 KiB of payload. Unknown kinds are skipped, and bytes
-//! behind the known fields of a payload are ignored, so both can grow.
+//! `[kind u8][length uint][payload]`, at most 16 KiB of payload. Unknown kinds are skipped, and
+//! bytes behind the known fields of a payload are ignored, so both can grow.
 
 use crate::store::{ChainInfo, Frontier};
 use holdfast_core::codec::{Reader, Sink};

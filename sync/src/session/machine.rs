@@ -564,7 +564,8 @@ impl Session {
     }
 }
 
-/// Where to cut what an acknowledgement says of chains so that it fits a frame, if it has to be cut.
+/// Where to cut what an acknowledgement says of chains so that it fits a frame, if it has to be
+/// cut.
 fn ack_cut(chains: &[(u32, Frontier)]) -> Option<usize> {
     let mut bytes = 0;
     chains.iter().position(|(_, frontier)| {

@@ -1,10 +1,11 @@
 //! The sync session: one peer's history as a pure machine.
 //!
-//! `handle(now, input)`, `poll() -> Output`, `next_deadline()`; no socket, clock or database inside.
-//! After a hello in both directions each side lists what it holds of the chains in question and sends
-//! what the other lacks: new commits first, backlog behind them, both as one compressed stream of
-//! records in frames of at most 16 KiB. Received commits are acknowledged when they are on disk, and
-//! the acknowledgement is what lets the sender send more. Byte-exact page: `docs/formats/session.md`.
+//! `handle(now, input)`, `poll() -> Output`, `next_deadline()`; no socket, clock or database
+//! inside. After a hello in both directions each side lists what it holds of the chains in question
+//! and sends what the other lacks: new commits first, backlog behind them, both as one compressed
+//! stream of records in frames of at most 16 KiB. Received commits are acknowledged when they are
+//! on disk, and the acknowledgement is what lets the sender send more. Byte-exact page:
+//! `docs/formats/session.md`.
 
 mod flow;
 mod frame;

@@ -230,8 +230,8 @@ mod tests {
         }
     }
 
-    /// Every cut leaves a hole, and a peer remembers 64 ranges of a chain. With newest first and live
-    /// entries in front, the 65th cut made the hub refuse whatever it was offered, for ever.
+    /// Every cut leaves a hole, and a peer remembers 64 ranges of a chain. With newest first and
+    /// live entries in front, the 65th cut made the hub refuse whatever it was offered, for ever.
     #[test]
     fn many_cuts_never_take_more_ranges_than_a_frontier_has() {
         for order in [Backfill::NewestFirst, Backfill::OldestFirst] {

@@ -200,8 +200,8 @@ async fn a_wrong_secret_and_a_wrong_fleet_do_not_join() {
     assert!(!hub.address.is_empty() && hub.book.members.lock().unwrap().is_empty());
 }
 
-/// A rebooted gateway comes back before its old connection has timed out. The end of the old session
-/// used to be reported after the start of the new one, and the node was shown as offline.
+/// A rebooted gateway comes back before its old connection has timed out. The end of the old
+/// session used to be reported after the start of the new one, and the node was shown as offline.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_connection_of_a_peer_replaces_the_first() {
     let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
