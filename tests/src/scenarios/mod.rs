@@ -4,8 +4,14 @@
 //! the soak at full size. It prints how often each fault really struck; one that never struck fails
 //! it.
 
+pub mod audit;
+pub mod backlog;
 pub mod demo;
+pub mod kills;
+pub mod links;
+pub mod load;
 pub mod power_cut;
+pub mod refusal;
 
 /// How large a campaign is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,5 +40,47 @@ impl Scale {
     pub const fn of(self, full: u64, floor: u64) -> u64 {
         let part = full.div_ceil(self.part);
         if part < floor { floor } else { part }
+    }
+}
+
+/// A campaign of the soak.
+#[derive(Clone, Copy, Debug)]
+pub struct Campaign {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// What it does at full size.
+    pub about: &'static str,
+    /// Runs it; a panic is its failure.
+    pub run: fn(Scale),
+}
+
+/// The campaigns of `soak first-light`, in the order in which they run.
+pub const FIRST_LIGHT: &[Campaign] = &[
+    Campaign { name: "power-cut", about: "1,000 power cuts", run: power_cut::power_cut },
+    Campaign {
+        name: "power-cut-weak",
+        about: "100 power cuts with weaker durability, which have to be noticed",
+        run: power_cut::power_cut_is_noticed,
+    },
+    Campaign {
+        name: "power-cut-init",
+        about: "power cuts while a node is made",
+        run: power_cut::power_cut_during_init,
+    },
+    Campaign {
+        name: "refusal",
+        about: "nodes that do not belong, 10 times",
+        run: refusal::refusals,
+    },
+    Campaign { name: "kills", about: "200 kills under load", run: kills::kills },
+    Campaign { name: "links", about: "20 rounds over six bad links", run: links::links },
+    Campaign { name: "backlog", about: "30 days of backlog", run: backlog::backlog },
+];
+
+/// Tells how far a campaign is, at each tenth.
+fn tell(name: &str, done: u64, of: u64) {
+    let tenth = |n: u64| n * 10 / of.max(1);
+    if of >= 10 && done > 0 && tenth(done) != tenth(done - 1) {
+        println!("{name}: {done} of {of}");
     }
 }

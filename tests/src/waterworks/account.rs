@@ -27,6 +27,7 @@ pub struct Account {
     acknowledged: BTreeMap<Key, Acknowledged>,
     refused: BTreeMap<Key, String>,
     in_doubt: BTreeMap<Key, Item>,
+    posted: Vec<Key>,
     /// Posts that were repeated because no acknowledgement came.
     pub retries: u64,
     /// Items that the gateway recognised as posted before.
@@ -37,6 +38,7 @@ impl Account {
     /// The item is about to be posted: until there is an answer nobody knows.
     pub fn post(&mut self, item: &Item) {
         self.in_doubt.insert(item.key.clone(), item.clone());
+        self.posted.push(item.key.clone());
     }
 
     /// The item was acknowledged.
@@ -68,6 +70,13 @@ impl Account {
     #[must_use]
     pub fn in_doubt(&self) -> &BTreeMap<Key, Item> {
         &self.in_doubt
+    }
+
+    /// Every item in the order in which it was first posted; of one device that is the order in
+    /// which it has to be stored.
+    #[must_use]
+    pub fn posted(&self) -> &[Key] {
+        &self.posted
     }
 
     /// The acknowledged points of every series in the order of time.

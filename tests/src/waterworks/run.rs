@@ -107,6 +107,18 @@ impl Shift {
         lock(&self.account).acknowledged().len()
     }
 
+    /// Number of items that wait for their answer.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        lock(&self.account).in_doubt().len()
+    }
+
+    /// Number of items so far that the gateway recognised as stored before.
+    #[must_use]
+    pub fn duplicates(&self) -> u64 {
+        lock(&self.account).duplicates
+    }
+
     /// Waits until the stations' time has ended, and gives the account.
     ///
     /// # Panics
