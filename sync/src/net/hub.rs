@@ -1,4 +1,5 @@
-//! The hub's side: a session for each peer that comes, one per peer, ended when the peer is removed.
+//! The hub's side: a session for each peer that comes, one per peer, ended when the peer is
+//! removed.
 
 use super::driver::{Driver, PeerEvents, StopSignal};
 use super::enrol::{self, Enroller};
@@ -86,7 +87,8 @@ async fn accept_sessions(net: Net, options: Arc<HubOptions>, peers: HubPeers) {
             let reason = "the peer opened a new session".to_owned();
             older.send_replace(Some((RefusalCode::Unavailable, reason)));
         }
-        let session = session(Arc::clone(&options), node, stream, signal);
+        let events = while_latest(Arc::clone(&options.events), Arc::clone(&peers.stops), number);
+        let session = session(Arc::clone(&options), events, node, stream, signal);
         let peers = peers.clone();
         tokio::spawn(async move {
             session.await;
@@ -98,7 +100,27 @@ async fn accept_sessions(net: Net, options: Arc<HubOptions>, peers: HubPeers) {
     }
 }
 
-async fn session(options: Arc<HubOptions>, peer: NodeId, stream: libp2p::Stream, stop: StopSignal) {
+/// Passes on what session `number` reports until a later one of the same peer takes its place: the
+/// end of the older must not look like the end of the newer.
+fn while_latest(events: PeerEvents, stops: Arc<Stops>, number: u64) -> PeerEvents {
+    Arc::new(move |node, event| {
+        let replaced = {
+            let stops = stops.lock().unwrap_or_else(PoisonError::into_inner);
+            stops.get(&node).is_some_and(|(latest, _)| *latest != number)
+        };
+        if !replaced {
+            events(node, event);
+        }
+    })
+}
+
+async fn session(
+    options: Arc<HubOptions>,
+    events: PeerEvents,
+    peer: NodeId,
+    stream: libp2p::Stream,
+    stop: StopSignal,
+) {
     let store = options.store.clone();
     let config = Config {
         node: store.node(),
@@ -110,10 +132,10 @@ async fn session(options: Arc<HubOptions>, peer: NodeId, stream: libp2p::Stream,
         backfill: Backfill::NewestFirst,
     };
     let policy = Arc::clone(&options.policy);
-    let events = Arc::clone(&options.events);
     let end = Driver { store, policy, events, stop }.run(config, stream).await;
     let by = if end.by_peer { "peer" } else { "us" };
-    tracing::info!(peer = %peer.short(), by, code = end.code.name(), reason = end.reason, "session ended");
+    let (peer, code, reason) = (peer.short(), end.code.name(), end.reason);
+    tracing::info!(%peer, by, code, reason, "session ended");
 }
 
 async fn accept_enrolments(net: Net, options: Arc<HubOptions>) {

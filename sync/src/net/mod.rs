@@ -1,8 +1,8 @@
 //! The sync session over libp2p and QUIC: the only room that names them.
 //!
 //! A [`Net`] is a swarm of its own task: it listens, dials, limits connections and closes those of
-//! removed peers. Sessions and enrolments run over its streams. An edge keeps one [`Uplink`] alive; a
-//! hub serves whoever comes with [`serve`].
+//! removed peers. Sessions and enrolments run over its streams. An edge keeps one [`Uplink`] alive;
+//! a hub serves whoever comes with [`serve`].
 
 mod driver;
 mod enrol;

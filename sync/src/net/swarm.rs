@@ -5,9 +5,10 @@ use futures::StreamExt;
 use holdfast_core::NodeId;
 use libp2p::allow_block_list::{self, BlockedPeers};
 use libp2p::connection_limits::{self, ConnectionLimits};
+use libp2p::core::transport::TransportError;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dial_opts::DialOpts;
-use libp2p::swarm::{ConnectionId, NetworkBehaviour, SwarmEvent};
+use libp2p::swarm::{ConnectionId, DialError, NetworkBehaviour, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Stream, StreamProtocol, Swarm, identity};
 use libp2p_stream::{Control, IncomingStreams};
 use std::collections::HashMap;
@@ -249,7 +250,7 @@ async fn run(mut swarm: Swarm<Behaviour>, mut orders: mpsc::Receiver<Command>) {
                 }
                 SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
                     if let Some(reply) = dialling.remove(&connection_id) {
-                        let _ = reply.send(Err(error.to_string()));
+                        let _ = reply.send(Err(dial_failure(&error)));
                     }
                 }
                 SwarmEvent::IncomingConnectionError { error, .. } => {
@@ -258,6 +259,19 @@ async fn run(mut swarm: Swarm<Behaviour>, mut orders: mpsc::Receiver<Command>) {
                 _ => {}
             },
         }
+    }
+}
+
+/// What went wrong in words for people: each dial has one address, which the caller knows.
+fn dial_failure(error: &DialError) -> String {
+    match error {
+        DialError::Transport(tried) => match tried.first() {
+            Some((_, TransportError::Other(error))) => {
+                error.to_string().trim_start_matches([':', ' ']).to_owned()
+            }
+            _ => error.to_string(),
+        },
+        _ => error.to_string(),
     }
 }
 

@@ -1,8 +1,8 @@
 //! The edge's side: one hub, always being reached for.
 //!
-//! Dial, enrol if need be, run the session, wait with full jitter, again, without end. After repeated
-//! failures the whole swarm is made anew: sockets have been seen to stay dead after a connectivity
-//! event until someone restarted the process.
+//! Dial, enrol if need be, run the session, wait with full jitter, again, without end. After
+//! repeated failures the whole swarm is made anew: sockets have been seen to stay dead after a
+//! connectivity event until someone restarted the process.
 
 use super::driver::{Driver, PeerEvent};
 use super::enrol;

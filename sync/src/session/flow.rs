@@ -1,25 +1,40 @@
 //! How much may be on its way: enough to fill the link for a second, never so much that new entries
 //! wait behind a queue.
 //!
-//! The limit follows the rate at which the peer acknowledges. On a thin link only a few kilobytes are
-//! under way, so that a new alert overtakes a month of backlog; on a fast one the pipe is kept full.
+//! The limit follows the rate at which the peer acknowledges. On a thin link only a few kilobytes
+//! are under way, so that a new alert overtakes a month of backlog; on a fast one the pipe is kept
+//! full.
+
+use super::frame::FRAME_MAX_BYTES;
+use std::collections::VecDeque;
 
 const MIN_BYTES: u64 = 8 << 10;
 const MAX_BYTES: u64 = 8 << 20;
-const START_BYTES: u64 = 64 << 10;
+/// Before the first measure: eight seconds of the thinnest link we promise to be useful on.
+const START_BYTES: u64 = 16 << 10;
+const PIECE_MIN_BYTES: u64 = 1 << 10;
+
+/// Bytes that left together.
+#[derive(Debug)]
+struct Burst {
+    /// Bytes sent up to its end.
+    end: u64,
+    /// Bytes acknowledged when it left.
+    acked: u64,
+    at_ms: u64,
+}
 
 #[derive(Debug)]
 pub(super) struct Flow {
     sent: u64,
     acked: u64,
     limit: u64,
-    mark_ms: u64,
-    mark_acked: u64,
+    bursts: VecDeque<Burst>,
 }
 
 impl Flow {
     pub(super) const fn new() -> Self {
-        Self { sent: 0, acked: 0, limit: START_BYTES, mark_ms: 0, mark_acked: 0 }
+        Self { sent: 0, acked: 0, limit: START_BYTES, bursts: VecDeque::new() }
     }
 
     /// Bytes sent and not yet acknowledged.
@@ -32,28 +47,31 @@ impl Flow {
         self.limit.saturating_sub(self.under_way())
     }
 
-    pub(super) const fn sent(&mut self, bytes: u64, now_ms: u64) {
-        if self.under_way() == 0 {
-            // The link was idle: what follows is measured from here.
-            self.mark_ms = now_ms;
-            self.mark_acked = self.acked;
-        }
+    /// The size of a frame: on a thin link small, so that whole frames, which are what shows the
+    /// peer to be alive, keep arriving.
+    pub(super) fn piece(&self) -> usize {
+        (self.limit / 4).clamp(PIECE_MIN_BYTES, FRAME_MAX_BYTES as u64) as usize
+    }
+
+    pub(super) fn sent(&mut self, bytes: u64, now_ms: u64) {
         self.sent += bytes;
+        self.bursts.push_back(Burst { end: self.sent, acked: self.acked, at_ms: now_ms });
     }
 
     /// Takes an acknowledgement; `false` when it claims more than was sent.
+    ///
+    /// The rate is what was acknowledged between the leaving of a burst and its acknowledgement.
+    /// Acknowledgements that were held up and come all at once do not look like a fast link so.
     pub(super) fn acked(&mut self, consumed: u64, now_ms: u64) -> bool {
         if consumed < self.acked || consumed > self.sent {
-            return consumed == self.acked;
+            return false;
         }
         self.acked = consumed;
-        let elapsed = now_ms.saturating_sub(self.mark_ms);
-        let delivered = consumed - self.mark_acked;
-        if delivered > 0 && (elapsed >= 100 || delivered >= self.limit / 2) {
-            let per_second = delivered.saturating_mul(1000) / elapsed.max(1);
+        let done = self.bursts.partition_point(|burst| burst.end <= consumed);
+        if let Some(burst) = self.bursts.drain(..done).next_back() {
+            let elapsed = now_ms.saturating_sub(burst.at_ms).max(1);
+            let per_second = (consumed - burst.acked).saturating_mul(1000) / elapsed;
             self.limit = (MIN_BYTES + per_second).clamp(MIN_BYTES, MAX_BYTES);
-            self.mark_ms = now_ms;
-            self.mark_acked = consumed;
         }
         true
     }
@@ -87,6 +105,18 @@ mod tests {
     #[test]
     fn a_fast_link_is_filled() {
         assert!(settle(50_000_000) >= 1 << 20);
+    }
+
+    /// The rate was taken between acknowledgements: two that came together after a pause of the
+    /// link made 2 kB/s look like megabytes, and the next burst blocked the link for minutes.
+    #[test]
+    fn acknowledgements_that_come_together_do_not_look_like_a_fast_link() {
+        let mut flow = Flow::new();
+        flow.sent(8_000, 0);
+        flow.sent(8_000, 100);
+        assert!(flow.acked(8_000, 8_000));
+        assert!(flow.acked(16_000, 8_001));
+        assert!(flow.limit <= MIN_BYTES + 2_100, "{}", flow.limit);
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! Frames: what travels in a session's stream.
 //!
-//! `[kind u8][length uint][payload]`, at most 16 KiB of payload. Unknown kinds are skipped, and bytes
-//! behind the known fields of a payload are ignored, so both can grow.
+//! `[kind u8][length uint][payload]`, at most 16 KiB of payload. Unknown kinds are skipped, and
+//! bytes behind the known fields of a payload are ignored, so both can grow.
 
-use crate::store::Frontier;
+use crate::store::{ChainInfo, Frontier};
 use holdfast_core::codec::{Reader, Sink};
 use holdfast_core::log::Link;
-use holdfast_core::{Incarnation, Reject, Seq, Stream};
+use holdfast_core::{Incarnation, Reject, Stream};
 
 /// The greatest payload of a frame.
 pub const FRAME_MAX_BYTES: usize = 16 << 10;
@@ -86,8 +86,8 @@ pub struct Hello {
     pub incarnation: Incarnation,
     /// The sender's membership.
     pub membership: Vec<u8>,
-    /// From the initiator: chains of starts below this boot count are complete on both sides, if
-    /// the digest agrees. From the acceptor: the same number if it does, else 0.
+    /// From the initiator: what is held of chains of starts below this boot count is the same on
+    /// both sides, if the digest agrees. From the acceptor: the same number if it does, else 0.
     pub closed_below: u64,
     /// BLAKE3 over those chains.
     pub closed_digest: [u8; 16],
@@ -279,20 +279,22 @@ fn read_hello(reader: &mut Reader<'_>) -> Result<Hello, Reject> {
     })
 }
 
-/// The digest over chains that both sides are to hold completely.
+/// The digest over chains of which both sides are to hold the same.
 #[must_use]
-pub(super) fn closed_digest<'a>(
-    chains: impl Iterator<Item = (Incarnation, Stream, Seq, &'a Link)>,
-) -> [u8; 16] {
+pub(super) fn closed_digest<'a>(chains: impl Iterator<Item = &'a ChainInfo>) -> [u8; 16] {
     let mut sorted: Vec<_> = chains.collect();
-    sorted.sort_by_key(|(incarnation, stream, ..)| (*incarnation, *stream));
+    sorted.sort_by_key(|chain| (chain.id.incarnation, chain.id.stream));
     let mut hash = blake3::Hasher::new_derive_key("holdfast 2026-11 closed chains v1");
-    for (incarnation, stream, last, head) in sorted {
-        hash.update(&incarnation.boot.to_le_bytes());
-        hash.update(&incarnation.nonce.to_le_bytes());
-        hash.update(&[stream as u8]);
-        hash.update(&last.to_le_bytes());
-        hash.update(&head.0);
+    for chain in sorted {
+        let mut bytes = Vec::new();
+        let held = Held {
+            incarnation: chain.id.incarnation,
+            stream: chain.id.stream,
+            frontier: chain.frontier.clone(),
+            head: chain.head,
+        };
+        put_held(&mut bytes, &held).expect("a growing buffer is never full");
+        hash.update(&bytes);
     }
     *hash.finalize().as_bytes().first_chunk().expect("a hash has 32 bytes")
 }
@@ -382,6 +384,35 @@ mod tests {
         let hash = data_encoding::HEXLOWER.encode(blake3::hash(&bytes).as_bytes());
         assert_eq!(hash, "e207f5d00baa66b879ceb5ebd7af976f401a5e98af125e33ba018cfa5f573335");
         assert_eq!(Frame::Ping(300).encode(), [PING, 2, 0xac, 0x02]);
+    }
+
+    /// One vector for each kind of frame, as the page lists them.
+    #[test]
+    fn golden_vector_of_each_kind() {
+        let fours = "04".repeat(32);
+        let mut frames = samples();
+        frames.remove(2);
+        let Frame::Chains { held, .. } = &mut frames[1] else { panic!("the order of samples") };
+        held.truncate(1);
+        frames[2] = Frame::Ack { consumed: 5, granted: 300, chains: vec![(3, frontier())] };
+        frames[6] = Frame::Renewed(vec![5, 5]);
+        frames[7] = Frame::Refuse(RefusalCode::Removed, "by ann".to_owned());
+        let hello = "01270102 05302e312e30 09 03 0900000000000000 03010203 02";
+        let vectors = [
+            format!("{hello} {}", "07".repeat(16)),
+            format!("0231 01 01 03 0900000000000000 01 02 0127 320a {fours}"),
+            "040a 05 ac02 01 03 02 0127 320a".to_owned(),
+            "0501 0c".to_owned(),
+            "0602 ac02".to_owned(),
+            "0701 08".to_owned(),
+            "0802 0505".to_owned(),
+            "0908 02 06 627920616e6e".to_owned(),
+        ];
+        frames[4] = Frame::Ping(300);
+        for (frame, vector) in frames.iter().zip(vectors) {
+            let hex = data_encoding::HEXLOWER.encode(&frame.encode());
+            assert_eq!(hex, vector.replace(' ', ""), "{frame:?}");
+        }
     }
 
     #[test]

@@ -20,7 +20,12 @@ const HAS_SIGNATURE: u8 = 2;
 const WINDOW_LOG: u32 = 17;
 const LEVEL: i32 = 1;
 const RECORD_MAX_BYTES: usize = COMMIT_MAX_BYTES + 256;
-const CHAINS_MAX: usize = 4096;
+/// Chains that one session may name. A gateway that restarted more often than this while it was
+/// offline needs a second session.
+const CHAINS_MAX: usize = 1 << 16;
+/// What a record costs beside its bytes: a receiver holds it as a commit with its filter, so a
+/// flood of tiny ones must not unfold into much more than the window allows.
+const RECORD_COST: u64 = 64;
 
 /// Writes records.
 pub(super) struct Writer {
@@ -36,6 +41,11 @@ impl Writer {
             .set_parameter(CParameter::WindowLog(WINDOW_LOG))
             .expect("the window is within the library's bounds");
         Self { encoder, chains: HashMap::new(), record: Vec::new() }
+    }
+
+    /// Whether a further chain can be named in this session.
+    pub(super) fn takes(&self, chain: &ChainId) -> bool {
+        self.chains.len() < CHAINS_MAX || self.chains.contains_key(chain)
     }
 
     /// Appends `commits` of `chain`, which follow each other, to `out` and flushes. Returns the
@@ -76,7 +86,7 @@ impl Writer {
         length.put_uint(record.len() as u64).expect("a growing buffer is never full");
         self.compress(&length, out);
         self.compress(&record, out);
-        let size = record.len() as u64;
+        let size = record.len() as u64 + RECORD_COST;
         self.record = record;
         size
     }
@@ -140,6 +150,8 @@ pub(super) struct HistoryReader {
     decoder: Decoder<'static>,
     plain: Vec<u8>,
     chains: Vec<Incoming>,
+    origin: NodeId,
+    own: Option<Incarnation>,
 }
 
 struct Incoming {
@@ -158,22 +170,19 @@ pub(super) struct Arrived {
 }
 
 impl HistoryReader {
-    pub(super) fn new() -> Self {
+    /// Reads chains of `origin`. With `own`, a start of this very node, nothing is taken of that
+    /// start: what runs now has lost nothing, and nobody else may continue it.
+    pub(super) fn new(origin: NodeId, own: Option<Incarnation>) -> Self {
         let mut decoder = Decoder::new().expect("a decoder needs only memory");
         decoder
             .set_parameter(DParameter::WindowLogMax(WINDOW_LOG))
             .expect("the window is within the library's bounds");
-        Self { decoder, plain: Vec::new(), chains: Vec::new() }
+        Self { decoder, plain: Vec::new(), chains: Vec::new(), origin, own }
     }
 
     /// Takes a piece of the compressed stream. More than `allowed` bytes of records in it are an
     /// offence: a small piece must not unfold into all memory.
-    pub(super) fn take(
-        &mut self,
-        bytes: &[u8],
-        allowed: u64,
-        origin: &NodeId,
-    ) -> Result<Arrived, Reject> {
+    pub(super) fn take(&mut self, bytes: &[u8], allowed: u64) -> Result<Arrived, Reject> {
         let mut arrived = Arrived::default();
         let mut input = InBuffer::around(bytes);
         loop {
@@ -182,7 +191,7 @@ impl HistoryReader {
             let mut output = OutBuffer::around_pos(&mut self.plain, at);
             self.decoder.run(&mut input, &mut output).map_err(|_| Reject::Malformed)?;
             let progress = self.plain.len() > at;
-            self.records(&mut arrived, origin)?;
+            self.records(&mut arrived)?;
             if arrived.bytes > allowed {
                 return Err(Reject::Full);
             }
@@ -192,7 +201,12 @@ impl HistoryReader {
         }
     }
 
-    fn records(&mut self, arrived: &mut Arrived, origin: &NodeId) -> Result<(), Reject> {
+    /// Whether everything taken so far was whole records.
+    pub(super) fn at_rest(&self) -> bool {
+        self.plain.is_empty()
+    }
+
+    fn records(&mut self, arrived: &mut Arrived) -> Result<(), Reject> {
         let plain = std::mem::take(&mut self.plain);
         let mut reader = Reader::new(&plain);
         let mut rest = plain.as_slice();
@@ -200,8 +214,8 @@ impl HistoryReader {
             match reader.bytes(RECORD_MAX_BYTES) {
                 Ok(record) => {
                     rest = reader.rest();
-                    arrived.bytes += record.len() as u64;
-                    if let Err(reject) = self.record(record, arrived, origin) {
+                    arrived.bytes += record.len() as u64 + RECORD_COST;
+                    if let Err(reject) = self.record(record, arrived) {
                         break Err(reject);
                     }
                 }
@@ -213,17 +227,12 @@ impl HistoryReader {
         result
     }
 
-    fn record(
-        &mut self,
-        record: &[u8],
-        arrived: &mut Arrived,
-        origin: &NodeId,
-    ) -> Result<(), Reject> {
+    fn record(&mut self, record: &[u8], arrived: &mut Arrived) -> Result<(), Reject> {
         let mut reader = Reader::new(record);
         let kind = reader.u8()?;
         let index = reader.uint()?;
         match kind {
-            CHAIN => self.name_chain(index, &mut reader, origin),
+            CHAIN => self.name_chain(index, &mut reader),
             COMMIT => {
                 let index = usize::try_from(index).map_err(|_| Reject::Malformed)?;
                 let chain = self.chains.get_mut(index).ok_or(Reject::Malformed)?;
@@ -234,12 +243,7 @@ impl HistoryReader {
         }
     }
 
-    fn name_chain(
-        &mut self,
-        index: u64,
-        reader: &mut Reader<'_>,
-        origin: &NodeId,
-    ) -> Result<(), Reject> {
+    fn name_chain(&mut self, index: u64, reader: &mut Reader<'_>) -> Result<(), Reject> {
         let id = ChainId {
             origin: NodeId(reader.array()?),
             incarnation: Incarnation {
@@ -253,8 +257,8 @@ impl HistoryReader {
             return Err(Reject::Malformed);
         }
         // Whose history this session carries was settled in the hello.
-        if id.origin != *origin {
-            return Err(Reject::Device);
+        if id.origin != self.origin || self.own == Some(id.incarnation) {
+            return Err(Reject::Malformed);
         }
         self.chains.push(Incoming { id, next: 0, link: Link::START });
         Ok(())

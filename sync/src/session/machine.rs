@@ -4,14 +4,15 @@ use super::PROTOCOL;
 use super::flow::Flow;
 use super::frame::{FRAME_MAX_BYTES, Frame, Held, Hello, RefusalCode, closed_digest};
 use super::history::{HistoryReader, Writer};
-use super::plan::{Backfill, Plan};
+use super::io::{Config, End, Input, LocalChain, Now, Output, ReadRequest};
+use super::plan::Plan;
 use super::policy::{Admission, Policy};
 use crate::identity::Membership;
-use crate::store::{ChainInfo, ChainNo, Frontier, Received, StoredCommit};
+use crate::store::{ChainNo, Frontier, StoredCommit};
 use holdfast_core::log::Link;
 use holdfast_core::ranges::Range;
-use holdfast_core::{ChainId, Incarnation, NodeId, Reject};
-use std::collections::{BTreeMap, VecDeque};
+use holdfast_core::{ChainId, Incarnation, Reject, Stream};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 const HANDSHAKE_MS: u64 = 20_000;
@@ -26,126 +27,13 @@ const BEHIND_MS: u64 = 1_000;
 const WINDOW_BYTES: u64 = 8 << 20;
 const READ_MIN_BYTES: u64 = 4 << 10;
 const READ_MAX_BYTES: u64 = 256 << 10;
-/// Chains that a peer may list: 200 years of daily starts.
+/// Chains that a peer may list: as many as one session can name, four times over.
 const LISTED_MAX: usize = 1 << 18;
 /// Chains in one list frame, so that it stays under the limit whatever their frontiers are.
 const CHAINS_FRAME_BYTES: usize = FRAME_MAX_BYTES - 2048;
 
-/// The present moment, by both clocks.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Now {
-    /// Time that only goes forward, milliseconds.
-    pub mono_ms: u64,
-    /// Wall time, Unix milliseconds.
-    pub wall_ms: i64,
-}
-
-/// What does not change during a session.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// This node.
-    pub node: NodeId,
-    /// The peer, as the transport has proven it.
-    pub peer: NodeId,
-    /// Whether this side opened the session; it is the one whose history is carried.
-    pub initiator: bool,
-    /// This node's membership.
-    pub membership: Vec<u8>,
-    /// This node's start.
-    pub incarnation: Incarnation,
-    /// The program's version.
-    pub version: String,
-    /// The order of a backlog.
-    pub backfill: Backfill,
-}
-
-/// A chain as this side holds it.
-#[derive(Clone, Debug)]
-pub struct LocalChain {
-    /// The chain.
-    pub info: ChainInfo,
-    /// What the peer acknowledged of it in earlier sessions.
-    pub acked: Frontier,
-}
-
-/// A wish for commits of a chain.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReadRequest {
-    /// The chain.
-    pub chain: ChainNo,
-    /// Which entries.
-    pub range: Range,
-    /// About how many bytes.
-    pub max_bytes: usize,
-    /// From the end of the range instead of from its start.
-    pub back: bool,
-    /// Whether these are new entries rather than backlog.
-    pub live: bool,
-}
-
-/// What happens to a session.
-#[derive(Debug)]
-pub enum Input {
-    /// A frame of the peer.
-    Frame(Frame),
-    /// The chains asked for by [`Output::LoadChains`].
-    Chains(Vec<LocalChain>),
-    /// The commits asked for, ascending, and the link before the first.
-    Commits(Vec<StoredCommit>, Option<Link>),
-    /// How far an own chain is now.
-    Head(ChainNo, ChainId, u64),
-    /// What was to be stored is on disk: by the peer's chain index, what is held now.
-    Stored(Vec<(u32, Frontier)>),
-    /// It could not be stored.
-    NotStored(RefusalCode, String),
-    /// This node is stopping, or the peer was removed.
-    Stop(RefusalCode, String),
-    /// A deadline has passed.
-    Tick,
-}
-
-/// What a session wants.
-#[derive(Debug)]
-pub enum Output {
-    /// Send this.
-    Send(Vec<u8>),
-    /// Load the chains of an origin.
-    LoadChains(NodeId),
-    /// Read commits.
-    Read(ReadRequest),
-    /// Store these runs, in this order, and say what is held then.
-    Store(Vec<(u32, Received)>),
-    /// The peer has this of a chain on disk.
-    Acked(ChainNo, Box<Frontier>),
-    /// The peer is let in.
-    Established {
-        /// Who it is.
-        membership: Box<Membership>,
-        /// Its program's version.
-        version: String,
-        /// Its wall clock less ours, milliseconds.
-        clock_ahead_ms: i64,
-    },
-    /// The peer gave us a fresh membership.
-    Renewed(Box<Membership>),
-    /// How many entries the peer has that are not here yet.
-    PeerBehind(u64),
-    /// How many entries are not at the peer yet.
-    Behind(u64),
-    /// The session is over.
-    End(End),
-}
-
-/// Why a session is over.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct End {
-    /// Whether the peer ended it.
-    pub by_peer: bool,
-    /// The reason's code.
-    pub code: RefusalCode,
-    /// The reason in words.
-    pub reason: String,
-}
+/// A chain within the origin whose history the session carries.
+type Place = (Incarnation, Stream);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
@@ -168,9 +56,15 @@ pub struct Session {
     phase: Phase,
     out: VecDeque<Output>,
     local: Vec<LocalChain>,
-    listed: Vec<Held>,
+    /// What the peer lists of the chains known here; of others it is only counted.
+    listed: HashMap<Place, Option<(Frontier, Link)>>,
+    listed_count: usize,
+    /// Own chains that grew before the session was open.
+    early: BTreeMap<ChainNo, (ChainId, u64)>,
     pending_renewal: Option<Vec<u8>>,
     closed: (u64, [u8; 16]),
+    /// The start of the peer that is running: nothing of it is sent back, it has lost nothing.
+    running: Option<Incarnation>,
     /// Chains of starts below this boot count are equal on both sides.
     closed_below: u64,
     plan: Plan,
@@ -188,7 +82,6 @@ pub struct Session {
     acknowledged: u64,
     /// For each batch being stored: bytes consumed after it, and bytes of records in it.
     storing: VecDeque<(u64, u64)>,
-    frontiers: BTreeMap<u32, Frontier>,
     behind: Option<(u64, u64)>,
     started_ms: u64,
     heard_ms: u64,
@@ -203,6 +96,11 @@ impl Session {
         if config.initiator {
             out.push_back(Output::LoadChains(config.node));
         }
+        let (origin, own) = match config.initiator {
+            true => (config.node, Some(config.incarnation)),
+            false => (config.peer, None),
+        };
+        let reader = HistoryReader::new(origin, own);
         Self {
             phase: if config.initiator { Phase::Preparing } else { Phase::Hello },
             plan: Plan::new(config.backfill),
@@ -210,12 +108,15 @@ impl Session {
             policy,
             out,
             local: Vec::new(),
-            listed: Vec::new(),
+            listed: HashMap::new(),
+            listed_count: 0,
+            early: BTreeMap::new(),
             pending_renewal: None,
             closed: (0, [0; 16]),
+            running: None,
             closed_below: 0,
             writer: Writer::new(),
-            reader: HistoryReader::new(),
+            reader,
             flow: Flow::new(),
             reading: None,
             sent_chains: Vec::new(),
@@ -226,7 +127,6 @@ impl Session {
             consumed: 0,
             acknowledged: 0,
             storing: VecDeque::new(),
-            frontiers: BTreeMap::new(),
             behind: None,
             started_ms: now.mono_ms,
             heard_ms: now.mono_ms,
@@ -248,8 +148,11 @@ impl Session {
     /// When the session wants a [`Input::Tick`], in milliseconds of the forward clock.
     #[must_use]
     pub fn next_deadline(&self) -> u64 {
-        if self.phase < Phase::Open {
-            return self.started_ms + HANDSHAKE_MS;
+        match self.phase {
+            Phase::Open | Phase::Ended => {}
+            // On a thin link a long list takes its time; what counts is that it goes on.
+            Phase::Lists => return (self.heard_ms + HANDSHAKE_MS).min(self.said_ms + BUSY_MS),
+            _ => return self.started_ms + HANDSHAKE_MS,
         }
         let silence = self.heard_ms + if self.waiting() { STALLED_MS } else { SILENCE_MS };
         let ping = self.said_ms + if self.busy() { BUSY_MS } else { IDLE_MS };
@@ -288,6 +191,8 @@ impl Session {
             Input::Head(no, id, last) => {
                 if self.phase == Phase::Open {
                     self.plan.advance(no, id, last);
+                } else {
+                    self.early.insert(no, (id, last));
                 }
             }
             Input::Stored(frontiers) => self.stored(frontiers),
@@ -321,12 +226,12 @@ impl Session {
             (_, Frame::Ping(nonce)) => self.send(&Frame::Pong(nonce)),
             (_, Frame::Pong(_)) => {}
             (Phase::Hello, Frame::Hello(hello)) => self.hello(now, hello)?,
-            (Phase::Lists, Frame::Chains { last, held }) => self.list(last, held),
+            (Phase::Lists, Frame::Chains { last, held }) => self.list(last, held)?,
             (Phase::Lists | Phase::Open, Frame::Renewed(bytes)) => {
-                let fresh = Membership::decode(&bytes).map_err(|_| Reject::Malformed)?;
-                if fresh.node() != self.config.node {
-                    return Err(Reject::Malformed);
-                }
+                let read = |bytes: &[u8]| Membership::decode(bytes).map_err(|_| Reject::Malformed);
+                let (fresh, own) = (read(&bytes)?, read(&self.config.membership)?);
+                let same = fresh.check(own.fleet(), self.config.node, own.grant().role);
+                same.map_err(|_| Reject::Malformed)?;
                 self.out.push_back(Output::Renewed(Box::new(fresh)));
             }
             // Data may follow the peer's list while ours is still on its way to it.
@@ -389,6 +294,7 @@ impl Session {
             self.send_list();
         } else {
             self.closed = (hello.closed_below, hello.closed_digest);
+            self.running = Some(hello.incarnation);
             self.phase = Phase::Loading;
             self.out.push_back(Output::LoadChains(self.config.peer));
         }
@@ -409,6 +315,8 @@ impl Session {
     }
 
     fn chains(&mut self, now: Now, chains: Vec<LocalChain>) {
+        let place = |chain: &LocalChain| (chain.info.id.incarnation, chain.info.id.stream);
+        self.listed = chains.iter().map(|chain| (place(chain), None)).collect();
         self.local = chains;
         match self.phase {
             Phase::Preparing => {
@@ -420,7 +328,7 @@ impl Session {
             }
             Phase::Loading => {
                 let (below, digest) = self.closed;
-                let agreed = below > 0 && self.digest_below(below) == Some(digest);
+                let agreed = below > 0 && self.digest_below(below) == digest;
                 self.closed_below = if agreed { below } else { 0 };
                 let hello = self.my_hello(now, self.closed_below, [0; 16]);
                 self.send(&hello);
@@ -439,22 +347,13 @@ impl Session {
         let open = self.local.iter().filter(|chain| chain.acked != chain.info.frontier);
         let own = self.config.incarnation.boot;
         let below = open.map(|chain| chain.info.id.incarnation.boot).min().unwrap_or(own).min(own);
-        match self.digest_below(below) {
-            Some(digest) => (below, digest),
-            None => (0, [0; 16]),
-        }
+        (below, self.digest_below(below))
     }
 
-    /// The digest over the chains of starts below `boot`, if all are held without a hole.
-    fn digest_below(&self, boot: u64) -> Option<[u8; 16]> {
+    /// The digest over the chains of starts below `boot`. A hole that both sides have is equal too.
+    fn digest_below(&self, boot: u64) -> [u8; 16] {
         let closed = self.local.iter().map(|chain| &chain.info);
-        let closed = closed.filter(|c| c.id.incarnation.boot < boot && c.last() > 0);
-        let whole = closed.clone().all(|chain| {
-            chain.frontier.as_slice() == [Range { from: 1, to: chain.last() }].as_slice()
-        });
-        whole.then(|| {
-            closed_digest(closed.map(|c| (c.id.incarnation, c.id.stream, c.last(), &c.head)))
-        })
+        closed_digest(closed.filter(|c| c.id.incarnation.boot < boot && c.last() > 0))
     }
 
     fn send_list(&mut self) {
@@ -480,35 +379,48 @@ impl Session {
         frames.iter().for_each(|frame| self.send(frame));
     }
 
-    fn list(&mut self, last: bool, held: Vec<Held>) {
-        self.listed.extend(held);
-        if self.listed.len() > LISTED_MAX {
-            return self.refuse(RefusalCode::Protocol, "the list of chains is too long".to_owned());
+    fn list(&mut self, last: bool, held: Vec<Held>) -> Result<(), Reject> {
+        self.listed_count += held.len();
+        if self.listed_count > LISTED_MAX || (held.is_empty() && !last) {
+            return Err(Reject::Full);
         }
-        if !last {
-            return;
+        for held in held {
+            if let Some(known) = self.listed.get_mut(&(held.incarnation, held.stream)) {
+                *known = Some((held.frontier, held.head));
+            }
         }
-        let listed = std::mem::take(&mut self.listed);
-        let find = |chain: &LocalChain| {
-            let id = chain.info.id;
-            listed.iter().find(|l| (l.incarnation, l.stream) == (id.incarnation, id.stream))
-        };
+        if last {
+            self.open();
+        }
+        Ok(())
+    }
+
+    /// Both lists are known: works out what the peer lacks.
+    fn open(&mut self) {
+        let mut listed = std::mem::take(&mut self.listed);
         let below = self.closed_below;
         let local = std::mem::take(&mut self.local);
         for chain in local.iter().filter(|c| c.info.id.incarnation.boot >= below) {
-            let theirs = find(chain);
-            let same_end = theirs.is_some_and(|t| t.frontier.max() == chain.info.last());
-            if same_end && theirs.is_some_and(|t| t.head != chain.info.head) {
+            let place = (chain.info.id.incarnation, chain.info.id.stream);
+            let (theirs, head) = listed.remove(&place).flatten().unwrap_or_default();
+            if !theirs.as_slice().is_empty()
+                && theirs.max() == chain.info.last()
+                && head != chain.info.head
+            {
                 let (id, seq) = (chain.info.id, chain.info.last());
                 let reason =
                     format!("chain {id} ends in different entries at {seq} here and there");
                 return self.refuse(RefusalCode::Fork, reason);
             }
-            let theirs = theirs.map(|held| held.frontier.clone()).unwrap_or_default();
             if chain.acked != theirs {
                 self.out.push_back(Output::Acked(chain.info.no, Box::new(theirs.clone())));
             }
-            self.plan.add(chain, theirs);
+            if self.running != Some(chain.info.id.incarnation) {
+                self.plan.add(chain, theirs);
+            }
+        }
+        for (no, (id, last)) in std::mem::take(&mut self.early) {
+            self.plan.advance(no, id, last);
         }
         self.phase = Phase::Open;
     }
@@ -516,23 +428,37 @@ impl Session {
     fn data(&mut self, bytes: &[u8]) -> Result<(), Reject> {
         let allowed = (self.records_stored + WINDOW_BYTES + READ_MAX_BYTES * 8)
             .saturating_sub(self.records_received);
-        let origin = if self.config.initiator { self.config.node } else { self.config.peer };
-        let arrived = self.reader.take(bytes, allowed, &origin)?;
+        let arrived = self.reader.take(bytes, allowed)?;
         self.consumed += bytes.len() as u64;
         self.records_received += arrived.bytes;
         if !arrived.runs.is_empty() {
             self.storing.push_back((self.consumed, self.records_received));
             self.out.push_back(Output::Store(arrived.runs));
+        } else if self.reader.at_rest() {
+            // Nothing to store came with these bytes: they count with what is being stored.
+            match self.storing.back_mut() {
+                Some(batch) => *batch = (self.consumed, self.records_received),
+                None => self.acknowledge(self.consumed, self.records_received, Vec::new()),
+            }
         }
         Ok(())
     }
 
     fn stored(&mut self, frontiers: Vec<(u32, Frontier)>) {
         let Some((consumed, records)) = self.storing.pop_front() else { return };
+        // What a batch left of a chain last is what counts.
+        let latest: BTreeMap<u32, Frontier> = frontiers.into_iter().collect();
+        self.acknowledge(consumed, records, latest.into_iter().collect());
+    }
+
+    fn acknowledge(&mut self, consumed: u64, records: u64, mut chains: Vec<(u32, Frontier)>) {
         self.records_stored = records;
-        self.frontiers.extend(frontiers);
-        let chains = std::mem::take(&mut self.frontiers).into_iter().collect();
         let granted = records + WINDOW_BYTES;
+        while let Some(at) = ack_cut(&chains) {
+            let rest = chains.split_off(at);
+            let chains = std::mem::replace(&mut chains, rest);
+            self.send(&Frame::Ack { consumed: self.acknowledged, granted, chains });
+        }
         self.acknowledged = consumed;
         self.send(&Frame::Ack { consumed, granted, chains });
     }
@@ -576,7 +502,19 @@ impl Session {
         };
         let sent = Range { from: first.first, to: last.last() };
         self.plan.done(&request, Some(sent));
-        let (Some(chain), Some(before)) = (self.plan.chain(request.chain), before) else { return };
+        let Some(chain) = self.plan.chain(request.chain) else { return };
+        // A commit whose predecessor is not known here cannot be shown to belong where it is.
+        let (before, commits) = match before {
+            Some(before) => (before, commits),
+            None => (first.link, &commits[1..]),
+        };
+        if commits.is_empty() {
+            return;
+        }
+        if !self.writer.takes(&chain) {
+            let reason = "more chains than one session names; the next one goes on".to_owned();
+            return self.refuse(RefusalCode::Unavailable, reason);
+        }
         let mut bytes = Vec::new();
         let (index, size) = self.writer.commits(&chain, before, commits, &mut bytes);
         if index as usize == self.sent_chains.len() {
@@ -584,7 +522,7 @@ impl Session {
         }
         self.records_sent += size;
         self.flow.sent(bytes.len() as u64, now.mono_ms);
-        for part in bytes.chunks(FRAME_MAX_BYTES) {
+        for part in bytes.chunks(self.flow.piece()) {
             self.send(&Frame::Data(part.to_vec()));
         }
     }
@@ -592,8 +530,13 @@ impl Session {
     fn tick(&mut self, now: Now) {
         let silent = now.mono_ms.saturating_sub(self.heard_ms);
         if self.phase < Phase::Open {
-            if now.mono_ms.saturating_sub(self.started_ms) >= HANDSHAKE_MS {
+            let listing = self.phase == Phase::Lists;
+            let since = if listing { self.heard_ms } else { self.started_ms };
+            if now.mono_ms.saturating_sub(since) >= HANDSHAKE_MS {
                 self.refuse(RefusalCode::Unavailable, "the hello took too long".to_owned());
+            } else if listing && now.mono_ms.saturating_sub(self.said_ms) >= BUSY_MS {
+                // The peer may be done with our list and wait for word of what it sent.
+                self.send(&Frame::Ping(now.mono_ms));
             }
             return;
         }
@@ -619,4 +562,14 @@ impl Session {
             self.out.push_back(Output::Behind(entries));
         }
     }
+}
+
+/// Where to cut what an acknowledgement says of chains so that it fits a frame, if it has to be
+/// cut.
+fn ack_cut(chains: &[(u32, Frontier)]) -> Option<usize> {
+    let mut bytes = 0;
+    chains.iter().position(|(_, frontier)| {
+        bytes += 8 + frontier.as_slice().len() * 20;
+        bytes > CHAINS_FRAME_BYTES
+    })
 }

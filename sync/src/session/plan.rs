@@ -1,10 +1,15 @@
 //! What to send next: new commits first, by stream; behind them the backlog, by stream and age.
 
-use super::machine::{LocalChain, ReadRequest};
+use super::io::{LocalChain, ReadRequest};
 use crate::store::{ChainNo, Frontier};
+use holdfast_core::limits::FRONTIER_RANGES;
 use holdfast_core::ranges::Range;
 use holdfast_core::{ChainId, Seq};
 use std::collections::BTreeMap;
+
+/// A peer remembers a bounded number of ranges of a chain. A chain with this many holes is mended
+/// from its oldest hole on, new entries last, because every entry then joins a range that is held.
+const MEND_RANGES: usize = FRONTIER_RANGES / 2;
 
 /// In which order a backlog is sent within a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,6 +30,30 @@ struct Sending {
     /// Parts of the backlog not yet read, ascending.
     backlog: Vec<Range>,
     theirs: Frontier,
+    /// What was found to be no longer here when its turn came: nobody waits for it.
+    passed: Frontier,
+    mend: bool,
+}
+
+impl Sending {
+    fn new(id: ChainId, last: Seq) -> Self {
+        let (backlog, theirs, passed) = (Vec::new(), Frontier::new(), Frontier::new());
+        Self { id, live_from: last + 1, last, backlog, theirs, passed, mend: false }
+    }
+
+    /// Notes the part of a request for which there was nothing.
+    fn pass(&mut self, request: &ReadRequest, sent: Option<Range>) {
+        let Range { from, to } = request.range;
+        let hole = match sent {
+            None => Some(request.range),
+            Some(sent) if request.back => Range::new(sent.to + 1, to),
+            Some(sent) => Range::new(from, sent.from - 1),
+        };
+        if let Some(hole) = hole {
+            // Without room the count of what is behind stays high; nothing else depends on it.
+            let _ = self.passed.add(hole);
+        }
+    }
 }
 
 /// The sender's half of a session.
@@ -44,17 +73,23 @@ impl Plan {
         let last = local.info.last();
         let backlog =
             local.info.frontier.as_slice().iter().flat_map(|held| theirs.missing(*held)).collect();
-        let id = local.info.id;
-        self.chains
-            .insert(local.info.no, Sending { id, live_from: last + 1, last, backlog, theirs });
+        let mend = theirs.as_slice().len() >= MEND_RANGES;
+        let chain = Sending { theirs, backlog, mend, ..Sending::new(local.info.id, last) };
+        self.chains.insert(local.info.no, chain);
     }
 
     /// Learns how far the own chains are now.
     pub(super) fn advance(&mut self, no: ChainNo, id: ChainId, last: Seq) {
-        let new =
-            || Sending { id, live_from: 1, last: 0, backlog: Vec::new(), theirs: Frontier::new() };
-        let chain = self.chains.entry(no).or_insert_with(new);
+        let chain = self.chains.entry(no).or_insert_with(|| Sending::new(id, 0));
         chain.last = chain.last.max(last);
+        if chain.mend && chain.live_from <= chain.last {
+            let new = Range { from: chain.live_from, to: chain.last };
+            match chain.backlog.last_mut() {
+                Some(range) if range.to + 1 == new.from => range.to = new.to,
+                _ => chain.backlog.push(new),
+            }
+            chain.live_from = chain.last + 1;
+        }
     }
 
     pub(super) fn chain(&self, no: ChainNo) -> Option<ChainId> {
@@ -75,7 +110,7 @@ impl Plan {
             let age = if self.order == Backfill::NewestFirst { u64::MAX - boot } else { boot };
             (chain.id.stream, age)
         })?;
-        let back = self.order == Backfill::NewestFirst;
+        let back = self.order == Backfill::NewestFirst && !chain.mend;
         let range = if back { chain.backlog.last() } else { chain.backlog.first() };
         Some(ReadRequest { chain: *no, range: *range?, max_bytes, back, live: false })
     }
@@ -83,6 +118,7 @@ impl Plan {
     /// Notes what a read brought: `sent` is the range of the commits found, if there were any.
     pub(super) fn done(&mut self, request: &ReadRequest, sent: Option<Range>) {
         let Some(chain) = self.chains.get_mut(&request.chain) else { return };
+        chain.pass(request, sent);
         if request.live {
             chain.live_from = sent.map_or(request.range.to, |range| range.to) + 1;
             return;
@@ -98,6 +134,7 @@ impl Plan {
             (Some(rest), _) => *range = rest,
             (None, Some(at)) => {
                 chain.backlog.remove(at);
+                chain.mend &= !chain.backlog.is_empty();
             }
             (None, None) => {}
         }
@@ -110,11 +147,13 @@ impl Plan {
         }
     }
 
-    /// How many entries the peer has not acknowledged.
+    /// How many entries are still to be acknowledged by the peer.
     pub(super) fn behind(&self) -> u64 {
         let missing = |chain: &Sending| {
             let all = Range::new(1, chain.last)?;
-            Some(chain.theirs.missing(all).map(Range::count).sum::<u64>())
+            let missing = chain.theirs.missing(all);
+            let due = missing.flat_map(|range| chain.passed.missing(range));
+            Some(due.map(Range::count).sum::<u64>())
         };
         self.chains.values().filter_map(missing).sum()
     }
@@ -189,6 +228,46 @@ mod tests {
             plan.acked(ChainNo(1), theirs);
             assert_eq!(plan.behind(), 0);
         }
+    }
+
+    /// Every cut leaves a hole, and a peer remembers 64 ranges of a chain. With newest first and
+    /// live entries in front, the 65th cut made the hub refuse whatever it was offered, for ever.
+    #[test]
+    fn many_cuts_never_take_more_ranges_than_a_frontier_has() {
+        for order in [Backfill::NewestFirst, Backfill::OldestFirst] {
+            let mut theirs = Frontier::new();
+            let mut last = 1000;
+            for _ in 0..500 {
+                let mut plan = Plan::new(order);
+                plan.add(&local(1, 1, Stream::Reading, last), theirs.clone());
+                last += 20;
+                plan.advance(ChainNo(1), local(1, 1, Stream::Reading, 1).info.id, last);
+                let (_, from, to, _) = taken(&mut plan).unwrap();
+                theirs.add(Range::new(from, to).unwrap()).expect("room for the range");
+                last += 20;
+            }
+            let mut plan = Plan::new(order);
+            plan.add(&local(1, 1, Stream::Reading, last), theirs.clone());
+            while let Some((_, from, to, _)) = taken(&mut plan) {
+                theirs.add(Range::new(from, to).unwrap()).expect("room for the range");
+            }
+            assert_eq!(theirs.count(), last);
+        }
+    }
+
+    #[test]
+    fn what_is_gone_when_its_turn_comes_is_not_behind() {
+        let mut plan = Plan::new(Backfill::NewestFirst);
+        plan.add(&local(1, 1, Stream::Reading, 100), Frontier::new());
+        let request = plan.next(1).unwrap();
+        plan.done(&request, Range::new(51, 90));
+        let mut theirs = Frontier::new();
+        theirs.add(Range::new(51, 90).unwrap()).unwrap();
+        plan.acked(ChainNo(1), theirs);
+        assert_eq!(plan.behind(), 50);
+        let request = plan.next(1).unwrap();
+        plan.done(&request, None);
+        assert_eq!(plan.behind(), 0);
     }
 
     #[test]

@@ -276,10 +276,11 @@ impl WriteTx<'_> {
         if info.frontier.covers(gap.range) && origin != self.state.node {
             return Ok(());
         }
-        if gap.range.to > info.frontier.max() {
+        let ahead = gap.range.to > info.frontier.max();
+        // A frontier that has no room for another range keeps the hole; the record explains it.
+        if info.frontier.add(gap.range).is_ok() && ahead {
             info.head = gap.link_after;
         }
-        info.frontier.add(gap.range).map_err(WriteError::Reject)?;
         self.put(Table::Gap, &gap_key(info.no, gap), &encode_gap(gap))?;
         Ok(self.save_chain(info)?)
     }

@@ -2,9 +2,13 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod damage;
+mod exchange;
+mod hostile;
 mod net;
 mod repair;
 mod restart;
+mod session;
+mod sim;
 mod store;
 mod support;
 mod verify;

@@ -7,7 +7,8 @@ use holdfast_core::{NodeId, Stream};
 use holdfast_sync::env::System;
 use holdfast_sync::identity::{FleetId, Grant, Invitation, Membership, NodeKey, Proof, Role};
 use holdfast_sync::net::{
-    Enroller, HubOptions, HubPeers, Joined, Net, Refusal, Uplink, UplinkOptions, serve,
+    Enroller, HubOptions, HubPeers, Joined, Net, NetError, PeerEvent, Refusal, Uplink,
+    UplinkOptions, serve,
 };
 use holdfast_sync::session::{Admission, Backfill, Policy, RefusalCode};
 use holdfast_sync::store::{Snapshot, Store};
@@ -60,6 +61,9 @@ impl Policy for Book {
 
 pub struct TestHub {
     pub store: Store,
+    pub net: Net,
+    /// What sessions reported of peers coming and going.
+    pub seen: Arc<Mutex<Vec<String>>>,
     pub peers: HubPeers,
     pub book: Arc<Book>,
     pub address: String,
@@ -74,14 +78,27 @@ pub async fn hub(dir: &std::path::Path) -> TestHub {
     let invitation = Invitation::new(fleet, vec![address.clone()], &System::env());
     let members = Mutex::default();
     let book = Arc::new(Book { root, hub: node.id(), invitation, members });
+    let seen = Arc::default();
     let options = HubOptions {
         store: store.clone(),
         policy: Arc::clone(&book) as Arc<dyn Policy>,
         enroller: Arc::clone(&book) as Arc<dyn Enroller>,
-        events: Arc::new(|_, _| {}),
+        events: noting(&seen),
         version: "test".to_owned(),
     };
-    TestHub { store, peers: serve(net, options), book, address }
+    TestHub { store, seen, peers: serve(net.clone(), options), net, book, address }
+}
+
+fn noting(seen: &Arc<Mutex<Vec<String>>>) -> holdfast_sync::net::PeerEvents {
+    let seen = Arc::clone(seen);
+    Arc::new(move |_, event| {
+        let word = match event {
+            PeerEvent::Established { .. } => "established".to_owned(),
+            PeerEvent::Ended(end) => format!("ended: {}", end.reason),
+            _ => return,
+        };
+        seen.lock().unwrap().push(word);
+    })
 }
 
 pub fn uplink(store: &Store, key: &NodeKey, invitation: Invitation) -> Uplink {
@@ -181,4 +198,80 @@ async fn a_wrong_secret_and_a_wrong_fleet_do_not_join() {
     };
     until("not the hub", not_the_hub).await;
     assert!(!hub.address.is_empty() && hub.book.members.lock().unwrap().is_empty());
+}
+
+/// A rebooted gateway comes back before its old connection has timed out. The end of the old
+/// session used to be reported after the start of the new one, and the node was shown as offline.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_connection_of_a_peer_replaces_the_first() {
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let hub = hub(dirs[0].path()).await;
+    let key = key();
+    let (store, _) = open(dirs[1].path(), &key);
+    let first = uplink(&store, &key, hub.book.invitation.clone());
+    let state = first.state();
+    until("the first is online", || state.borrow().online).await;
+    // From now on the two take turns, each replacing the other.
+    let second = uplink(&store, &key, hub.book.invitation.clone());
+    let newer = second.state();
+    let seen = || hub.seen.lock().unwrap().clone();
+    until("one replaced the other", || seen().len() >= 2).await;
+    drop(first);
+    let stays = || newer.borrow().online && seen().last().is_some_and(|w| w == "established");
+    until("the second stays", stays).await;
+    store.ingest(batch(&store, "d", 1, 9)).await.unwrap();
+    until("readings arrive", || held(&hub.store, key.id(), Stream::Reading) == 9).await;
+    let seen = seen();
+    let replaced = seen.iter().filter(|word| word.contains("opened a new session")).count();
+    assert_eq!(replaced, 0, "the end of a replaced session is not the end of the peer: {seen:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blocked_peer_is_cut_off_until_it_is_taken_again() {
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let hub = hub(dirs[0].path()).await;
+    let key = key();
+    let (store, _) = open(dirs[1].path(), &key);
+    let uplink = uplink(&store, &key, hub.book.invitation.clone());
+    let state = uplink.state();
+    until("online", || state.borrow().online).await;
+    hub.net.block(&key.id()).await;
+    until("cut off", || !state.borrow().online).await;
+    until("refused again and again", || state.borrow().attempts >= 2).await;
+    assert!(!state.borrow().online);
+    hub.net.unblock(&key.id()).await;
+    until("online again", || state.borrow().online).await;
+}
+
+/// The network part is made anew after six failures in a row; the seventh attempt has to work with
+/// the new one.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_uplink_outlives_its_network_part() {
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let hub = hub(dirs[0].path()).await;
+    let key = key();
+    let (store, _) = open(dirs[1].path(), &key);
+    hub.net.block(&key.id()).await;
+    let uplink = uplink(&store, &key, hub.book.invitation.clone());
+    let state = uplink.state();
+    until("seven failures", || state.borrow().attempts >= 7).await;
+    hub.net.unblock(&key.id()).await;
+    until("online", || state.borrow().online).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dial_that_fails_says_where_and_why() {
+    let net = Net::start(&key(), None).await.unwrap();
+    for wrong in ["hub.example", "127.0.0.1:", "127.0.0.1:70000", ""] {
+        let error = net.dial(wrong).await.unwrap_err();
+        assert!(matches!(error, NetError::Address(_)), "{error}");
+        assert_eq!(error.to_string(), format!("{wrong:?} is not an address: expected host:port"));
+    }
+    let error = net.dial("nothing.invalid:4585").await.unwrap_err();
+    assert!(error.to_string().starts_with("nothing.invalid:4585: the name could not be resolved"));
+    // Somebody who does not speak our protocol at all.
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let error = net.dial(&address).await.unwrap_err().to_string();
+    assert_eq!(error, format!("{address} could not be reached: Timeout has been reached"));
 }
