@@ -17,7 +17,7 @@ use crate::waterworks::Shift;
 
 /// Rounds of bad and good times.
 const FULL: u64 = 10;
-/// Their rollups are due a while after each window: half a minute is enough for several.
+/// Windows short enough to close several times in a round.
 const WIDTHS_S: [u32; 2] = [2, 10];
 /// Entries that have to arrive over a bad link in each round.
 const ARRIVE: u64 = 25;
