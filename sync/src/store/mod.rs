@@ -11,6 +11,7 @@ mod chains;
 mod cover;
 mod damage;
 mod ingest;
+mod intact;
 mod lock;
 mod lookin;
 mod mark;
@@ -30,6 +31,7 @@ pub use chains::{ChainInfo, ChainNo, Frontier};
 pub use ingest::{
     Draft, Idempotency, IngestBatch, Interner, Item, ItemOutcome, Outcome, OwnedValue, Series,
 };
+pub use intact::Intact;
 pub use lookin::look_into;
 pub use mark::{Mark, MarkedChain, write_private, write_whole};
 pub use open::{OpenReport, Options};
@@ -202,6 +204,12 @@ impl Store {
     /// The process goes on with the rest.
     pub fn note_damage(&self, fault: &Fault) {
         self.inner.readers.note(fault);
+    }
+
+    /// The damage that was noted since the start, for which the next start repairs the store.
+    #[must_use]
+    pub fn noted_damage(&self) -> Option<String> {
+        damage::flagged(&self.inner.path)
     }
 
     /// Waits until everything sent so far is on disk, then closes the database.
