@@ -52,6 +52,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 /// The file name of the database in a data directory.
 pub const DATABASE: &str = "holdfast.db";
 
+/// The file with the text of the token that `init` made for commands on this machine. The book of
+/// tokens ([`Table::Token`]) is keyed by the BLAKE3 hashes of the texts.
+pub const ADMIN_TOKEN: &str = "admin.token";
+
+/// The file with the invitation that waits to be taken up.
+pub const INVITATION: &str = "invitation";
+
 /// The cursor of the pipeline in [`Table::Cursor`]: a position, big-endian.
 pub const PIPELINE: &[u8] = b"pipeline";
 
