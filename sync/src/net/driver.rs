@@ -6,7 +6,9 @@ use crate::session::{
     Config, End, FrameReader, Input, LocalChain, Now, Output, Policy, ReadRequest, RefusalCode,
     Session,
 };
-use crate::store::{ChainNo, Frontier, Intact, Received, Snapshot, Store, StoredCommit, Table, WriteError};
+use crate::store::{
+    ChainNo, Frontier, Intact, Received, Snapshot, Store, StoredCommit, Table, WriteError,
+};
 use futures::future::{BoxFuture, OptionFuture};
 use futures::stream::FuturesOrdered;
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt, StreamExt};
