@@ -73,7 +73,7 @@ impl Tally {
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (fault, count) in self.lock().iter() {
-            writeln!(f, "  {fault}: {count}")?;
+            writeln!(f, "struck: {fault} {count}")?;
         }
         Ok(())
     }
@@ -148,7 +148,7 @@ mod tests {
         assert_eq!(missed, NeverStruck(vec!["killed between commit and answer".into()]));
         tally.add("killed between commit and answer", 7);
         assert_eq!(tally.finish(), Ok(()));
-        assert!(tally.to_string().contains("killed between commit and answer: 7\n"));
+        assert!(tally.to_string().contains("struck: killed between commit and answer 7\n"));
     }
 
     #[test]

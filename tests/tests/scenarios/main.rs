@@ -1,1 +1,3 @@
 //! The scenarios at the size of the test command, with fixed seeds.
+
+mod endpoints;
