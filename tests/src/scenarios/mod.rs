@@ -6,6 +6,7 @@
 pub mod bad_input;
 pub mod clocks;
 pub mod demo;
+pub mod full;
 mod hands;
 
 /// How large a campaign is run.

@@ -1,3 +1,4 @@
 //! The scenarios at the size of the test command, with fixed seeds.
 
+mod disks;
 mod endpoints;
