@@ -64,7 +64,10 @@ pub struct App {
     reborn: Arc<AtomicBool>,
 }
 
-holdfast_node::parts!(App: Ingest => ingest, Data => data, Auth => auth, Tokens => tokens, Events => events, Health => health);
+holdfast_node::parts!(
+    App: Ingest => ingest, Data => data, Auth => auth, Tokens => tokens, Events => events,
+    Health => health
+);
 
 /// The one node a gateway answers for.
 pub struct Names {

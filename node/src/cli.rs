@@ -203,8 +203,8 @@ pub struct VerifyArgs {
     pub repair: bool,
 }
 
-/// Verifies a data directory and says what is not as it should be. The exit code is 1 when something
-/// is damaged.
+/// Verifies a data directory and says what is not as it should be. The exit code is 1 when
+/// something is damaged.
 ///
 /// # Errors
 /// When it cannot be read at all.

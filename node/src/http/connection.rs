@@ -114,7 +114,8 @@ pub(super) async fn serve(
         let soon = Instant::now() + Duration::from_secs(1);
         let look = watch.deadline(&limits).map_or(soon, |deadline| deadline.min(soon));
         tokio::select! {
-            // After a stall of this node, what the client sent meanwhile counts before its deadline.
+            // After a stall of this node, what the client sent meanwhile counts before its
+            // deadline.
             biased;
             ended = connection.as_mut() => {
                 if let Err(error) = ended {

@@ -1,9 +1,9 @@
 //! The pipeline: a durable consumer of the log that keeps series, windows and rollups.
 //!
-//! It reads commits in log order from its cursor and writes one transaction per step: cursor, series,
-//! windows and rollup entries together. After a crash it reads the same commits again and comes to
-//! the same state, because a summary takes nothing twice. Ingest never waits for it; its lag is the
-//! distance from cursor to head.
+//! It reads commits in log order from its cursor and writes one transaction per step: cursor,
+//! series, windows and rollup entries together. After a crash it reads the same commits again and
+//! comes to the same state, because a summary takes nothing twice. Ingest never waits for it; its
+//! lag is the distance from cursor to head.
 
 mod catalog;
 mod step;

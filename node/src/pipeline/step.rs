@@ -32,7 +32,8 @@ impl Pipeline {
         commits: Vec<StoredCommit>,
         due: Vec<WindowKey>,
     ) -> Result<(), WriteError> {
-        // Decoding and sums keep a core busy for milliseconds: not on a thread that others wait for.
+        // Decoding and sums keep a core busy for milliseconds: not on a thread that others wait
+        // for.
         let mut findings = tokio::task::block_in_place(|| self.look(&commits))?;
         findings.emit.extend(due);
         let late: Vec<_> = findings.emit.iter().copied().skip(ROLLUPS_MAX).collect();

@@ -1,7 +1,7 @@
 //! Checking commits as they are read, before they are used or sent on.
 //!
-//! Each costs one hash: the link before it is remembered from the commit read just before, and looked
-//! up only where a chain is entered or continued after a hole.
+//! Each costs one hash: the link before it is remembered from the commit read just before, and
+//! looked up only where a chain is entered or continued after a hole.
 
 use super::{ChainNo, Snapshot, Store, StoredCommit};
 use crate::Fault;
@@ -19,8 +19,8 @@ pub struct Intact {
 }
 
 impl Intact {
-    /// Whether a commit is what was stored. One that is not is noted, so that the next start repairs
-    /// the store; the reader passes over it.
+    /// Whether a commit is what was stored. One that is not is noted, so that the next start
+    /// repairs the store; the reader passes over it.
     ///
     /// # Errors
     /// A database fault.

@@ -1,8 +1,9 @@
 //! The store: one SQLite database, one writer, many readers.
 //!
 //! Two tables. `commits` is the log: one row per commit, never per reading. `records` is everything
-//! else (windows, cursors, tokens, members) as sealed values under ordered byte keys. All changes go
-//! through the [`Store`]'s one writer thread, which groups what is waiting into one transaction with
+//! else (windows, cursors, tokens, members) as sealed values under ordered byte keys. All changes
+//! go through the [`Store`]'s one writer thread, which groups what is waiting into one transaction
+//! with
 //! `synchronous=FULL` and only then hands out [`Committed`] tokens. Readers see snapshots and never
 //! block the writer. Byte-exact page: `docs/formats/store.md`.
 

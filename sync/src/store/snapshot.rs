@@ -20,7 +20,8 @@ pub struct CommitFilter {
     pub t_min: i64,
     /// The latest effective time, in Unix milliseconds, rounded down.
     pub t_max: i64,
-    /// A Bloom filter of the series, two probes, a power of two of bytes; empty when there are none.
+    /// A Bloom filter of the series, two probes, a power of two of bytes; empty when there are
+    /// none.
     pub series: Vec<u8>,
 }
 
@@ -400,8 +401,8 @@ impl Snapshot<'_> {
         records.iter().map(|(_, value)| super::tx::decode_gap(value)).collect()
     }
 
-    /// Hands every commit of `chains` that may hold readings of a series in a span of effective time
-    /// (Unix milliseconds, both included) to `each`, until it says `false`.
+    /// Hands every commit of `chains` that may hold readings of a series in a span of effective
+    /// time (Unix milliseconds, both included) to `each`, until it says `false`.
     ///
     /// # Errors
     /// A database fault.

@@ -1,8 +1,8 @@
 //! Bad input: everything a device, a scanner or a broken network can send.
 //!
 //! Each request must be answered with a problem that says what, where and what was expected; a good
-//! client posts all the while and must never notice; in the end the gateway is the same process, has
-//! not grown, and holds the good client's readings and nothing else.
+//! client posts all the while and must never notice; in the end the gateway is the same process,
+//! has not grown, and holds the good client's readings and nothing else.
 
 use super::Scale;
 use super::hands::{admin_of_edge, block_on, equal_exports, get, reading};
@@ -20,8 +20,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::task::JoinSet;
 
-/// What the gateway may grow by over the rounds after the first, which warms it up. What an allocator
-/// keeps of oversized bodies is in it.
+/// What the gateway may grow by over the rounds after the first, which warms it up. What an
+/// allocator keeps of oversized bodies is in it.
 const GROWTH_MAX_KIB: u64 = 24 << 10;
 const SILENT: usize = 600;
 const JSON: &str = "application/json";
@@ -192,8 +192,8 @@ async fn strangers(tally: &Tally, fleet: &Fleet, admin: &mut Client) {
     assert_eq!(code(&over.await, 401, "expired token"), "token-expired");
 }
 
-/// Requests that do not follow HTTP, or stop in the middle. hyper answers some of them itself, with a
-/// bare 400 or 431, or by closing the connection.
+/// Requests that do not follow HTTP, or stop in the middle. hyper answers some of them itself, with
+/// a bare 400 or 431, or by closing the connection.
 async fn broken(tally: &Tally, address: SocketAddr, token: &str, rng: &mut Rng) {
     let truncated = async {
         let raw = RawRequest::post_head(address, "/v1/readings", Some(token), JSON, 500).await;
@@ -277,7 +277,7 @@ async fn good_client(
     while !stop.load(Ordering::Relaxed) {
         let seq = posted.load(Ordering::Relaxed) + 1;
         let body = reading("good", seq, seq as f64);
-        let answer = if seq % 5 == 0 {
+        let answer = if seq.is_multiple_of(5) {
             new().post_json("/v1/readings", &body).await
         } else {
             kept.post_json("/v1/readings", &body).await

@@ -1,11 +1,11 @@
 //! Wrong clocks, of devices and of the gateway itself.
 //!
-//! Whatever a clock says, the reading is kept with the device's time and the time of receipt, a flag
-//! says which of the two is not to be trusted, and nothing that counts in time (windows, queries, sync)
-//! breaks.
+//! Whatever a clock says, the reading is kept with the device's time and the time of receipt, a
+//! flag says which of the two is not to be trusted, and nothing that counts in time (windows,
+//! queries, sync) breaks.
 
 use super::Scale;
-use super::hands::{admin_of_edge, admin_of_hub, block_on, caught_up, equal_exports, get};
+use super::hands::{admin_of_edge, admin_of_hub, block_on, caught_up, equal_exports, get, reading};
 use crate::client::Client;
 use crate::faults::Tally;
 use crate::process::{Edge, Fleet, FleetPlan, LIMIT, Settings};
@@ -69,8 +69,8 @@ const DEVICES: [Device; 7] = [
 struct Own {
     spec: &'static str,
     fault: &'static str,
-    /// The certificates of libp2p begin in 1975: by an earlier clock there is no session, and what is
-    /// posted waits for a better one.
+    /// The certificates of libp2p begin in 1975: by an earlier clock there is no session, and what
+    /// is posted waits for a better one.
     syncs: bool,
 }
 
@@ -158,7 +158,11 @@ async fn own_clock(tally: &Tally, fleet: &mut Fleet, own: &Own, start: u64) {
     let edge = &mut fleet.edges[0];
     edge.start_with(&clock).expect("a wrong clock does not keep the gateway from starting");
     let mut client = admin_of_edge(edge);
-    let body = |seq: u64| json!({"device": "own", "metric": "level", "unit": "m", "value": seq, "boot": start, "seq": seq});
+    let body = |seq: u64| {
+        let mut body = reading("own", seq, seq as f64);
+        body["boot"] = start.into();
+        body
+    };
     post(&mut client, &body(1)).await;
     // By the hub's clock, by its own past, or because this program is younger.
     until_async("the gateway to doubt its clock", LIMIT, async || {
@@ -243,7 +247,7 @@ async fn campaign(scale: Scale) {
 
 /// Ends the gateway in good order or at once, in turn.
 fn stop(edge: &mut Edge, turn: u64) {
-    if turn % 2 == 0 {
+    if turn.is_multiple_of(2) {
         edge.stop().expect("the gateway stops in good order");
     } else {
         edge.kill9().expect("the gateway is killed");

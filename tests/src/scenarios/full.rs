@@ -1,9 +1,10 @@
 //! No room left: a quota that weeks offline use up, and a disk that others filled.
 //!
-//! By default the oldest readings that no hub has make room for today's; their rollups stay, and every
-//! range that went is declared as a gap that the hub learns of. With `refuse`, and on a disk without
-//! room, devices get 507 and keep their readings. In all cases: what was acknowledged is there, or
-//! declared as gone; queries go on; and when there is room again, service resumes by itself.
+//! By default the oldest readings that no hub has make room for today's; their rollups stay, and
+//! every range that went is declared as a gap that the hub learns of. With `refuse`, and on a disk
+//! without room, devices get 507 and keep their readings. In all cases: what was acknowledged is
+//! there, or declared as gone; queries go on; and when there is room again, service resumes by
+//! itself.
 
 use super::Scale;
 use super::hands::{
@@ -22,7 +23,8 @@ use std::time::Duration;
 
 /// Items in a post.
 const BATCH: u64 = 2_000;
-/// The devices' readings begin here and come every second: nine weeks ago by any clock that is right.
+/// The devices' readings begin here and come every second: nine weeks ago by any clock that is
+/// right.
 const EVERY_MS: i64 = 1_000;
 
 /// Posts numbered readings and keeps account of what was acknowledged.

@@ -1,13 +1,15 @@
 //! The scenarios: what a fleet must hold, run against the real binaries.
 //!
-//! Each campaign is one function of a [`Scale`]: the test command runs it small with a fixed seed, the
-//! soak at full size. It prints how often each fault really struck; one that never struck fails it.
+//! Each campaign is one function of a [`Scale`]: the test command runs it small with a fixed seed,
+//! the soak at full size. It prints how often each fault really struck; one that never struck fails
+//! it.
 
 pub mod bad_input;
 pub mod clocks;
 pub mod demo;
 pub mod full;
 mod hands;
+pub mod rot;
 
 /// How large a campaign is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
