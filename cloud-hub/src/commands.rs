@@ -126,6 +126,8 @@ enum TokenAction {
     },
     /// Lists tokens, without their texts.
     List,
+    /// Makes a new admin token for commands on this machine; the node must not run.
+    Renew,
     /// Takes a token back.
     Remove {
         /// Its id, from `token list`.
@@ -248,13 +250,14 @@ async fn serve(place: &Place, check_config: bool) -> Result<ExitCode, Failure> {
 }
 
 async fn token(place: &Place, action: TokenAction) -> Result<ExitCode, Failure> {
-    let hub = Hub::of(place)?;
+    let hub = || Hub::of(place);
     match action {
         TokenAction::New { site: Some(site), name, .. } => {
-            let advertise = hub.settings.sync.advertise.split(',').map(str::trim);
+            let settings = hub()?.settings;
+            let advertise = settings.sync.advertise.split(',').map(str::trim);
             let addresses: Vec<_> = advertise.filter(|address| !address.is_empty()).collect();
             let body = json!({ "site": site, "name": name, "addresses": addresses });
-            let made = hub.call("POST", "/v1/enrolments", Some(&body)).await?;
+            let made = hub()?.call("POST", "/v1/enrolments", Some(&body)).await?;
             let named = made["addresses"].as_array().into_iter().flatten();
             let named: Vec<_> = named.filter_map(Value::as_str).collect();
             println!("Invitation for {site}/{}, to be used once.", name.unwrap_or_default());
@@ -270,12 +273,18 @@ async fn token(place: &Place, action: TokenAction) -> Result<ExitCode, Failure> 
             }
             let scope = if admin { "admin" } else { "viewer" };
             let body = json!({ "scope": scope, "name": name.unwrap_or_default() });
-            let made = hub.call("POST", "/v1/tokens", Some(&body)).await?;
+            let made = hub()?.call("POST", "/v1/tokens", Some(&body)).await?;
             cli::print_new_token(&made);
         }
-        TokenAction::List => cli::print_tokens(&hub.call("GET", "/v1/tokens", None).await?),
+        TokenAction::Renew => {
+            let (settings, dir) = load(place)?;
+            let key = service::read_key(&dir.join(KEY_FILE))?;
+            let options = service::store_options(&settings, dir, key);
+            return cli::renew_admin_token(options, System::env()).await;
+        }
+        TokenAction::List => cli::print_tokens(&hub()?.call("GET", "/v1/tokens", None).await?),
         TokenAction::Remove { id } => {
-            hub.call("DELETE", &format!("/v1/tokens/{id}"), None).await?;
+            hub()?.call("DELETE", &format!("/v1/tokens/{id}"), None).await?;
             println!("Token {id} is no longer valid.");
         }
     }

@@ -13,6 +13,7 @@ use holdfast_node::health::{Health, Level};
 use holdfast_node::http::{self, Limits};
 use holdfast_node::pages;
 use holdfast_node::pipeline::{self, Pipeline};
+use holdfast_node::rebirth;
 use holdfast_node::sources::Sources;
 use holdfast_node::supervise::{Restarts, Supervisor, announce, stop_on_signals};
 use holdfast_node::time_text::Time;
@@ -26,6 +27,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -54,6 +56,8 @@ pub struct App {
     pub findings: Arc<Vec<String>>,
     /// When the hub started.
     pub started: Time,
+    /// Set when the process is to start anew once it has stopped.
+    reborn: Arc<AtomicBool>,
     auth: Auth,
     tokens: Tokens,
     events: Events,
@@ -79,7 +83,11 @@ pub fn store_options(settings: &Settings, dir: PathBuf, key: NodeKey) -> Options
     }
 }
 
-fn read_key(path: &Path) -> Result<NodeKey, String> {
+/// A key in a data directory.
+///
+/// # Errors
+/// A sentence about a key that is missing or damaged.
+pub fn read_key(path: &Path) -> Result<NodeKey, String> {
     let key = NodeKey::read(path).map_err(|fault| fault.to_string())?;
     key.ok_or_else(|| format!("{} is missing: run `holdfast-hub init` first", path.display()))
 }
@@ -110,7 +118,7 @@ pub async fn run(settings: Settings, dir: &Path) -> Result<ExitCode, String> {
     tracing::info!(addresses = advertised.join(","), "invitations name these addresses");
     let app = start(&settings, &supervisor, store.clone(), root, net, advertised, report.findings)?;
     let limits = Limits { connections: settings.http.connections, ..Limits::default() };
-    let (health, peers) = (app.health.clone(), app.peers.clone());
+    let (health, peers, reborn) = (app.health.clone(), app.peers.clone(), Arc::clone(&app.reborn));
     let router: Router =
         routes::routes().merge(pages::routes("hub.html", pages::WEB)).with_state(app);
     health.serving();
@@ -124,6 +132,11 @@ pub async fn run(settings: Settings, dir: &Path) -> Result<ExitCode, String> {
     // The listener drains by itself within its limit.
     let _ = served.await;
     store.close().await;
+    if reborn.load(Ordering::Relaxed) {
+        let http = ("HOLDFAST_HTTP_LISTEN", address.to_string());
+        let sync = ("HOLDFAST_SYNC_LISTEN", sync_address.to_string());
+        return Err(rebirth::start_anew(env.now(), &[http, sync]));
+    }
     Ok(code)
 }
 
@@ -179,6 +192,7 @@ fn start(
         advertised: Arc::new(advertised),
         findings: Arc::new(findings),
         started: Time(store.env().now()),
+        reborn: Arc::default(),
         auth: Auth::new(tokens.book(), Sources::of(store.env())),
         tokens,
         events,
@@ -219,6 +233,7 @@ async fn watch_over(app: App, stop: CancellationToken) -> Result<(), Infallible>
             _ = tick.tick() => {}
             () = stop.cancelled() => break,
         }
+        rebirth::when_damaged(&app.data.store, &app.reborn, &stop);
         let full = app.data.store.usage().refusing;
         let level = if full { Level::Degraded } else { Level::Ok };
         app.health.set("store", level, if full { "full" } else { "has room" });

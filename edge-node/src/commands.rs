@@ -10,7 +10,7 @@ use holdfast_node::config::Layers;
 use holdfast_node::{api, client, logs};
 use holdfast_sync::env::System;
 use holdfast_sync::identity::{Invitation, NodeKey};
-use holdfast_sync::store::Store;
+use holdfast_sync::store::{INVITATION, Store};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -122,6 +122,8 @@ enum TokenAction {
     },
     /// Lists tokens, without their texts.
     List,
+    /// Makes a new admin token for commands on this machine; the node must not run.
+    Renew,
     /// Takes a token back.
     Remove {
         /// Its id, from `token list`.
@@ -237,7 +239,7 @@ async fn join(place: &Place, text: &str) -> Result<ExitCode, Failure> {
             println!("  holdfast-edge run --config {}", place.config.display());
             return Ok(ExitCode::SUCCESS);
         };
-        let waits = dir.join("invitation").exists();
+        let waits = dir.join(INVITATION).exists();
         if status["node"]["site"].is_string() && !waits {
             let called = [&status["node"]["site"], &status["node"]["name"]];
             let called: Vec<_> = called.iter().filter_map(|part| part.as_str()).collect();
@@ -295,21 +297,26 @@ async fn status(place: &Place, as_json: bool) -> Result<ExitCode, Failure> {
 
 async fn token(place: &Place, action: TokenAction) -> Result<ExitCode, Failure> {
     let (settings, dir) = load(place)?;
-    let admin = cli::admin_token(&dir)?;
+    let admin = || cli::admin_token(&dir);
     let address = settings.http.listen.0;
     match action {
         TokenAction::New { kind } => {
             let body = kind.request();
-            let made = client::call(address, &admin, "POST", "/v1/tokens", Some(&body)).await?;
+            let made = client::call(address, &admin()?, "POST", "/v1/tokens", Some(&body)).await?;
             cli::print_new_token(&made);
         }
+        TokenAction::Renew => {
+            let key = service::read_key(&dir)?;
+            let options = service::store_options(&settings, dir.clone(), key);
+            return cli::renew_admin_token(options, System::env()).await;
+        }
         TokenAction::List => {
-            let listed = client::call(address, &admin, "GET", "/v1/tokens", None).await?;
+            let listed = client::call(address, &admin()?, "GET", "/v1/tokens", None).await?;
             cli::print_tokens(&listed);
         }
         TokenAction::Remove { id } => {
             let path = format!("/v1/tokens/{id}");
-            client::call(address, &admin, "DELETE", &path, None).await?;
+            client::call(address, &admin()?, "DELETE", &path, None).await?;
             println!("Token {id} is no longer valid.");
         }
     }

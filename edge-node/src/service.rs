@@ -14,6 +14,7 @@ use holdfast_node::health::{Health, Level};
 use holdfast_node::http::{self, Limits};
 use holdfast_node::pages;
 use holdfast_node::pipeline::{self, Pipeline};
+use holdfast_node::rebirth;
 use holdfast_node::sources::Sources;
 use holdfast_node::supervise::{Restarts, Supervisor, announce, stop_on_signals};
 use holdfast_node::time_text::Time;
@@ -56,6 +57,8 @@ pub struct App {
     names: Arc<Names>,
     findings: Arc<Vec<String>>,
     started: Time,
+    /// Set when the process is to start anew once it has stopped.
+    reborn: Arc<AtomicBool>,
 }
 
 holdfast_node::parts!(
@@ -155,16 +158,22 @@ pub fn store_options(settings: &Settings, dir: PathBuf, key: NodeKey) -> Options
     }
 }
 
+/// The key of the node in a data directory.
+///
+/// # Errors
+/// A sentence about a key that is missing or damaged.
+pub fn read_key(dir: &Path) -> Result<NodeKey, String> {
+    let key = NodeKey::read(&dir.join(KEY_FILE)).map_err(|fault| fault.to_string())?;
+    key.ok_or_else(|| format!("{} holds no node: run `holdfast-edge init` first", dir.display()))
+}
+
 /// Runs the gateway until it is told to stop.
 ///
 /// # Errors
 /// A sentence about what kept it from starting.
 pub async fn run(settings: Settings, dir: &Path) -> Result<ExitCode, String> {
     let env = System::env();
-    let key = NodeKey::read(&dir.join(KEY_FILE)).map_err(|fault| fault.to_string())?;
-    let key = key.ok_or_else(|| {
-        format!("{} holds no node: run `holdfast-edge init` first", dir.display())
-    })?;
+    let key = read_key(dir)?;
     let options = store_options(&settings, dir.to_owned(), key.clone());
     let (store, report) = Store::open(options, Arc::clone(&env)).map_err(|e| e.to_string())?;
     for finding in &report.findings {
@@ -181,7 +190,7 @@ pub async fn run(settings: Settings, dir: &Path) -> Result<ExitCode, String> {
         body_bytes: settings.http.body_max.0,
         ..Limits::default()
     };
-    let health = app.health.clone();
+    let (health, reborn) = (app.health.clone(), Arc::clone(&app.reborn));
     let router: Router =
         routes::routes().merge(pages::routes("edge.html", pages::WEB)).with_state(app);
     announce::listening("http", address);
@@ -196,6 +205,10 @@ pub async fn run(settings: Settings, dir: &Path) -> Result<ExitCode, String> {
     // The listener drains by itself within its limit.
     let _ = served.await;
     store.close().await;
+    if reborn.load(Ordering::Relaxed) {
+        let address = ("HOLDFAST_HTTP_LISTEN", address.to_string());
+        return Err(rebirth::start_anew(env.now(), &[address]));
+    }
     Ok(code)
 }
 
@@ -244,7 +257,20 @@ fn start(
     let auth = Auth::new(tokens.book(), Sources::of(store.env()));
     let started = Time(store.env().now());
     let (health, findings) = (Health::default(), Arc::new(findings));
-    let app = App { ingest, data, auth, tokens, events, health, uplink, names, findings, started };
+    let reborn = Arc::default();
+    let app = App {
+        ingest,
+        data,
+        auth,
+        tokens,
+        events,
+        health,
+        uplink,
+        names,
+        findings,
+        started,
+        reborn,
+    };
     let watched = app.clone();
     supervisor.spawn("watch", move |stop| watch_over(watched.clone(), stop));
     Ok(app)
@@ -263,6 +289,7 @@ async fn watch_over(app: App, stop: CancellationToken) -> Result<(), Infallible>
         let called = Fleet::load_called(&app.data.store).unwrap_or_default();
         *app.names.called.write().unwrap_or_else(PoisonError::into_inner) = called;
         clock.check(&app, &uplink);
+        rebirth::when_damaged(&app.data.store, &app.reborn, &stop);
         let level = if uplink.online { Level::Ok } else { Level::Degraded };
         let word = if uplink.online { "online" } else { "offline" };
         app.health.set("uplink", level, word);

@@ -12,14 +12,13 @@ use holdfast_sync::Fault;
 use holdfast_sync::identity::{FleetId, Invitation, Membership, NodeKey};
 use holdfast_sync::net::{Uplink, UplinkOptions, UplinkState};
 use holdfast_sync::session::Backfill;
-use holdfast_sync::store::{Snapshot, Store, Table, WriteError, write_private};
+use holdfast_sync::store::{INVITATION, Snapshot, Store, Table, WriteError, write_private};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 const META_FLEET: &[u8] = b"fleet";
-const INVITATION: &str = "invitation";
 const LOOK: std::time::Duration = std::time::Duration::from_secs(1);
 const ADDRESS_MAX: usize = 255;
 

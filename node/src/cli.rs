@@ -1,18 +1,19 @@
 //! What the command lines of both services share.
 
+use crate::api;
+use crate::auth::Scope;
 use crate::export::{self, Shape, Wanted};
 use clap::Args;
 use holdfast_core::NodeId;
 use holdfast_sync::Fault;
-use holdfast_sync::store::verify::{Severity, VerifyReport, verify as verify_dir};
-use holdfast_sync::store::{look_into, write_private, write_whole};
+use holdfast_sync::env::Env;
+use holdfast_sync::store::verify::{Severity, VerifyReport, request_repair, verify as verify_dir};
+use holdfast_sync::store::{ADMIN_TOKEN, Options, Store, look_into, write_private, write_whole};
 use serde_json::{Value, json};
 use std::fmt::Display;
 use std::io::{self, BufWriter, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-
-const ADMIN_TOKEN: &str = "admin.token";
 
 /// Why a command did not do its work, in a sentence for people.
 #[derive(Debug)]
@@ -115,6 +116,21 @@ pub fn admin_token(dir: &Path) -> Result<String, Failure> {
     Ok(text.trim().to_owned())
 }
 
+/// Makes a new admin token in the store of a node that does not run: for one whose file was lost or
+/// damaged. Whoever can write the data directory could do so anyway.
+///
+/// # Errors
+/// When the node runs, or a fault of the store or the file.
+pub async fn renew_admin_token(options: Options, env: Env) -> Result<ExitCode, Failure> {
+    let dir = options.dir.clone();
+    let (store, _) = Store::open(options, env)?;
+    let token = api::create_token(&store, Scope::Admin, "made by token renew").await?;
+    store.close().await;
+    write_admin_token(&dir, &token)?;
+    println!("There is a new admin token in {}.", admin_token_path(&dir).display());
+    Ok(ExitCode::SUCCESS)
+}
+
 /// What a new token is for.
 #[derive(Args)]
 pub struct TokenKind {
@@ -182,6 +198,9 @@ pub struct VerifyArgs {
     /// As JSON, one object.
     #[arg(long)]
     pub json: bool,
+    /// Lets the next start repair what is damaged in the database.
+    #[arg(long)]
+    pub repair: bool,
 }
 
 /// Verifies a data directory and says what is not as it should be. The exit code is 1 when
@@ -206,8 +225,11 @@ pub fn verify(dir: &Path, args: &VerifyArgs) -> Result<ExitCode, Failure> {
         eprintln!();
     }
     let damaged = report.findings.iter().any(|f| f.severity >= Severity::Suspect);
+    let requested = args.repair && request_repair(dir, &report);
     if args.json {
-        println!("{}", report_json(&report));
+        let mut out = report_json(&report);
+        out["repair_requested"] = requested.into();
+        println!("{out}");
     } else {
         for finding in &report.findings {
             println!("{finding}");
@@ -220,10 +242,13 @@ pub fn verify(dir: &Path, args: &VerifyArgs) -> Result<ExitCode, Failure> {
             summary.commits,
             summary.entries,
             summary.bytes,
-            if damaged {
-                "DAMAGED; the node repairs itself at its next start"
-            } else {
-                "all is well"
+            match (damaged, requested) {
+                (false, _) => "all is well",
+                (true, true) => "DAMAGED; the next start repairs the database",
+                (true, false) if report.wants_repair() => {
+                    "DAMAGED; with --repair the next start repairs the database"
+                }
+                (true, false) => "DAMAGED",
             }
         );
     }

@@ -15,6 +15,7 @@ pub mod pages;
 pub mod pipeline;
 pub mod problem;
 pub mod query;
+pub mod rebirth;
 pub mod sources;
 pub mod supervise;
 pub mod time_text;

@@ -65,11 +65,31 @@ impl Tmpfs {
         }
     }
 
-    /// Removes the file that [`Tmpfs::fill`] wrote.
+    /// Takes what has become free since [`Tmpfs::fill`], into a second file.
+    ///
+    /// # Errors
+    /// When the space cannot be asked for or taken.
+    pub fn fill_more(&self) -> io::Result<()> {
+        use std::io::Write as _;
+        let path = self.path().join("more-ballast");
+        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
+        let free = usize::try_from(self.free()?).map_err(io::Error::other)?;
+        match file.write_all(&vec![1; free]) {
+            // The node was faster.
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Removes what [`Tmpfs::fill`] and [`Tmpfs::fill_more`] wrote.
     ///
     /// # Errors
     /// When it cannot be removed.
     pub fn relieve(&self) -> io::Result<()> {
+        let more = self.path().join("more-ballast");
+        if more.exists() {
+            std::fs::remove_file(more)?;
+        }
         std::fs::remove_file(self.path().join("ballast"))
     }
 

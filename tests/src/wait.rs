@@ -3,7 +3,6 @@
 //! A deadline here is a bound against hanging, not an expectation: tests never assert how long
 //! something took.
 
-use std::future::Future;
 use std::time::{Duration, Instant};
 
 /// Pause between two looks at a condition.
@@ -22,10 +21,11 @@ pub fn until<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Option<T>
 }
 
 /// As [`until`], for a look that itself waits (a query over HTTP).
-pub async fn until_async<T, F>(what: &str, limit: Duration, mut look: impl FnMut() -> F) -> T
-where
-    F: Future<Output = Option<T>>,
-{
+pub async fn until_async<T>(
+    what: &str,
+    limit: Duration,
+    mut look: impl AsyncFnMut() -> Option<T>,
+) -> T {
     let deadline = Instant::now() + limit;
     loop {
         if let Some(found) = look().await {

@@ -32,7 +32,7 @@ const HEADERS_MAX: usize = 100;
 enum Phase {
     /// Between requests.
     Idle,
-    /// Some bytes of a request are there.
+    /// Some bytes of a request are there, or it is the first and none came yet.
     Header,
     /// A handler works, or its answer is on the way.
     Request,
@@ -51,7 +51,8 @@ struct Watch(Arc<Mutex<State>>);
 
 impl Watch {
     fn new() -> Self {
-        let state = State { phase: Phase::Idle, since: Instant::now(), write_blocked: None };
+        // Whoever connects has something to ask: silence is no more welcome than a slow header.
+        let state = State { phase: Phase::Header, since: Instant::now(), write_blocked: None };
         Self(Arc::new(Mutex::new(state)))
     }
 

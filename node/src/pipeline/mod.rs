@@ -15,7 +15,7 @@ pub use windows::{WindowKey, decode_window, window_prefix};
 use holdfast_core::rollup::Window;
 use holdfast_core::{NodeId, Timestamp};
 use holdfast_sync::Fault;
-use holdfast_sync::store::{PIPELINE, Snapshot, Store, Table};
+use holdfast_sync::store::{Intact, PIPELINE, Snapshot, Store, Table};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,6 +68,7 @@ pub struct Pipeline {
     /// Windows that have readings behind their last rollup, by the time they are due.
     pending: BTreeMap<WindowKey, Pending>,
     windows: windows::Cache,
+    intact: Intact,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -96,6 +97,7 @@ impl Pipeline {
             chains: HashMap::new(),
             pending,
             windows: windows::Cache::default(),
+            intact: Intact::default(),
         })
     }
 

@@ -5,7 +5,7 @@ use super::windows::{self, ROLLUPS_MAX, WindowKey};
 use super::{Live, Pending, Pipeline, Progress, is_due};
 use holdfast_core::log::{readings, rollups};
 use holdfast_core::rollup::{Revision, Sample, Summary, Window};
-use holdfast_core::{ChainId, Reject, Stream, Timestamp};
+use holdfast_core::{ChainId, Stream, Timestamp};
 use holdfast_sync::Fault;
 use holdfast_sync::store::{PIPELINE, Snapshot, StoredCommit, Table, WriteError, WriteTx};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -79,18 +79,17 @@ impl Pipeline {
         store.read_blocking(|view| {
             for commit in commits {
                 let Some(chain) = self.chain(view, commit)? else { continue };
-                let read = match chain.stream {
+                if !self.intact.check(&store, view, &chain, commit)? {
+                    // Half of it must not count; the others go on.
+                    findings.unreadable += 1;
+                    continue;
+                }
+                match chain.stream {
                     Stream::Reading => self.readings(view, &chain, commit, &mut findings)?,
                     Stream::Rollup if chain.origin != self.store.node() => {
-                        self.received_rollups(view, &chain, commit, &mut findings)?
+                        self.received_rollups(view, &chain, commit, &mut findings)?;
                     }
-                    _ => Ok(()),
-                };
-                if let Err(reject) = read {
-                    // Named by `verify` and repaired at the next start; the others go on.
-                    let first = commit.first;
-                    tracing::error!(%chain, first, %reject, "a commit is unreadable");
-                    findings.unreadable += 1;
+                    _ => {}
                 }
             }
             Ok(())
@@ -119,11 +118,7 @@ impl Pipeline {
         chain: &ChainId,
         commit: &StoredCommit,
         findings: &mut Findings,
-    ) -> Result<Result<(), Reject>, Fault> {
-        // Checked whole first: half a commit must not count.
-        if let Err(reject) = readings::check(&commit.body) {
-            return Ok(Err(reject));
-        }
+    ) -> Result<(), Fault> {
         let body = readings::Body::new(&commit.body).expect("it was checked");
         let received = body.received();
         let own = chain.origin == self.store.node();
@@ -140,7 +135,7 @@ impl Pipeline {
                 self.add(view, findings, key, Sample { time, value }, revision)?;
             }
         }
-        Ok(Ok(()))
+        Ok(())
     }
 
     fn add(
@@ -181,10 +176,7 @@ impl Pipeline {
         chain: &ChainId,
         commit: &StoredCommit,
         findings: &mut Findings,
-    ) -> Result<Result<(), Reject>, Fault> {
-        if let Err(reject) = rollups::check(&commit.body) {
-            return Ok(Err(reject));
-        }
+    ) -> Result<(), Fault> {
         let body = rollups::Body::new(&commit.body).expect("it was checked");
         let series: Vec<_> =
             body.series().map(|key| self.catalog.number(&chain.origin, &key)).collect();
@@ -198,7 +190,7 @@ impl Pipeline {
             let stands = known.map_or(row.summary, |known| known.later(row.summary));
             findings.windows.insert(key, stands);
         }
-        Ok(Ok(()))
+        Ok(())
     }
 
     /// The rollup entries of the windows that are due, with their current summaries.

@@ -6,12 +6,15 @@ use crate::session::{
     Config, End, FrameReader, Input, LocalChain, Now, Output, Policy, ReadRequest, RefusalCode,
     Session,
 };
-use crate::store::{ChainNo, Frontier, Received, Snapshot, Store, StoredCommit, Table, WriteError};
+use crate::store::{
+    ChainNo, Frontier, Intact, Received, Snapshot, Store, StoredCommit, Table, WriteError,
+};
 use futures::future::{BoxFuture, OptionFuture};
 use futures::stream::FuturesOrdered;
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt, StreamExt};
 use holdfast_core::NodeId;
 use holdfast_core::codec::Reader;
+use holdfast_core::ranges::Range;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -254,24 +257,43 @@ fn acked(view: &Snapshot<'_>, peer: &NodeId, no: ChainNo) -> Result<Frontier, Fa
         .map_err(|reject| Fault::damaged("acknowledged ranges", reject.code()))
 }
 
+/// Reads what a session asked for. A damaged commit is passed over as if it were not there, for the
+/// peer would have to refuse it.
 async fn read_commits(store: Store, request: ReadRequest) -> Result<Input, Fault> {
-    store
-        .read(move |view| {
-            let (chain, range) = (request.chain, request.range);
-            let mut commits = if request.back {
-                view.commits_back(chain, range, request.max_bytes)?
+    let checked = store.clone();
+    let look = move |view: &Snapshot<'_>| {
+        let ReadRequest { chain, mut range, max_bytes, back, live } = request;
+        let Some(info) = view.chain(chain)? else { return Ok(Input::Commits(Vec::new(), None)) };
+        loop {
+            let mut commits = if back {
+                view.commits_back(chain, range, max_bytes)?
             } else {
-                view.commits_from(chain, range.from, request.max_bytes)?
+                view.commits_from(chain, range.from, max_bytes)?
             };
-            commits.retain(|commit| commit.last() <= range.to || request.live);
-            let commits = contiguous(commits, request.back);
-            let before = match commits.first() {
-                Some(first) => view.link_before(chain, first.first)?,
-                None => None,
+            commits.retain(|commit| commit.last() <= range.to || live);
+            let rest = match (commits.first(), commits.last()) {
+                (Some(first), _) if back => Range::new(range.from, first.first.saturating_sub(1)),
+                (_, Some(last)) => Range::new(last.last() + 1, range.to),
+                _ => None,
             };
-            Ok(Input::Commits(commits, before))
-        })
-        .await
+            let (mut intact, mut whole) = (Intact::default(), Vec::with_capacity(commits.len()));
+            for commit in commits {
+                if intact.check(&checked, view, &info.id, &commit)? {
+                    whole.push(commit);
+                }
+            }
+            let commits = contiguous(whole, back);
+            match (commits.first(), rest) {
+                (Some(first), _) => {
+                    let before = view.link_before(chain, first.first)?;
+                    return Ok(Input::Commits(commits, before));
+                }
+                (None, Some(rest)) => range = rest,
+                (None, None) => return Ok(Input::Commits(commits, None)),
+            }
+        }
+    };
+    store.read(look).await
 }
 
 /// The commits up to the first hole, seen from the end that was asked for.

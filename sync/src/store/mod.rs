@@ -11,6 +11,7 @@ mod chains;
 mod cover;
 mod damage;
 mod ingest;
+mod intact;
 mod lock;
 mod lookin;
 mod mark;
@@ -30,6 +31,7 @@ pub use chains::{ChainInfo, ChainNo, Frontier};
 pub use ingest::{
     Draft, Idempotency, IngestBatch, Interner, Item, ItemOutcome, Outcome, OwnedValue, Series,
 };
+pub use intact::Intact;
 pub use lookin::look_into;
 pub use mark::{Mark, MarkedChain, write_private, write_whole};
 pub use open::{OpenReport, Options};
@@ -49,6 +51,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 /// The file name of the database in a data directory.
 pub const DATABASE: &str = "holdfast.db";
+
+/// The file with the text of the token that `init` made for commands on this machine. The book of
+/// tokens ([`Table::Token`]) is keyed by the BLAKE3 hashes of the texts.
+pub const ADMIN_TOKEN: &str = "admin.token";
+
+/// The file with the invitation that waits to be taken up.
+pub const INVITATION: &str = "invitation";
 
 /// The cursor of the pipeline in [`Table::Cursor`]: a position, big-endian.
 pub const PIPELINE: &[u8] = b"pipeline";
@@ -202,6 +211,12 @@ impl Store {
     /// The process goes on with the rest.
     pub fn note_damage(&self, fault: &Fault) {
         self.inner.readers.note(fault);
+    }
+
+    /// The damage that was noted since the start, for which the next start repairs the store.
+    #[must_use]
+    pub fn noted_damage(&self) -> Option<String> {
+        damage::flagged(&self.inner.path)
     }
 
     /// Waits until everything sent so far is on disk, then closes the database.

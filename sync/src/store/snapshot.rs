@@ -117,7 +117,8 @@ impl StoredCommit {
     /// Its last sequence.
     #[must_use]
     pub fn last(&self) -> Seq {
-        self.first + u64::from(self.count) - 1
+        // A damaged row may name any number.
+        self.first.saturating_add(u64::from(self.count)).saturating_sub(1)
     }
 
     /// Whether the body is canonical and the link follows from it and from `before`, the link of

@@ -2,8 +2,9 @@
 
 use crate::support::{batch, key, open};
 use holdfast_core::ranges::Range;
-use holdfast_sync::store::verify;
+use holdfast_sync::identity::{FleetId, Invitation};
 use holdfast_sync::store::verify::{Place, Severity, VerifyReport, request_repair};
+use holdfast_sync::store::{ADMIN_TOKEN, INVITATION, Table, verify};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -129,4 +130,28 @@ async fn entries_that_are_gone_are_missed_by_name() {
     let database = dir.path().join("holdfast.db");
     fs::remove_file(&database).unwrap();
     assert_eq!(of(&look(dir.path()), "holdfast.db").0, Severity::Damaged);
+}
+
+#[tokio::test]
+async fn an_admin_token_or_an_invitation_that_is_not_whole_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path(), &key());
+    let hash = *blake3::hash(b"hf_adm_secret").as_bytes();
+    store.write(move |tx| Ok(tx.put(Table::Token, &hash, b"grant")?)).await.unwrap();
+    fs::write(dir.path().join(ADMIN_TOKEN), "hf_adm_secret\n").unwrap();
+    let env = holdfast_sync::env::System::env();
+    let invitation = Invitation::new(FleetId([3; 32]), vec!["192.0.2.1:4585".to_owned()], &env);
+    fs::write(dir.path().join(INVITATION), invitation.to_text()).unwrap();
+    let report = look(dir.path());
+    assert_eq!(report.worst(), None, "{:#?}", report.findings);
+
+    fs::write(dir.path().join(ADMIN_TOKEN), "hf_adm_sacret\n").unwrap();
+    fs::write(dir.path().join(INVITATION), &invitation.to_text()[..40]).unwrap();
+    let report = look(dir.path());
+    let (severity, text) = of(&report, ADMIN_TOKEN);
+    assert!(severity == Severity::Damaged && text.contains("token renew"), "{text}");
+    let (severity, text) = of(&report, INVITATION);
+    assert!(severity == Severity::Suspect && text.contains("join"), "{text}");
+    assert!(!report.wants_repair(), "no repair makes tokens");
+    store.close().await;
 }

@@ -6,13 +6,18 @@
 
 pub mod audit;
 pub mod backlog;
+pub mod bad_input;
+pub mod clocks;
 pub mod demo;
 pub mod enrolment;
+pub mod full;
+mod hands;
 pub mod kills;
 pub mod links;
 pub mod load;
 pub mod power_cut;
 pub mod refusal;
+pub mod rot;
 
 /// How large a campaign is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,8 @@
 //! The scenarios at the size of the test command, with fixed seeds.
 
 mod backlog;
+mod disks;
+mod endpoints;
 mod enrolment;
 mod kills;
 mod links;

@@ -14,7 +14,7 @@ use holdfast_core::limits::DEVICE_RANGES;
 use holdfast_core::log::events::Gap;
 use holdfast_core::ranges::RangeSet;
 use rusqlite::Connection;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Complaints of SQLite that are listed at most.
@@ -25,6 +25,8 @@ const COMPLAINTS: usize = 100;
 pub(super) struct Claims {
     pub chains: BTreeMap<ChainNo, ChainInfo>,
     pub gaps: BTreeMap<ChainNo, Vec<Gap>>,
+    /// The hashes of the access tokens.
+    pub tokens: BTreeSet<Vec<u8>>,
 }
 
 pub(super) fn check(check: &mut Check<'_>, dir: &Path, mark: Option<&Mark>) -> Result<(), Fault> {
@@ -53,6 +55,7 @@ pub(super) fn check(check: &mut Check<'_>, dir: &Path, mark: Option<&Mark>) -> R
         Ok(())
     })?;
     troubles(check, "records", &trouble);
+    super::files::admin_token(check, dir, &claims.tokens)?;
     let mut commits = Commits::new(check, &connection, &claims).expect(mark);
     let trouble = rescue::commits(&connection, |row| {
         commits.row(&row);
@@ -188,6 +191,9 @@ fn decode(claims: &mut Claims, table: Table, key: &[u8], value: &[u8]) -> Result
         }
         Table::Cursor if value.len() < 8 => return Err(bad("cursor")),
         Table::Idempotency => drop(Outcome::decode(value)?),
+        Table::Token => {
+            claims.tokens.insert(key.to_vec());
+        }
         _ => {}
     }
     Ok(())

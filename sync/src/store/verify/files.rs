@@ -2,10 +2,11 @@
 
 use super::{Check, Place, Severity};
 use crate::Fault;
-use crate::identity::NodeKey;
+use crate::identity::{Invitation, NodeKey};
 use crate::store::ballast::{BALLAST_BYTE, BALLAST_BYTES};
 use crate::store::mark::Mark;
-use crate::store::{DATABASE, repair, wal};
+use crate::store::{ADMIN_TOKEN, DATABASE, INVITATION, repair, wal};
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
 use std::path::Path;
@@ -68,6 +69,9 @@ fn file(check: &mut Check<'_>, path: &Path, name: &str, meta: &fs::Metadata) -> 
             }
             other => drop(other?),
         },
+        // Checked against the book of tokens, once that is read.
+        ADMIN_TOKEN => {}
+        INVITATION => invitation(check, path)?,
         _ if repair::is_kept(name) => {
             let found = "a damaged database that a repair has put aside";
             check.find(Severity::Info, name, Place::File, found, "nothing: it may be removed");
@@ -77,6 +81,42 @@ fn file(check: &mut Check<'_>, path: &Path, name: &str, meta: &fs::Metadata) -> 
             check.find(Severity::Info, name, Place::File, found, "nothing: it may be removed");
         }
         _ => check.find(Severity::Info, name, Place::File, "not a file of the store", "nothing"),
+    }
+    Ok(())
+}
+
+fn invitation(check: &mut Check<'_>, path: &Path) -> Result<(), Fault> {
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        // A running node has just taken it up.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(Fault::file(path, source)),
+    };
+    if let Err(reject) = Invitation::from_text(&String::from_utf8_lossy(&text)) {
+        let found = format!("the invitation that waits is not whole: {reject}");
+        let expected = "the string that the hub gave: run `join` with it again";
+        check.find(Severity::Suspect, INVITATION, Place::File, found, expected);
+    }
+    Ok(())
+}
+
+/// Compares the admin token with the book of tokens: another text opens nothing.
+pub(super) fn admin_token(
+    check: &mut Check<'_>,
+    dir: &Path,
+    tokens: &BTreeSet<Vec<u8>>,
+) -> Result<(), Fault> {
+    let path = dir.join(ADMIN_TOKEN);
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(Fault::file(&path, source)),
+    };
+    let hash = blake3::hash(text.trim_ascii());
+    if !tokens.contains(hash.as_bytes().as_slice()) {
+        let found = "its text is none of the tokens that were made here";
+        let expected = "a valid token: stop the node and run `token renew` to make a new one";
+        check.damaged(ADMIN_TOKEN, Place::File, found, expected);
     }
     Ok(())
 }

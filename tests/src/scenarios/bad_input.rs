@@ -1,0 +1,375 @@
+//! Bad input: everything a device, a scanner or a broken network can send.
+//!
+//! Each request must be answered with a problem that says what, where and what was expected; a good
+//! client posts all the while and must never notice; in the end the gateway is the same process,
+//! has not grown, and holds the good client's readings and nothing else.
+
+use super::Scale;
+use super::hands::{admin_of_edge, block_on, equal_exports, get, reading};
+use crate::client::{Answer, Client, RawRequest};
+use crate::faults::Tally;
+use crate::process::{Fleet, FleetPlan, LIMIT};
+use crate::rng::Rng;
+use crate::wait::until_async;
+use bytes::Bytes;
+use hyper::Method;
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::task::JoinSet;
+
+/// What the gateway may grow by over the rounds after the first, which warms it up. What an
+/// allocator keeps of oversized bodies is in it.
+const GROWTH_MAX_KIB: u64 = 24 << 10;
+const SILENT: usize = 600;
+const JSON: &str = "application/json";
+const NDJSON: &str = "application/x-ndjson";
+const LINES: &str = "text/plain";
+
+/// A request, and what must come back.
+struct Case {
+    name: &'static str,
+    path: &'static str,
+    content_type: &'static str,
+    body: Vec<u8>,
+    status: u16,
+    /// What must be in the text of the problem: where it is, or what was expected.
+    says: &'static str,
+}
+
+fn case(name: &'static str, body: impl Into<Vec<u8>>, status: u16, says: &'static str) -> Case {
+    let (path, content_type) = ("/v1/readings", JSON);
+    Case { name, path, content_type, body: body.into(), status, says }
+}
+
+fn text(name: &'static str, body: &str, status: u16, says: &'static str) -> Case {
+    Case { path: "/v1/write", content_type: LINES, ..case(name, body, status, says) }
+}
+
+fn as_type(name: &'static str, content_type: &'static str) -> Case {
+    let body = reading("bad", 1, 1.0).to_string();
+    Case { content_type, ..case(name, body, 415, "application/json") }
+}
+
+fn item(name: &'static str, change: &str, status: u16, says: &'static str) -> Case {
+    let body = format!(r#"{{"device":"bad","metric":"level",{change}}}"#);
+    case(name, body, status, says)
+}
+
+fn nested(open: &str) -> Vec<u8> {
+    let mut body = br#"{"device":"bad","metric":"level","value":"#.to_vec();
+    body.extend(open.as_bytes().iter().cycle().take(1 << 20));
+    body
+}
+
+fn cases() -> Vec<Case> {
+    let mut latin = br#"{"device":"bad","metric":"niveau d'eau "#.to_vec();
+    latin.extend(b"\xe9lev\xe9\",\"value\":1}");
+    let wide: Vec<u8> =
+        reading("bad", 1, 1.0).to_string().encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let many = vec![reading("bad", 1, 1.0); 10_001];
+    vec![
+        item("wrong type", r#""value":{"a":1}"#, 422, "value"),
+        item("wrong type", r#""value":null"#, 422, "value"),
+        item("wrong type", r#""value":1,"boot":"one","seq":1"#, 422, "boot"),
+        item("NaN", r#""value":NaN"#, 400, "column 42"),
+        item("wrong type", r#""value":1,"unit":3"#, 422, "unit"),
+        item("1e400", r#""value":1e400"#, 422, "value"),
+        item("1e400", r#""value":-1e400"#, 422, "value"),
+        item("negative", r#""value":1,"boot":1,"seq":-7"#, 422, "seq"),
+        item("negative", r#""value":1,"age_ms":-5"#, 422, "age_ms"),
+        item("absurd time", r#""value":1,"time":"yesterday""#, 422, "time"),
+        item("absurd time", r#""value":1,"time":"2026-02-30T00:00:00Z""#, 422, "time"),
+        item("absurd time", r#""value":1,"time":1e300"#, 422, "time"),
+        item("absurd time", r#""value":1,"time":"99999-01-01T00:00:00Z""#, 422, "time"),
+        item("unknown member", r#""value":1,"valeu":2"#, 422, "valeu"),
+        item("missing member", r#""unit":"m""#, 422, "value"),
+        item("bad name", r#""value":1,"device":"x""#, 422, "device"),
+        case("bad name", r#"{"device":"a b","metric":"m","value":1}"#, 422, "device"),
+        case("nesting", nested("["), 400, ""),
+        case("nesting", nested("{\"a\":"), 400, ""),
+        case("wrong encoding", latin, 400, ""),
+        case("wrong encoding", wide, 400, ""),
+        case("not JSON", "", 400, ""),
+        case("not JSON", "level=1", 400, ""),
+        case("not JSON", "[{},", 400, ""),
+        case("too many items", json!(many).to_string(), 413, "10000"),
+        Case { content_type: NDJSON, ..case("not JSON", "{]\n\n}[\n", 422, "") },
+        text("line protocol", "weather temp=", 400, "line 1"),
+        text("line protocol", "weather,host=a temp=NaN", 400, "line 1"),
+        text("line protocol", "weather,host=a temp=1 99999999999999999999", 400, "line 1"),
+        text("line protocol", "\u{0}\u{1}\u{2}", 400, "line 1"),
+        as_type("unknown content type", "application/xml"),
+        as_type("unknown content type", "application/json; charset=latin1"),
+        as_type("unknown content type", ""),
+        Case { path: "/v1/nothing", ..case("unknown path", "{}", 404, "/v1/nothing") },
+        case("oversized body", vec![b' '; (8 << 20) + 1], 413, "8388608"),
+    ]
+}
+
+/// Checks that an answer is a problem of `status` that says what is wrong, and gives it.
+fn problem(name: &str, answer: &Answer, status: u16) -> Value {
+    let told = answer.text();
+    assert_eq!(answer.status.as_u16(), status, "{name}: {told}");
+    let kind = answer.headers.get("content-type").and_then(|value| value.to_str().ok());
+    assert_eq!(kind, Some("application/problem+json"), "{name}: {told}");
+    let body = answer.json();
+    assert_eq!(body["status"], status, "{name}: {told}");
+    for member in ["code", "detail", "title", "type"] {
+        assert!(body[member].as_str().is_some_and(|text| !text.is_empty()), "{name}: {told}");
+    }
+    body
+}
+
+async fn malformed(tally: &Tally, client: &mut Client, admin: &mut Client, rng: &mut Rng) {
+    let mut cases = cases();
+    rng.shuffle(&mut cases);
+    for case in cases {
+        let answer = client.post(case.path, case.content_type, case.body).await;
+        let answer = answer.unwrap_or_else(|error| panic!("{}: {error}", case.name));
+        let body = problem(case.name, &answer, case.status);
+        let told = body.to_string();
+        assert!(told.contains(case.says), "{} does not say `{}`: {told}", case.name, case.says);
+        // What is wrong within a body is somewhere in it.
+        let within = [400, 422].contains(&case.status);
+        assert!(!within || told.contains("\"at\""), "{}: {told}", case.name);
+        tally.strike(case.name);
+    }
+    let method = client.send(Method::PATCH, "/v1/readings", &[], Bytes::new()).await;
+    problem("wrong method", &method.expect("an answer"), 405);
+    for query in ["device=d&metric=m&limit=-1", "device=d&metric=m&from=noon", "metric=m", "x=%ff"]
+    {
+        let answer = admin.get(&format!("/v1/readings?{query}")).await.expect("an answer");
+        problem(query, &answer, 400);
+        tally.strike("bad query");
+    }
+}
+
+/// Tokens that are none, of another, or over.
+async fn strangers(tally: &Tally, fleet: &Fleet, admin: &mut Client) {
+    let address = fleet.edges[0].http();
+    let body = reading("bad", 1, 1.0);
+    let post = async |token: Option<&str>| {
+        let client = Client::new(address).with_limit(LIMIT);
+        let mut client = match token {
+            Some(token) => client.with_token(token),
+            None => client,
+        };
+        client.post_json("/v1/readings", &body).await.expect("an answer")
+    };
+    let code = |answer: &Answer, status, name: &str| {
+        let body = problem(name, answer, status);
+        tally.strike(name);
+        body["code"].as_str().unwrap_or_default().to_owned()
+    };
+    assert_eq!(code(&post(None).await, 401, "missing token"), "no-token");
+    let unknown = post(Some("hf_ing_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa")).await;
+    assert_eq!(code(&unknown, 401, "unknown token"), "unknown-token");
+    let mut make = async |request: Value| {
+        let made = admin.post_json("/v1/tokens", &request).await.expect("an answer");
+        assert!(made.status.is_success(), "{}", made.text());
+        made.json()["token"].as_str().expect("a token").to_owned()
+    };
+    let other = make(json!({"scope": "device", "device": "good", "name": ""})).await;
+    let foreign = post(Some(&other)).await;
+    assert_eq!(code(&foreign, 403, "foreign device"), "foreign-device");
+    assert!(foreign.text().contains("good"), "{}", foreign.text());
+    let viewer = make(json!({"scope": "viewer", "name": ""})).await;
+    assert_eq!(code(&post(Some(&viewer)).await, 403, "token of another kind"), "out-of-scope");
+    let mut device = Client::new(address).with_token(other);
+    let nosy = device.get("/v1/tokens").await.expect("an answer");
+    assert_eq!(code(&nosy, 403, "token of another kind"), "out-of-scope");
+    let now = jiff::Timestamp::now();
+    let soon = now.checked_add(jiff::SignedDuration::from_millis(1500)).expect("a time");
+    let expiring = json!({"scope": "viewer", "name": "", "expires": soon.to_string()});
+    let mut over = Client::new(address).with_token(make(expiring).await);
+    let over = until_async("a token to expire", LIMIT, async || {
+        let answer = over.get("/v1/status").await.expect("an answer");
+        (answer.status != 200).then_some(answer)
+    });
+    assert_eq!(code(&over.await, 401, "expired token"), "token-expired");
+}
+
+/// Requests that do not follow HTTP, or stop in the middle. hyper answers some of them itself, with
+/// a bare 400 or 431, or by closing the connection.
+async fn broken(tally: &Tally, address: SocketAddr, token: &str, rng: &mut Rng) {
+    let truncated = async {
+        let raw = RawRequest::post_head(address, "/v1/readings", Some(token), JSON, 500).await;
+        let mut raw = raw.expect("a connection");
+        raw.send(br#"{"device":"bad","metric":"level","val"#).await.expect("sent");
+        raw.truncate().await.expect("closed");
+        raw.status(LIMIT).await
+    };
+    let status = truncated.await;
+    assert!(status.is_none_or(|status| (400..500).contains(&status)), "{status:?}");
+    tally.strike("truncated body");
+    for _ in 0..20 {
+        let mut raw = RawRequest::open(address).await.expect("a connection");
+        let len = 1 + rng.index(40_000);
+        let noise: Vec<u8> = (0..len).map(|_| rng.next_u64() as u8).collect();
+        // The node may have had enough before the end.
+        let _ = raw.send(&noise).await;
+        let _ = raw.truncate().await;
+        let status = raw.status(LIMIT).await;
+        assert!(status.is_none_or(|status| (400..500).contains(&status)), "{status:?}");
+        tally.strike("random bytes");
+    }
+    let heads = [
+        format!("GET /v1/status HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "a".repeat(100_000)),
+        format!("GET /v1/status HTTP/1.1\r\nhost: x\r\n{}\r\n", "x: y\r\n".repeat(500)),
+        "GET /v1/status SPDY/9\r\n\r\n".to_owned(),
+        "POST /v1/readings HTTP/1.1\r\nhost: x\r\ncontent-length: -5\r\n\r\n".to_owned(),
+        "POST /v1/readings HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\
+         transfer-encoding: chunked\r\n\r\nzz\r\n"
+            .to_owned(),
+    ];
+    for head in heads {
+        let mut raw = RawRequest::open(address).await.expect("a connection");
+        let _ = raw.send(head.as_bytes()).await;
+        let status = raw.status(LIMIT).await;
+        assert!(status.is_none_or(|status| (400..500).contains(&status)), "{status:?} to {head}");
+        tally.strike("broken head");
+    }
+}
+
+/// Clients that take their time. Each must be shown out: by 408 or by the end of the connection.
+fn slow(tally: &Arc<Tally>, address: SocketAddr, token: &str, scale: Scale) -> JoinSet<()> {
+    let mut waiting = JoinSet::new();
+    let out = |mut raw: RawRequest, tally: Arc<Tally>, name: &'static str| async move {
+        let status = raw.status(2 * LIMIT).await;
+        assert!(status.is_none_or(|status| status == 408), "{name}: {status:?}");
+        assert!(raw.answer(LIMIT).await.len() < 10_000, "{name}");
+        tally.strike(name);
+    };
+    let (told, token) = (Arc::clone(tally), token.to_owned());
+    waiting.spawn(async move {
+        let raw = RawRequest::post_head(address, "/v1/readings", Some(&token), JSON, 100).await;
+        out(raw.expect("a connection"), told, "body that stalls").await;
+    });
+    let told = Arc::clone(tally);
+    waiting.spawn(async move {
+        let mut raw = RawRequest::open(address).await.expect("a connection");
+        raw.trickle(b"GET /v1/status HTTP/1.1\r\nhost: x\r\nx: yyyy", Duration::from_millis(500))
+            .await;
+        out(raw, told, "slow headers").await;
+    });
+    for _ in 0..scale.of(SILENT as u64 * 2, SILENT as u64) {
+        let told = Arc::clone(tally);
+        waiting.spawn(async move {
+            let raw = RawRequest::open(address).await.expect("a connection");
+            out(raw, told, "connection that asks nothing").await;
+        });
+    }
+    waiting
+}
+
+/// Posts all the time, over a kept connection and over new ones, and counts what was accepted.
+async fn good_client(
+    address: SocketAddr,
+    token: String,
+    stop: Arc<AtomicBool>,
+    posted: Arc<AtomicU64>,
+) {
+    let new = || Client::new(address).with_token(token.clone()).with_limit(LIMIT);
+    let mut kept = new();
+    while !stop.load(Ordering::Relaxed) {
+        let seq = posted.load(Ordering::Relaxed) + 1;
+        let body = reading("good", seq, seq as f64);
+        let answer = if seq.is_multiple_of(5) {
+            new().post_json("/v1/readings", &body).await
+        } else {
+            kept.post_json("/v1/readings", &body).await
+        };
+        let answer = answer.unwrap_or_else(|error| panic!("the good client was harmed: {error}"));
+        assert_eq!(answer.status, 200, "the good client was harmed: {}", answer.text());
+        assert_eq!(answer.json()["accepted"], 1, "{}", answer.text());
+        posted.store(seq, Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Datagrams of noise at the hub's port for gateways.
+fn noise(hub: SocketAddr, rng: &mut Rng, count: u64) {
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    for _ in 0..count {
+        let bytes: Vec<u8> = (0..1 + rng.index(1400)).map(|_| rng.next_u64() as u8).collect();
+        // A full buffer drops some, as it would from anybody.
+        let _ = socket.send_to(&bytes, hub);
+    }
+}
+
+fn rss_kib(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the node runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+/// Runs the campaign: all kinds of bad input, in `20` rounds at full size.
+///
+/// # Panics
+/// When a promise is broken, or a fault never struck.
+pub fn bad_input(scale: Scale) {
+    block_on(campaign(scale));
+}
+
+async fn campaign(scale: Scale) {
+    let names: Vec<_> = cases().iter().map(|case| case.name).collect();
+    let others = [
+        "bad query",
+        "missing token",
+        "unknown token",
+        "foreign device",
+        "token of another kind",
+        "expired token",
+        "truncated body",
+        "random bytes",
+        "broken head",
+        "body that stalls",
+        "slow headers",
+        "connection that asks nothing",
+        "noise at the hub",
+    ];
+    let tally = Arc::new(Tally::of(&[names.as_slice(), &others].concat()));
+    let mut rng = Rng::keyed(scale.seed, &[0xbad]);
+    let mut fleet = FleetPlan::new(1, scale.seed).build().expect("a fleet");
+    let (address, sync) = (fleet.edges[0].http(), fleet.hub.sync());
+    let pid = fleet.edges[0].process().pid();
+    let token = fleet.edges[0].ingest_token().expect("a token");
+    let mut admin = admin_of_edge(&fleet.edges[0]);
+    let started = get(&mut admin, "/v1/status").await["node"]["started"].clone();
+    let (stop, posted) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let good = good_client(address, token.clone(), Arc::clone(&stop), Arc::clone(&posted));
+    let good = tokio::spawn(good);
+    let mut waiting = slow(&tally, address, &token, scale);
+    let mut bad = Client::new(address).with_token(token.clone()).with_limit(LIMIT);
+    let mut before = 0;
+    for round in 0..scale.of(20, 3) {
+        malformed(&tally, &mut bad, &mut admin, &mut rng).await;
+        broken(&tally, address, &token, &mut rng).await;
+        if round == 0 {
+            strangers(&tally, &fleet, &mut admin).await;
+            before = rss_kib(pid);
+        }
+        noise(sync, &mut rng, 200);
+        tally.add("noise at the hub", 200);
+    }
+    while let Some(shown_out) = waiting.join_next().await {
+        shown_out.expect("a slow client was shown out");
+    }
+    stop.store(true, Ordering::Relaxed);
+    good.await.expect("the good client was never harmed");
+    let after = rss_kib(pid);
+    println!("struck: {} good posts meanwhile", posted.load(Ordering::Relaxed));
+    println!("resident memory: {before} KiB after the first round, {after} KiB after the last");
+    assert!(after < before + GROWTH_MAX_KIB, "the gateway grew from {before} to {after} KiB");
+    assert_eq!(fleet.edges[0].process().pid(), pid);
+    assert!(fleet.edges[0].process().is_running().expect("its state"), "the gateway ended");
+    assert_eq!(get(&mut admin, "/v1/status").await["node"]["started"], started, "it restarted");
+    let lines = equal_exports(&fleet.edges[0], &fleet.hub).await;
+    assert_eq!(lines.len() as u64, posted.load(Ordering::Relaxed), "each good reading once");
+    assert!(lines.iter().all(|line| line.contains(r#""device":"good""#)), "nothing bad is stored");
+    fleet.edges[0].stop().expect("the gateway stops in good order");
+    tally.finish().expect("every fault struck");
+}
