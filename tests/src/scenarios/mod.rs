@@ -86,6 +86,14 @@ pub const FIRST_LIGHT: &[Campaign] = &[
     Campaign { name: "kills", about: "200 kills under load", run: kills::kills },
     Campaign { name: "links", about: "10 rounds over six bad links", run: links::links },
     Campaign { name: "backlog", about: "30 days of backlog", run: backlog::backlog },
+    Campaign {
+        name: "bad-input",
+        about: "bad input beside a good client",
+        run: bad_input::bad_input,
+    },
+    Campaign { name: "clocks", about: "wrong clocks of devices and nodes", run: clocks::clocks },
+    Campaign { name: "full", about: "quotas and disks without room", run: full::full },
+    Campaign { name: "rot", about: "1,000 flipped bits and lost tails", run: rot::rot },
 ];
 
 /// Tells how far a campaign is, at each tenth.
