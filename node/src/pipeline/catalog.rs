@@ -204,6 +204,19 @@ impl Catalog {
         self.read(|inner| Some(Arc::clone(&inner.series.get(no.0 as usize)?.0)))
     }
 
+    /// The newest series of the same device and metric that began before `info`, in another unit.
+    pub(super) fn before_unit(&self, info: &SeriesInfo) -> Option<Arc<SeriesInfo>> {
+        self.read(|inner| {
+            let before = inner.series[..info.no.0 as usize].iter().rev().map(|(other, _)| other);
+            let mut same = before.filter(|other| {
+                other.origin == info.origin
+                    && other.device == info.device
+                    && other.metric == info.metric
+            });
+            same.next().cloned()
+        })
+    }
+
     /// Series that have a number but no record yet.
     pub(super) fn unsaved(&self) -> Vec<Arc<SeriesInfo>> {
         self.read(|inner| {

@@ -3,6 +3,7 @@
 use super::catalog::{self, Last, SeriesInfo, SeriesNo};
 use super::windows::{self, ROLLUPS_MAX, WindowKey};
 use super::{Live, Pending, Pipeline, Progress, is_due};
+use holdfast_core::log::events::Event;
 use holdfast_core::log::{readings, rollups};
 use holdfast_core::rollup::{Revision, Sample, Summary, Window};
 use holdfast_core::{ChainId, Stream, Timestamp};
@@ -46,7 +47,11 @@ impl Pipeline {
         let rolled = tokio::task::block_in_place(|| self.rollups(&findings))?;
         let unsaved = self.catalog.unsaved();
         let known = self.catalog.len();
-        let changes = Changes::of(&findings, &unsaved, rolled, cursor);
+        let mut changes = Changes::of(&findings, &unsaved, rolled, cursor);
+        let own = unsaved.iter().filter(|info| info.origin == self.store.node());
+        changes.units = own
+            .filter_map(|info| Some((self.catalog.before_unit(info)?, Arc::clone(info))))
+            .collect();
         self.store.write(move |tx| changes.write(tx)).await?;
         self.catalog.saved(known);
         for key in &findings.emit {
@@ -250,6 +255,8 @@ struct Changes {
     pending: Vec<Vec<u8>>,
     settled: Vec<Vec<u8>>,
     rollups: Vec<Rolled>,
+    /// Series that began because a device changed the unit of a metric: as it was, as it is.
+    units: Vec<(Arc<SeriesInfo>, Arc<SeriesInfo>)>,
     cursor: u64,
 }
 
@@ -275,6 +282,7 @@ impl Changes {
             pending: findings.wait.iter().map(WindowKey::pending_record).collect(),
             settled: findings.emit.iter().map(WindowKey::pending_record).collect(),
             rollups,
+            units: Vec::new(),
             cursor,
         }
     }
@@ -291,6 +299,13 @@ impl Changes {
         }
         for key in &self.settled {
             tx.delete(Table::Window, key)?;
+        }
+        if !self.units.is_empty() {
+            let changed = self.units.iter().map(|(before, after)| Event::UnitChanged {
+                before: before.key(),
+                unit: after.key().unit,
+            });
+            tx.append_events(&changed.collect::<Vec<_>>())?;
         }
         if !self.rollups.is_empty() {
             let mut places = HashMap::new();

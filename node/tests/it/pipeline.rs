@@ -1,0 +1,166 @@
+//! What the pipeline keeps equals what the log says, over restarts and in whatever order data came.
+
+use holdfast_core::log::events::{self, Event};
+use holdfast_core::reading::Finite;
+use holdfast_core::{Quality, SeriesKey, Stream, Timestamp};
+use holdfast_node::pipeline::{Catalog, Options, Pipeline};
+use holdfast_node::query::{self, Span};
+use holdfast_sync::env::System;
+use holdfast_sync::identity::NodeKey;
+use holdfast_sync::store::{self, Draft, IngestBatch, Item, Overflow, OwnedValue, Snapshot, Store};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+const DAY: Span = Span { from: START, to: Timestamp(START.0 + 86_400_000_000_000) };
+const START: Timestamp = Timestamp(1_793_880_000_000_000_000);
+
+struct Node {
+    store: Store,
+    catalog: Arc<Catalog>,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Node {
+    fn open(dir: &Path, key: &NodeKey) -> Self {
+        let options = store::Options {
+            dir: dir.to_owned(),
+            key: key.clone(),
+            quota_bytes: 1 << 30,
+            overflow: Overflow::DropOldestRaw,
+            max_series: 1_000,
+            version: "test",
+            unsafe_normal_sync: false,
+        };
+        let (store, _) = Store::open(options, System::env()).unwrap();
+        let options = Options { widths_s: vec![60], on_live: Arc::new(|_| {}) };
+        let pipeline = Pipeline::load(store.clone(), options, 1_000).unwrap();
+        let (catalog, stop) = (pipeline.catalog(), CancellationToken::new());
+        let task = tokio::spawn(pipeline.run(stop.clone()));
+        Self { store, catalog, stop, task }
+    }
+
+    async fn post(&self, unit: &str, readings: &[(i64, f64)]) {
+        let key = SeriesKey::new("tank", "level", unit).unwrap();
+        let series = self.store.interner().intern(&key).unwrap();
+        let mut batch = IngestBatch::default();
+        for (i, (second, value)) in readings.iter().enumerate() {
+            batch.drafts.push(Draft {
+                series: Arc::clone(&series),
+                time: Some(START.saturating_add(second * 1_000_000_000)),
+                value: OwnedValue::Float(Finite::new(*value).unwrap()),
+                quality: Quality::GOOD,
+            });
+            batch.items.push(Item { drafts: i..i + 1, source: None });
+        }
+        self.store.ingest(batch).await.unwrap();
+    }
+
+    /// Waits until `count` readings of a series are counted.
+    async fn counted(&self, unit: &str, count: u64) {
+        let counted = || {
+            let all = self.catalog.list(|info| &*info.unit == unit);
+            all.first().map_or(0, |(_, last)| last.count)
+        };
+        for _ in 0..6_000 {
+            if counted() >= count {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(counted(), count);
+    }
+
+    async fn close(self) {
+        self.stop.cancel();
+        self.task.await.unwrap();
+        self.store.close().await;
+    }
+
+    fn windows(&self) -> Vec<(i64, u64, f64, f64, f64)> {
+        let key = SeriesKey::new("tank", "level", "m").unwrap();
+        let info = self.catalog.named(&key, None).remove(0);
+        let look = |view: &Snapshot<'_>| query::windows(view, &info, 60, DAY, 1_000);
+        let windows = self.store.read_blocking(look).unwrap();
+        let each = windows.iter().map(|(window, summary)| {
+            let start = window.start_s - START.seconds();
+            (start, summary.count, summary.sum, summary.min, summary.max)
+        });
+        each.collect()
+    }
+
+    /// Events and rollup entries in the log.
+    fn entries(&self) -> (Vec<String>, u64) {
+        let look = |view: &Snapshot<'_>| {
+            let chains = view.chains()?;
+            Ok((chains, view.commits_after(0, usize::MAX)?))
+        };
+        let (chains, commits) = self.store.read_blocking(look).unwrap();
+        let (mut units, mut rollups) = (Vec::new(), 0);
+        for commit in commits {
+            let chain = chains.iter().find(|chain| chain.no == commit.chain).unwrap();
+            match chain.id.stream {
+                Stream::Rollup => rollups += u64::from(commit.count),
+                Stream::Event => {
+                    for event in events::read(&commit.body).unwrap().1 {
+                        if let Event::UnitChanged { before, unit } = event.unwrap() {
+                            units.push(format!("{} -> {unit}", before.unit));
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        (units, rollups)
+    }
+}
+
+fn key() -> NodeKey {
+    NodeKey::generate(&System::env())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn windows_are_what_the_log_says_and_late_readings_revise_them() {
+    let (dir, key) = (tempfile::tempdir().unwrap(), key());
+    let node = Node::open(dir.path(), &key);
+    node.post("m", &[(0, 1.0), (10, 3.0), (70, 5.0)]).await;
+    node.counted("m", 3).await;
+    assert_eq!(node.windows(), [(0, 2, 4.0, 1.0, 3.0), (60, 1, 5.0, 5.0, 5.0)]);
+    node.post("m", &[(20, -2.0)]).await;
+    node.counted("m", 4).await;
+    assert_eq!(node.windows()[0], (0, 3, 2.0, -2.0, 3.0));
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_counts_nothing_twice_and_writes_no_rollup_again() {
+    let (dir, key) = (tempfile::tempdir().unwrap(), key());
+    let node = Node::open(dir.path(), &key);
+    node.post("m", &[(0, 1.0), (10, 3.0)]).await;
+    node.counted("m", 2).await;
+    let (before, (_, rollups)) = (node.windows(), node.entries());
+    node.close().await;
+    let node = Node::open(dir.path(), &key);
+    node.counted("m", 2).await;
+    assert_eq!((node.windows(), node.entries().1), (before, rollups));
+    node.post("m", &[(30, 4.0)]).await;
+    node.counted("m", 3).await;
+    assert_eq!(node.windows(), [(0, 3, 8.0, 1.0, 4.0)]);
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_unit_is_another_series_and_an_event() {
+    let (dir, key) = (tempfile::tempdir().unwrap(), key());
+    let node = Node::open(dir.path(), &key);
+    node.post("m", &[(0, 1.0)]).await;
+    node.counted("m", 1).await;
+    node.post("cm", &[(10, 100.0)]).await;
+    node.counted("cm", 1).await;
+    assert_eq!(node.windows(), [(0, 1, 1.0, 1.0, 1.0)], "units are never mixed");
+    assert_eq!(node.entries().0, ["m -> cm"]);
+    node.close().await;
+}
