@@ -68,6 +68,8 @@ impl Running {
         find: impl Fn(&str) -> Option<T>,
     ) -> io::Result<T> {
         self.out().find(limit, find).ok_or_else(|| {
+            // The last words of one that has just ended may still be on their way.
+            self.err().find(DRAIN, |_| None::<()>);
             io::Error::new(
                 io::ErrorKind::TimedOut,
                 format!("{} never said `{what}`; its last words:\n{}", self.name, self.told()),
