@@ -316,6 +316,23 @@ fn nothing_of_the_running_start_is_sent_back() {
     assert!(edge.disk.chains.values().all(|chain| chain.info.last() == 6));
 }
 
+/// A hub has a log of its own, too, and its driver says how far it is. Heads that came before the
+/// session was open were kept and sent from: every edge took the hub for an attacker and never came
+/// back online.
+#[test]
+fn the_acceptor_sends_nothing_of_its_own_history() {
+    let fleet = Fleet::new(1);
+    let own = ChainId { origin: key(9).id(), incarnation: start(1), stream: Stream::Event };
+    let mut hub = Side::new(&fleet, Role::Hub, Disk::default(), 1);
+    hub.give(Input::Head(7, own, 3));
+    hub.frame(&Frame::Hello(hello(&fleet)));
+    hub.give(Input::Head(7, own, 3));
+    hub.frame(&Frame::Chains { last: true, held: Vec::new() });
+    hub.give(Input::Head(7, own, 4));
+    assert!(hub.established && hub.end.is_none());
+    assert_eq!(hub.reads, [], "nothing of it is even read");
+}
+
 /// A fork against the store itself.
 #[tokio::test]
 async fn the_store_refuses_another_past_whole() {
