@@ -188,6 +188,8 @@ impl Session {
             }
             Input::Chains(chains) => self.chains(now, chains),
             Input::Commits(commits, before) => self.commits(now, &commits, before),
+            // Only the initiator's history is carried: of its own the acceptor sends nothing.
+            Input::Head(..) if !self.config.initiator => {}
             Input::Head(no, id, last) => {
                 if self.phase == Phase::Open {
                     self.plan.advance(no, id, last);

@@ -11,7 +11,7 @@ use holdfast_core::log::Link;
 use holdfast_core::{ChainId, Stream};
 use holdfast_sync::identity::{Membership, Role};
 use holdfast_sync::session::{FRAME_MAX_BYTES, Frame, Hello, Input, RefusalCode};
-use holdfast_sync::store::{Received, StoredCommit, WriteError};
+use holdfast_sync::store::{ChainNo, Received, StoredCommit, WriteError};
 use zstd::stream::raw::{CParameter, Encoder, Operation};
 
 /// A hub to which any bytes come; returns it for judgement.
@@ -314,6 +314,23 @@ fn nothing_of_the_running_start_is_sent_back() {
     let starts: Vec<_> = edge.disk.chains.values().map(|c| c.info.id.incarnation.boot).collect();
     assert_eq!(starts, [1, 1, 1, 2, 2, 2]);
     assert!(edge.disk.chains.values().all(|chain| chain.info.last() == 6));
+}
+
+/// A hub has a log of its own, too, and its driver says how far it is. Heads that came before the
+/// session was open were kept and sent from: every edge took the hub for an attacker and never came
+/// back online.
+#[test]
+fn the_acceptor_sends_nothing_of_its_own_history() {
+    let fleet = Fleet::new(1);
+    let own = ChainId { origin: key(9).id(), incarnation: start(1), stream: Stream::Event };
+    let mut hub = Side::new(&fleet, Role::Hub, Disk::default(), 1);
+    hub.give(Input::Head(ChainNo(7), own, 3));
+    hub.frame(&Frame::Hello(hello(&fleet)));
+    hub.give(Input::Head(ChainNo(7), own, 3));
+    hub.frame(&Frame::Chains { last: true, held: Vec::new() });
+    hub.give(Input::Head(ChainNo(7), own, 4));
+    assert!(hub.established && hub.end.is_none());
+    assert_eq!(hub.reads, [], "nothing of it is even read");
 }
 
 /// A fork against the store itself.
