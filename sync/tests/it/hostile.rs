@@ -11,7 +11,7 @@ use holdfast_core::log::Link;
 use holdfast_core::{ChainId, Stream};
 use holdfast_sync::identity::{Membership, Role};
 use holdfast_sync::session::{FRAME_MAX_BYTES, Frame, Hello, Input, RefusalCode};
-use holdfast_sync::store::{Received, StoredCommit, WriteError};
+use holdfast_sync::store::{ChainNo, Received, StoredCommit, WriteError};
 use zstd::stream::raw::{CParameter, Encoder, Operation};
 
 /// A hub to which any bytes come; returns it for judgement.
@@ -324,11 +324,11 @@ fn the_acceptor_sends_nothing_of_its_own_history() {
     let fleet = Fleet::new(1);
     let own = ChainId { origin: key(9).id(), incarnation: start(1), stream: Stream::Event };
     let mut hub = Side::new(&fleet, Role::Hub, Disk::default(), 1);
-    hub.give(Input::Head(7, own, 3));
+    hub.give(Input::Head(ChainNo(7), own, 3));
     hub.frame(&Frame::Hello(hello(&fleet)));
-    hub.give(Input::Head(7, own, 3));
+    hub.give(Input::Head(ChainNo(7), own, 3));
     hub.frame(&Frame::Chains { last: true, held: Vec::new() });
-    hub.give(Input::Head(7, own, 4));
+    hub.give(Input::Head(ChainNo(7), own, 4));
     assert!(hub.established && hub.end.is_none());
     assert_eq!(hub.reads, [], "nothing of it is even read");
 }
