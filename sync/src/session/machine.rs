@@ -478,8 +478,8 @@ impl Session {
         self.records_allowed = self.records_allowed.max(granted);
         for (index, frontier) in chains {
             let no = self.sent_chains.get(index as usize).copied().ok_or(Reject::Malformed)?;
-            self.plan.acked(no, frontier.clone());
-            self.out.push_back(Output::Acked(no, Box::new(frontier)));
+            let known = self.plan.acked(no, frontier);
+            self.out.push_back(Output::Acked(no, Box::new(known)));
         }
         Ok(())
     }

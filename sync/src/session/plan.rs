@@ -140,11 +140,14 @@ impl Plan {
         }
     }
 
-    /// Takes what the peer says it holds of a chain now.
-    pub(super) fn acked(&mut self, no: ChainNo, theirs: Frontier) {
-        if let Some(chain) = self.chains.get_mut(&no) {
+    /// Takes what the peer says it holds of a chain, and returns all it is known to hold. What it
+    /// has it keeps, so acknowledgements are joined: one that was overtaken takes nothing back.
+    pub(super) fn acked(&mut self, no: ChainNo, theirs: Frontier) -> Frontier {
+        let Some(chain) = self.chains.get_mut(&no) else { return theirs };
+        if chain.theirs.union(&theirs).is_err() {
             chain.theirs = theirs;
         }
+        chain.theirs.clone()
     }
 
     /// How many entries are still to be acknowledged by the peer.
@@ -268,6 +271,22 @@ mod tests {
         let request = plan.next(1).unwrap();
         plan.done(&request, None);
         assert_eq!(plan.behind(), 0);
+    }
+
+    /// Two batches were stored in the other order than they came in, and the acknowledgement that
+    /// was made first came last: the gateway took the hub to lack what it had, for good.
+    #[test]
+    fn an_overtaken_acknowledgement_takes_nothing_back() {
+        let mut plan = Plan::new(Backfill::NewestFirst);
+        plan.add(&local(1, 1, Stream::Reading, 100), Frontier::new());
+        let of = |from, to| {
+            let mut set = Frontier::new();
+            set.add(Range::new(from, to).unwrap()).unwrap();
+            set
+        };
+        plan.acked(ChainNo(1), of(1, 100));
+        let known = plan.acked(ChainNo(1), of(1, 50));
+        assert_eq!((known, plan.behind()), (of(1, 100), 0));
     }
 
     #[test]
