@@ -1,19 +1,13 @@
 //! The command line: `init`, `serve`, `token`, `node`, `status`, `verify`, `export`.
 
-use crate::service::{self, KEY_FILE, ROOT_FILE};
-use crate::settings::{Settings, TEMPLATE};
-use clap::{Args, Parser, Subcommand};
-use holdfast_node::auth::Scope;
-use holdfast_node::cli::{self, ExportArgs, Failure, VerifyArgs};
-use holdfast_node::config::Layers;
-use holdfast_node::{api, client, logs};
+use crate::service::{self, ROOT_FILE};
+use crate::settings::Settings;
+use clap::{Parser, Subcommand};
+use holdfast_node::cli::{self, ExportArgs, Failure, Local, Place, TokenBook, VerifyArgs};
 use holdfast_sync::env::System;
 use holdfast_sync::identity::NodeKey;
-use holdfast_sync::store::Store;
 use serde_json::{Value, json};
-use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 /// The hub: where a fleet of gateways is seen, enrolled and queried.
 #[derive(Parser)]
@@ -25,18 +19,10 @@ use std::sync::Arc;
     holdfast-hub token new --site north --name ps-017\n"
 )]
 struct Cli {
+    #[command(flatten)]
+    place: Place,
     #[command(subcommand)]
     command: Command,
-}
-
-#[derive(Args)]
-struct Place {
-    /// The configuration file.
-    #[arg(long, global = true, default_value = "holdfast-hub.toml")]
-    config: PathBuf,
-    /// The data directory, instead of the configured one.
-    #[arg(long, global = true)]
-    data: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
@@ -44,8 +30,6 @@ enum Command {
     /// Makes a new hub and with it a new fleet: configuration, data directory, keys, admin token.
     #[command(after_help = "Example:\n  holdfast-hub init --advertise hub.example.com:4585\n")]
     Init {
-        #[command(flatten)]
-        place: Place,
         /// Where browsers reach it, such as 0.0.0.0:8585; this machine only otherwise.
         #[arg(long)]
         listen: Option<String>,
@@ -59,8 +43,6 @@ enum Command {
         on standard output, its log on standard error.\n\nExample:\n  holdfast-hub serve\n"
     )]
     Serve {
-        #[command(flatten)]
-        place: Place,
         /// Only checks the configuration.
         #[arg(long)]
         check_config: bool,
@@ -69,8 +51,6 @@ enum Command {
     #[command(after_help = "Examples:\n  holdfast-hub token new --site north --name ps-017\n  \
         holdfast-hub token new --viewer --name 'control room'\n  holdfast-hub token list\n")]
     Token {
-        #[command(flatten)]
-        place: Place,
         #[command(subcommand)]
         action: TokenAction,
     },
@@ -78,30 +58,21 @@ enum Command {
     #[command(after_help = "Examples:\n  holdfast-hub node list\n  \
         holdfast-hub node remove north/ps-017\n")]
     Node {
-        #[command(flatten)]
-        place: Place,
         #[command(subcommand)]
         action: NodeAction,
     },
     /// Shows how the running hub is.
     #[command(after_help = "Example:\n  holdfast-hub status\n")]
-    Status {
-        #[command(flatten)]
-        place: Place,
-    },
+    Status,
     /// Reads every file of the data directory and names each damage.
     #[command(after_help = "Example:\n  holdfast-hub verify\n")]
     Verify {
-        #[command(flatten)]
-        place: Place,
         #[command(flatten)]
         args: VerifyArgs,
     },
     /// Writes readings of the fleet as lines of JSON or CSV.
     #[command(after_help = "Example:\n  holdfast-hub export --format csv > readings.csv\n")]
     Export {
-        #[command(flatten)]
-        place: Place,
         #[command(flatten)]
         args: ExportArgs,
     },
@@ -124,15 +95,8 @@ enum TokenAction {
         #[arg(long, conflicts_with = "site")]
         admin: bool,
     },
-    /// Lists tokens, without their texts.
-    List,
-    /// Makes a new admin token for commands on this machine; the node must not run.
-    Renew,
-    /// Takes a token back.
-    Remove {
-        /// Its id, from `token list`.
-        id: String,
-    },
+    #[command(flatten)]
+    Book(TokenBook),
 }
 
 #[derive(Subcommand)]
@@ -153,54 +117,26 @@ enum NodeAction {
 /// Runs the command line.
 #[must_use]
 pub fn main() -> ExitCode {
-    cli::run(async { command(Cli::parse().command).await })
+    let Cli { place, command } = cli::parse::<Settings, Cli>();
+    cli::run(run(place, command))
 }
 
-async fn command(command: Command) -> Result<ExitCode, Failure> {
+async fn run(place: Place, command: Command) -> Result<ExitCode, Failure> {
+    let hub = || place.load::<Settings>();
     match command {
-        Command::Init { place, listen, advertise } => init(&place, listen, advertise).await,
-        Command::Serve { place, check_config } => serve(&place, check_config).await,
-        Command::Token { place, action } => token(&place, action).await,
-        Command::Node { place, action } => node(&place, action).await,
-        Command::Status { place } => {
-            let hub = Hub::of(&place)?;
-            println!("{:#}", hub.call("GET", "/v1/status", None).await?);
+        Command::Init { listen, advertise } => init(&place, listen, advertise).await,
+        Command::Serve { check_config: true } => hub()?.valid(),
+        Command::Serve { check_config: false } => {
+            Ok(service::run(place.begin::<Settings>()?).await?)
+        }
+        Command::Token { action } => token(&hub()?, action).await,
+        Command::Node { action } => node(&hub()?, action).await,
+        Command::Status => {
+            println!("{:#}", hub()?.call("GET", "/v1/status", None).await?);
             Ok(ExitCode::SUCCESS)
         }
-        Command::Verify { place, args } => cli::verify(&load(&place)?.1, &args),
-        Command::Export { place, args } => cli::export(&load(&place)?.1, &args, &|_| None),
-    }
-}
-
-fn layers(place: &Place) -> Result<Layers, Failure> {
-    let layers = Layers::default();
-    let layers = if place.config.exists() { layers.file(&place.config)? } else { layers };
-    let data = place.data.as_ref().map(|path| path.display());
-    Ok(layers.environment(std::env::vars()).flag("node.data", data))
-}
-
-/// The settings in force and the data directory they name.
-fn load(place: &Place) -> Result<(Settings, PathBuf), Failure> {
-    let loaded = layers(place)?.load::<Settings>()?;
-    let dir = cli::data_dir(&place.config, &loaded.config.node.data);
-    Ok((loaded.config, dir))
-}
-
-/// The running hub, as its own commands reach it.
-struct Hub {
-    settings: Settings,
-    token: String,
-}
-
-impl Hub {
-    fn of(place: &Place) -> Result<Self, Failure> {
-        let (settings, dir) = load(place)?;
-        Ok(Self { settings, token: cli::admin_token(&dir)? })
-    }
-
-    async fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
-        let address = self.settings.http.listen.0;
-        Ok(client::call(address, &self.token, method, path, body).await?)
+        Command::Verify { args } => cli::verify(&hub()?.dir, &args),
+        Command::Export { args } => cli::export(&hub()?.dir, &args),
     }
 }
 
@@ -209,55 +145,30 @@ async fn init(
     listen: Option<String>,
     advertise: Option<String>,
 ) -> Result<ExitCode, Failure> {
-    let data = place.data.as_ref().map(|path| path.display().to_string());
-    let edits = [("data", data), ("listen", listen), ("advertise", advertise)];
-    cli::write_config(&place.config, TEMPLATE, &edits)?;
-    let (settings, dir) = load(place)?;
-    cli::new_data_dir(&dir)?;
-    let env = System::env();
-    let key = NodeKey::generate(&env);
-    key.write(&dir.join(KEY_FILE))?;
-    NodeKey::generate(&env).write(&dir.join(ROOT_FILE))?;
-    let options = service::store_options(&settings, dir.clone(), key.clone());
-    let (store, _) = Store::open(options, Arc::clone(&env))?;
-    let token = api::create_token(&store, Scope::Admin, "made by init").await?;
-    store.close().await;
-    cli::write_admin_token(&dir, &token)?;
-    println!("Hub {} is ready.", key.id());
-    println!("  configuration  {}", place.config.display());
-    println!("  data           {}", dir.display());
-    println!("  admin token    {}", cli::admin_token_path(&dir).display());
-    println!("  fleet key      {} (keep a copy: it makes members)", dir.join(ROOT_FILE).display());
-    println!("Browsers will reach it at http://{}/", settings.http.listen.0);
-    println!("Gateways will reach it at UDP port {}", settings.sync.listen.0.port());
-    println!("Next: holdfast-hub serve --config {}", place.config.display());
+    let edits = [("listen", listen), ("advertise", advertise)];
+    let (hub, key) = place.create::<Settings>(&edits)?;
+    let (id, root) = (key.id(), hub.dir.join(ROOT_FILE));
+    NodeKey::generate(&System::env()).write(&root)?;
+    hub.make_admin_token(key, "made by init").await?;
+    println!("Hub {id} is ready.");
+    println!("  configuration  {}", hub.config.display());
+    println!("  data           {}", hub.dir.display());
+    println!("  admin token    {}", hub.admin_token_path().display());
+    println!("  fleet key      {} (keep a copy: it makes members)", root.display());
+    println!("Browsers will reach it at http://{}/", hub.settings.http.listen.0);
+    println!("Gateways will reach it at UDP port {}", hub.settings.sync.listen.0.port());
+    println!("Next: holdfast-hub serve --config {}", hub.config.display());
     println!("Then: holdfast-hub token new --site SITE --name NAME, for each gateway");
     Ok(ExitCode::SUCCESS)
 }
 
-async fn serve(place: &Place, check_config: bool) -> Result<ExitCode, Failure> {
-    let loaded = layers(place)?.load::<Settings>()?;
-    if check_config {
-        println!("The configuration is valid.");
-        return Ok(ExitCode::SUCCESS);
-    }
-    logs::init(&loaded.config.log.filter)?;
-    for name in loaded.unused {
-        tracing::warn!(name, "this variable sets nothing here");
-    }
-    let dir = cli::data_dir(&place.config, &loaded.config.node.data);
-    Ok(service::run(loaded.config, &dir).await?)
-}
-
-async fn token(place: &Place, action: TokenAction) -> Result<ExitCode, Failure> {
-    let hub = || Hub::of(place);
+async fn token(hub: &Local<Settings>, action: TokenAction) -> Result<ExitCode, Failure> {
     match action {
         TokenAction::New { site: Some(site), name, .. } => {
-            let settings = hub()?.settings;
-            let advertise = settings.sync.advertise.split(',').map(str::trim);
+            let advertise = hub.settings.sync.advertise.split(',').map(str::trim);
             let addresses: Vec<_> = advertise.filter(|address| !address.is_empty()).collect();
             let body = json!({ "site": site, "name": name, "addresses": addresses });
-            let made = hub()?.call("POST", "/v1/enrolments", Some(&body)).await?;
+            let made = hub.call("POST", "/v1/enrolments", Some(&body)).await?;
             let named = made["addresses"].as_array().into_iter().flatten();
             let named: Vec<_> = named.filter_map(Value::as_str).collect();
             println!("Invitation for {site}/{}, to be used once.", name.unwrap_or_default());
@@ -273,26 +184,14 @@ async fn token(place: &Place, action: TokenAction) -> Result<ExitCode, Failure> 
             }
             let scope = if admin { "admin" } else { "viewer" };
             let body = json!({ "scope": scope, "name": name.unwrap_or_default() });
-            let made = hub()?.call("POST", "/v1/tokens", Some(&body)).await?;
-            cli::print_new_token(&made);
+            cli::print_new_token(&hub.call("POST", "/v1/tokens", Some(&body)).await?);
         }
-        TokenAction::Renew => {
-            let (settings, dir) = load(place)?;
-            let key = service::read_key(&dir.join(KEY_FILE))?;
-            let options = service::store_options(&settings, dir, key);
-            return cli::renew_admin_token(options, System::env()).await;
-        }
-        TokenAction::List => cli::print_tokens(&hub()?.call("GET", "/v1/tokens", None).await?),
-        TokenAction::Remove { id } => {
-            hub()?.call("DELETE", &format!("/v1/tokens/{id}"), None).await?;
-            println!("Token {id} is no longer valid.");
-        }
+        TokenAction::Book(book) => book.run(hub).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn node(place: &Place, action: NodeAction) -> Result<ExitCode, Failure> {
-    let hub = Hub::of(place)?;
+async fn node(hub: &Local<Settings>, action: NodeAction) -> Result<ExitCode, Failure> {
     match action {
         NodeAction::List { json: true } => {
             println!("{}", hub.call("GET", "/v1/nodes", None).await?);

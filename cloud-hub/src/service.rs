@@ -8,6 +8,7 @@ use crate::settings::Settings;
 use axum::Router;
 use holdfast_node::api::{self, Data, Nodes, Tokens};
 use holdfast_node::auth::Auth;
+use holdfast_node::cli::{Failure, Local, Service as _};
 use holdfast_node::events::Events;
 use holdfast_node::health::{Health, Level};
 use holdfast_node::http::{self, Limits};
@@ -21,10 +22,9 @@ use holdfast_sync::env::System;
 use holdfast_sync::identity::NodeKey;
 use holdfast_sync::net::{Enroller, HubOptions, HubPeers, Net, serve};
 use holdfast_sync::session::{Policy, RefusalCode};
-use holdfast_sync::store::{Options, Overflow, Store};
+use holdfast_sync::store::Store;
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,8 +34,6 @@ use tokio_util::sync::CancellationToken;
 const STATUS_EVERY: Duration = Duration::from_secs(2);
 const EVENTS: &[&str] = &["readings", "status"];
 
-/// The node key's file in a data directory.
-pub const KEY_FILE: &str = "node.key";
 /// The fleet's root key's file in a data directory.
 pub const ROOT_FILE: &str = "fleet.key";
 
@@ -68,40 +66,16 @@ holdfast_node::parts!(
     App: Data => data, Auth => auth, Tokens => tokens, Events => events, Health => health
 );
 
-/// How the store of a hub is opened.
-#[must_use]
-pub fn store_options(settings: &Settings, dir: PathBuf, key: NodeKey) -> Options {
-    Options {
-        dir,
-        key,
-        quota_bytes: settings.store.quota.0,
-        // What gateways cannot deliver they keep; nothing is dropped here.
-        overflow: Overflow::Refuse,
-        max_series: settings.store.max_series,
-        version: VERSION,
-        unsafe_normal_sync: false,
-    }
-}
-
-/// A key in a data directory.
-///
-/// # Errors
-/// A sentence about a key that is missing or damaged.
-pub fn read_key(path: &Path) -> Result<NodeKey, String> {
-    let key = NodeKey::read(path).map_err(|fault| fault.to_string())?;
-    key.ok_or_else(|| format!("{} is missing: run `holdfast-hub init` first", path.display()))
-}
-
 /// Runs the hub until it is told to stop.
 ///
 /// # Errors
 /// A sentence about what kept it from starting.
-pub async fn run(settings: Settings, dir: &Path) -> Result<ExitCode, String> {
+pub async fn run(node: Local<Settings>) -> Result<ExitCode, Failure> {
     let env = System::env();
-    let key = read_key(&dir.join(KEY_FILE))?;
-    let root = read_key(&dir.join(ROOT_FILE))?;
-    let options = store_options(&settings, dir.to_owned(), key.clone());
-    let (store, report) = Store::open(options, Arc::clone(&env)).map_err(|e| e.to_string())?;
+    let (key, root) = (node.key()?, node.key_in(ROOT_FILE)?);
+    let settings = node.settings;
+    let options = settings.store_options(node.dir, key.clone());
+    let (store, report) = Store::open(options, Arc::clone(&env))?;
     for finding in &report.findings {
         tracing::error!(finding, "found on opening the store");
     }
@@ -135,7 +109,7 @@ pub async fn run(settings: Settings, dir: &Path) -> Result<ExitCode, String> {
     if reborn.load(Ordering::Relaxed) {
         let http = ("HOLDFAST_HTTP_LISTEN", address.to_string());
         let sync = ("HOLDFAST_SYNC_LISTEN", sync_address.to_string());
-        return Err(rebirth::start_anew(env.now(), &[http, sync]));
+        return Err(rebirth::start_anew(env.now(), &[http, sync]).into());
     }
     Ok(code)
 }

@@ -1,7 +1,13 @@
 //! The hub's configuration: sections, defaults, and the file that `init` writes.
 
-use holdfast_node::config::{Bytes, Duration, Listen};
+use crate::VERSION;
+use holdfast_node::cli::Service;
+use holdfast_node::config::{Bytes, Duration, Listen, Log};
+use holdfast_sync::identity::NodeKey;
+use holdfast_sync::store::{Options, Overflow};
 use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 
 /// All sections.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -69,14 +75,6 @@ pub struct Storage {
     pub max_series: usize,
 }
 
-/// The log.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Log {
-    /// Which lines are written.
-    pub filter: String,
-}
-
 impl Default for Node {
     fn default() -> Self {
         Self { data: "holdfast-hub-data".to_owned() }
@@ -108,14 +106,35 @@ impl Default for Storage {
     }
 }
 
-impl Default for Log {
-    fn default() -> Self {
-        Self { filter: "info".to_owned() }
+impl Service for Settings {
+    const PROGRAM: &str = "holdfast-hub";
+    const TEMPLATE: &str = include_str!("template.toml");
+
+    fn data(&self) -> &str {
+        &self.node.data
+    }
+
+    fn listen(&self) -> SocketAddr {
+        self.http.listen.0
+    }
+
+    fn log_filter(&self) -> &str {
+        &self.log.filter
+    }
+
+    fn store_options(&self, dir: PathBuf, key: NodeKey) -> Options {
+        Options {
+            dir,
+            key,
+            quota_bytes: self.store.quota.0,
+            // What gateways cannot deliver they keep; nothing is dropped here.
+            overflow: Overflow::Refuse,
+            max_series: self.store.max_series,
+            version: VERSION,
+            unsafe_normal_sync: false,
+        }
     }
 }
-
-/// The file that `init` writes.
-pub const TEMPLATE: &str = include_str!("template.toml");
 
 #[cfg(test)]
 mod tests {
@@ -123,6 +142,6 @@ mod tests {
 
     #[test]
     fn the_template_shows_every_key_at_its_default() {
-        holdfast_node::config::check_template::<Settings>(TEMPLATE).unwrap();
+        holdfast_node::config::check_template::<Settings>(Settings::TEMPLATE).unwrap();
     }
 }

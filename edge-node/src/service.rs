@@ -9,6 +9,7 @@ use axum::Router;
 use holdfast_core::NodeId;
 use holdfast_node::api::{self, Data, Nodes, Tokens};
 use holdfast_node::auth::Auth;
+use holdfast_node::cli::{Failure, Local, Service as _};
 use holdfast_node::events::Events;
 use holdfast_node::health::{Health, Level};
 use holdfast_node::http::{self, Limits};
@@ -21,10 +22,9 @@ use holdfast_node::time_text::Time;
 use holdfast_sync::env::System;
 use holdfast_sync::identity::NodeKey;
 use holdfast_sync::net::UplinkState;
-use holdfast_sync::store::{Options, Store};
+use holdfast_sync::store::Store;
 use serde_json::{Value, json};
 use std::convert::Infallible;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -38,9 +38,6 @@ const CLOCK_OFF_MS: u64 = 60_000;
 const EARLIEST_MS: i64 = 1_793_491_200_000;
 const STATUS_EVERY: Duration = Duration::from_secs(2);
 const EVENTS: &[&str] = &["readings", "status"];
-
-/// The key's file in a data directory.
-pub const KEY_FILE: &str = "node.key";
 
 /// The state that handlers see.
 #[derive(Clone)]
@@ -139,50 +136,23 @@ impl App {
     }
 }
 
-/// How the store of a gateway is opened.
-#[must_use]
-pub fn store_options(settings: &Settings, dir: PathBuf, key: NodeKey) -> Options {
-    // Only the power-cut campaign sets it, to show that weaker durability would be noticed.
-    let weak = std::env::var("HOLDFAST_UNSAFE_SYNC").is_ok_and(|word| word == "normal");
-    if weak {
-        tracing::warn!("HOLDFAST_UNSAFE_SYNC=normal: acknowledged readings may be lost");
-    }
-    Options {
-        dir,
-        key,
-        quota_bytes: settings.store.quota.0,
-        overflow: settings.store.overflow.into(),
-        max_series: settings.store.max_series,
-        version: VERSION,
-        unsafe_normal_sync: weak,
-    }
-}
-
-/// The key of the node in a data directory.
-///
-/// # Errors
-/// A sentence about a key that is missing or damaged.
-pub fn read_key(dir: &Path) -> Result<NodeKey, String> {
-    let key = NodeKey::read(&dir.join(KEY_FILE)).map_err(|fault| fault.to_string())?;
-    key.ok_or_else(|| format!("{} holds no node: run `holdfast-edge init` first", dir.display()))
-}
-
 /// Runs the gateway until it is told to stop.
 ///
 /// # Errors
 /// A sentence about what kept it from starting.
-pub async fn run(settings: Settings, dir: &Path) -> Result<ExitCode, String> {
+pub async fn run(node: Local<Settings>) -> Result<ExitCode, Failure> {
     let env = System::env();
-    let key = read_key(dir)?;
-    let options = store_options(&settings, dir.to_owned(), key.clone());
-    let (store, report) = Store::open(options, Arc::clone(&env)).map_err(|e| e.to_string())?;
+    let key = node.key()?;
+    let settings = node.settings;
+    let options = settings.store_options(node.dir, key.clone());
+    let (store, report) = Store::open(options, Arc::clone(&env))?;
     for finding in &report.findings {
         tracing::error!(finding, "found on opening the store");
     }
     let stop = CancellationToken::new();
     let supervisor = Supervisor::new(Sources::of(&env), Restarts::default(), stop.clone());
     stop_on_signals(&stop).map_err(|error| format!("signals: {error}"))?;
-    let listener = http::bind(settings.http.listen.0).await.map_err(|error| error.to_string())?;
+    let listener = http::bind(settings.http.listen.0).await?;
     let address = listener.address();
     let app = start(&settings, &supervisor, store.clone(), key, report.findings)?;
     let limits = Limits {
@@ -207,7 +177,7 @@ pub async fn run(settings: Settings, dir: &Path) -> Result<ExitCode, String> {
     store.close().await;
     if reborn.load(Ordering::Relaxed) {
         let address = ("HOLDFAST_HTTP_LISTEN", address.to_string());
-        return Err(rebirth::start_anew(env.now(), &[address]));
+        return Err(rebirth::start_anew(env.now(), &[address]).into());
     }
     Ok(code)
 }

@@ -1,9 +1,14 @@
 //! The gateway's configuration: sections, defaults, and the file that `init` writes.
 
-use holdfast_node::config::{Bytes, Duration, Listen};
+use crate::VERSION;
+use holdfast_node::cli::Service;
+use holdfast_node::config::{Bytes, Duration, Listen, Log};
+use holdfast_sync::identity::NodeKey;
 use holdfast_sync::session::Backfill;
-use holdfast_sync::store::Overflow;
+use holdfast_sync::store::{Options, Overflow};
 use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 
 /// All sections.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -123,14 +128,6 @@ impl From<BackfillWord> for Backfill {
     }
 }
 
-/// The log.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Log {
-    /// Which lines are written.
-    pub filter: String,
-}
-
 impl Default for Node {
     fn default() -> Self {
         Self { data: "holdfast-edge-data".to_owned() }
@@ -177,14 +174,39 @@ impl Default for Sync {
     }
 }
 
-impl Default for Log {
-    fn default() -> Self {
-        Self { filter: "info".to_owned() }
+impl Service for Settings {
+    const PROGRAM: &str = "holdfast-edge";
+    const TEMPLATE: &str = include_str!("template.toml");
+
+    fn data(&self) -> &str {
+        &self.node.data
+    }
+
+    fn listen(&self) -> SocketAddr {
+        self.http.listen.0
+    }
+
+    fn log_filter(&self) -> &str {
+        &self.log.filter
+    }
+
+    fn store_options(&self, dir: PathBuf, key: NodeKey) -> Options {
+        // Only the power-cut campaign sets it, to show that weaker durability would be noticed.
+        let weak = std::env::var("HOLDFAST_UNSAFE_SYNC").is_ok_and(|word| word == "normal");
+        if weak {
+            tracing::warn!("HOLDFAST_UNSAFE_SYNC=normal: acknowledged readings may be lost");
+        }
+        Options {
+            dir,
+            key,
+            quota_bytes: self.store.quota.0,
+            overflow: self.store.overflow.into(),
+            max_series: self.store.max_series,
+            version: VERSION,
+            unsafe_normal_sync: weak,
+        }
     }
 }
-
-/// The file that `init` writes.
-pub const TEMPLATE: &str = include_str!("template.toml");
 
 #[cfg(test)]
 mod tests {
@@ -192,6 +214,6 @@ mod tests {
 
     #[test]
     fn the_template_shows_every_key_at_its_default() {
-        holdfast_node::config::check_template::<Settings>(TEMPLATE).unwrap();
+        holdfast_node::config::check_template::<Settings>(Settings::TEMPLATE).unwrap();
     }
 }

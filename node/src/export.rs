@@ -42,7 +42,6 @@ const BATCH_BYTES: usize = 1 << 20;
 pub fn export(
     view: &Snapshot<'_>,
     wanted: &Wanted,
-    name: &dyn Fn(&NodeId) -> String,
     out: &mut impl Write,
 ) -> Result<u64, ExportError> {
     let chains: HashMap<ChainNo, ChainId> =
@@ -57,11 +56,9 @@ pub fn export(
         pos = last.pos;
         for commit in &commits {
             let chain = chains.get(&commit.chain).filter(|id| id.stream == Stream::Reading);
-            let origin = chain.map(|id| id.origin);
-            let asked = origin.filter(|o| wanted.node.is_none_or(|node| node == *o));
-            if let (Some(origin), Some(chain)) = (asked, chain) {
-                let start = chain.incarnation.boot;
-                count += lines(commit, start, wanted, &name(&origin), out)?;
+            let asked = |id: &&ChainId| wanted.node.is_none_or(|node| node == id.origin);
+            if let Some(chain) = chain.filter(asked) {
+                count += lines(commit, chain, wanted, out)?;
             }
         }
     }
@@ -82,9 +79,8 @@ pub enum ExportError {
 
 fn lines(
     commit: &StoredCommit,
-    start: u64,
+    chain: &ChainId,
     wanted: &Wanted,
-    node: &str,
     out: &mut impl Write,
 ) -> Result<u64, ExportError> {
     let damaged = |reject: holdfast_core::Reject| {
@@ -92,6 +88,7 @@ fn lines(
     };
     let body = readings::Body::new(&commit.body).map_err(damaged)?;
     let series: Vec<_> = body.series().collect();
+    let (node, start) = (chain.origin.to_string(), chain.incarnation.boot);
     let mut count = 0;
     for (row, entry) in body.rows().zip(commit.first..) {
         let row = row.map_err(damaged)?;

@@ -4,9 +4,11 @@
 //! say which keys there are and of which kind, so nothing is listed twice. No key is optional:
 //! "none" is an empty text or list. Every error names the place and what was expected.
 
+mod log;
 mod template;
 mod values;
 
+pub use log::Log;
 pub use template::{check_template, uncomment};
 pub use values::{Bytes, Duration, Listen};
 

@@ -11,6 +11,7 @@ mod hub;
 mod launch;
 mod output;
 mod running;
+mod service;
 mod spawner;
 
 pub use edge::Edge;
@@ -18,6 +19,7 @@ pub use fleet::{Fleet, FleetPlan};
 pub use hub::Hub;
 pub use launch::{Finished, Launch, Settings};
 pub use running::Running;
+pub use service::Service;
 
 use std::env;
 use std::path::PathBuf;

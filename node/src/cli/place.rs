@@ -1,0 +1,241 @@
+//! Where a node of this machine lies, how it is made, and how its own commands reach it.
+
+use super::Failure;
+use crate::auth::Scope;
+use crate::config::{Layers, Loaded};
+use crate::{api, client, logs};
+use clap::Args;
+use holdfast_sync::Fault;
+use holdfast_sync::env::System;
+use holdfast_sync::identity::NodeKey;
+use holdfast_sync::store::{ADMIN_TOKEN, Options, Store, write_private, write_whole};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// The node key's file in a data directory.
+const KEY_FILE: &str = "node.key";
+
+/// A service by its settings: what its command line has to know of them.
+pub trait Service: Default + Serialize + DeserializeOwned {
+    /// The name of its program; its configuration is called the same.
+    const PROGRAM: &str;
+    /// The configuration that `init` writes.
+    const TEMPLATE: &str;
+
+    /// The data directory, relative to the configuration.
+    fn data(&self) -> &str;
+    /// Where it serves HTTP.
+    fn listen(&self) -> SocketAddr;
+    /// Which lines are logged.
+    fn log_filter(&self) -> &str;
+    /// How its store is opened.
+    fn store_options(&self, dir: PathBuf, key: NodeKey) -> Options;
+}
+
+/// Which node is meant.
+#[derive(Args)]
+pub struct Place {
+    /// The configuration file.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The data directory, instead of the configured one.
+    #[arg(long, global = true, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+impl Place {
+    /// The configuration file, given or not.
+    #[must_use]
+    pub fn config<S: Service>(&self) -> PathBuf {
+        let default = || Path::new(S::PROGRAM).with_extension("toml");
+        self.config.clone().unwrap_or_else(default)
+    }
+
+    fn settings<S: Service>(&self) -> Result<Loaded<S>, Failure> {
+        let path = self.config::<S>();
+        let mut layers = Layers::default();
+        if path.exists() {
+            layers = layers.file(&path)?;
+        } else if self.config.is_some() {
+            let path = path.display();
+            let text = format!("{path} does not exist: `{} init --config {path}`", S::PROGRAM);
+            return Err((text + " makes it and a node with it").into());
+        }
+        let data = self.data.as_ref().map(|path| path.display());
+        Ok(layers.environment(std::env::vars()).flag("node.data", data).load()?)
+    }
+
+    fn local<S: Service>(&self, settings: S) -> Local<S> {
+        let config = self.config::<S>();
+        let dir = config.parent().unwrap_or(Path::new("")).join(settings.data());
+        Local { settings, config, dir }
+    }
+
+    /// The node with its settings in force.
+    ///
+    /// # Errors
+    /// A wrong setting.
+    pub fn load<S: Service>(&self) -> Result<Local<S>, Failure> {
+        Ok(self.local(self.settings::<S>()?.config))
+    }
+
+    /// The node that this process is about to run; its log is on from here.
+    ///
+    /// # Errors
+    /// A wrong setting.
+    pub fn begin<S: Service>(&self) -> Result<Local<S>, Failure> {
+        let loaded = self.settings::<S>()?;
+        logs::init(loaded.config.log_filter())?;
+        for name in loaded.unused {
+            tracing::warn!(name, "this variable sets nothing here");
+        }
+        Ok(self.local(loaded.config))
+    }
+
+    /// Makes the beginnings of a new node: configuration with `edits`, data directory and key.
+    ///
+    /// # Errors
+    /// When there is one already, or it cannot be written.
+    pub fn create<S: Service>(
+        &self,
+        edits: &[(&str, Option<String>)],
+    ) -> Result<(Local<S>, NodeKey), Failure> {
+        let data = ("data", self.data.as_ref().map(|path| path.display().to_string()));
+        let config = self.config::<S>();
+        write_config(&config, S::TEMPLATE, edits.iter().chain([&data]))?;
+        let made = self.load::<S>().and_then(|node| {
+            new_data_dir(&node.dir)?;
+            let key = NodeKey::generate(&System::env());
+            key.write(&node.dir.join(KEY_FILE))?;
+            Ok((node, key))
+        });
+        if made.is_err() {
+            // It would stand in the way of the next attempt. That it cannot be removed either is
+            // not what went wrong.
+            let _ = std::fs::remove_file(&config);
+        }
+        made
+    }
+}
+
+/// A node of this machine.
+#[derive(Debug)]
+pub struct Local<S> {
+    /// Its settings in force.
+    pub settings: S,
+    /// Its configuration file.
+    pub config: PathBuf,
+    /// Its data directory.
+    pub dir: PathBuf,
+}
+
+impl<S: Service> Local<S> {
+    /// Says that its configuration is valid: it was read.
+    ///
+    /// # Errors
+    /// None.
+    pub fn valid(&self) -> Result<ExitCode, Failure> {
+        println!("The configuration is valid.");
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Its key.
+    ///
+    /// # Errors
+    /// When it is missing or damaged.
+    pub fn key(&self) -> Result<NodeKey, Failure> {
+        self.key_in(KEY_FILE)
+    }
+
+    /// A key of its data directory.
+    ///
+    /// # Errors
+    /// When it is missing or damaged.
+    pub fn key_in(&self, file: &str) -> Result<NodeKey, Failure> {
+        let path = self.dir.join(file);
+        if let Some(key) = NodeKey::read(&path)? {
+            return Ok(key);
+        }
+        let path = path.display();
+        Err(format!("{path} is missing: `{} init` makes a node", S::PROGRAM).into())
+    }
+
+    /// Asks the running node.
+    ///
+    /// # Errors
+    /// When it does not run, or refuses.
+    pub async fn call(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, Failure> {
+        let file = self.admin_token_path();
+        let token = std::fs::read_to_string(&file).map_err(|error| match self.key() {
+            // There is no node at all.
+            Err(missing) => missing,
+            Ok(_) => Fault::file(&file, error).into(),
+        })?;
+        Ok(client::call(self.settings.listen(), token.trim(), method, path, body).await?)
+    }
+
+    /// Where its admin token lies.
+    #[must_use]
+    pub fn admin_token_path(&self) -> PathBuf {
+        self.dir.join(ADMIN_TOKEN)
+    }
+
+    /// Makes an admin token in the store of a node that does not run, readable for its owner only.
+    /// Whoever can write the data directory could do so anyway.
+    ///
+    /// # Errors
+    /// When the node runs, or a fault of the store or the file.
+    pub async fn make_admin_token(&self, key: NodeKey, note: &str) -> Result<(), Failure> {
+        let options = self.settings.store_options(self.dir.clone(), key);
+        let (store, _) = Store::open(options, System::env())?;
+        let token = api::create_token(&store, Scope::Admin, note).await?;
+        store.close().await;
+        Ok(write_private(&self.admin_token_path(), format!("{token}\n").as_bytes())?)
+    }
+}
+
+/// Writes a new configuration file: `template` with some of its keys set.
+fn write_config<'a>(
+    path: &Path,
+    template: &str,
+    edits: impl Iterator<Item = &'a (&'a str, Option<String>)>,
+) -> Result<(), Failure> {
+    if path.exists() {
+        let path = path.display();
+        return Err(
+            format!("{path} exists already; remove it or name another with --config").into()
+        );
+    }
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        std::fs::create_dir_all(parent).map_err(|error| Fault::file(parent, error))?;
+    }
+    let mut text = template.to_owned();
+    for (key, value) in edits {
+        if let Some(value) = value {
+            let shown = format!("#{key} = ");
+            let at = text.find(&shown).expect("the template shows every key");
+            let end = text[at..].find('\n').map_or(text.len(), |end| at + end);
+            text.replace_range(at..end, &format!("{key} = {}", toml::Value::from(value.as_str())));
+        }
+    }
+    Ok(write_whole(path, text.as_bytes())?)
+}
+
+/// Makes a new data directory that only its owner can enter.
+fn new_data_dir(dir: &Path) -> Result<(), Failure> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    if std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(format!("{} is not empty: it may hold a node already", dir.display()).into());
+    }
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    Ok(made.map_err(|error| Fault::file(dir, error))?)
+}
