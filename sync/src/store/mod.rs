@@ -6,6 +6,8 @@
 //! with `synchronous=FULL` and only then hands out [`Committed`] tokens. Readers see snapshots and
 //! never block the writer. Byte-exact page: `docs/formats/store.md`.
 
+mod admit;
+mod answers;
 mod ballast;
 mod chains;
 mod cover;

@@ -5,23 +5,21 @@
 //! undoes nothing else. [`Committed`] is made here and nowhere else, which makes the promise
 //! "acknowledged means on disk" a matter of types.
 
+use super::admit::admit;
 use super::ballast::Ballast;
 use super::chains::{ChainInfo, ChainNo};
-use super::ingest::{self, Admitted, IngestBatch, ItemOutcome, Outcome, Places};
+use super::ingest::{IngestBatch, Outcome, Places};
 use super::mark::{Mark, MarkedChain};
 use super::quota::{self, Quota, Usage};
-use super::record::Table;
 use super::schema::fault;
 use super::tx::{CHECKPOINT_MS, WriteTx};
-use super::{Head, OwnHeads, Series};
+use super::{Head, OwnHeads};
 use crate::Fault;
 use crate::env::Env;
 use crate::identity::NodeKey;
-use holdfast_core::codec::Reader;
 use holdfast_core::limits::DEVICE_RANGES;
 use holdfast_core::ranges::RangeSet;
-use holdfast_core::reading::DeviceSeq;
-use holdfast_core::{ChainId, Incarnation, NodeId, Reject, Seq, Stream};
+use holdfast_core::{ChainId, Incarnation, NodeId, Reject, Seq};
 use rusqlite::Connection;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -34,9 +32,6 @@ const GROUP_JOBS: usize = 1024;
 const GROUP_READINGS: usize = 50_000;
 const TICK: Duration = Duration::from_millis(500);
 const MARK_MS: u64 = 1000;
-/// Idempotent answers kept at most, and how long.
-const IDEMPOTENCY_MAX_AGE_MS: i64 = 24 * 3_600_000;
-const SEEN_CACHE: usize = 2048;
 
 /// Proof that a change is on disk: only the writer can make one, after the fsync.
 #[derive(Clone, Copy, Debug)]
@@ -169,7 +164,7 @@ pub(super) struct State {
 
 impl State {
     /// Remembers damage, to be noted when the transaction is done.
-    fn met(&mut self, error: &WriteError) {
+    pub(super) fn met(&mut self, error: &WriteError) {
         if let WriteError::Fault(fault) = error
             && fault.is_damage()
         {
@@ -444,152 +439,5 @@ fn run_task(tx: &mut WriteTx<'_>, task: &mut dyn Task) -> Result<(), WriteError>
         }
     }
     tx.connection.execute_batch("RELEASE task").map_err(fault)?;
-    Ok(())
-}
-
-/// Decides about every item of a group and appends the readings of those admitted.
-fn admit(
-    tx: &mut WriteTx<'_>,
-    jobs: &[IngestJob],
-) -> Result<Vec<Result<Outcome, WriteError>>, WriteError> {
-    let mut admitted: Vec<Admitted<'_>> = Vec::new();
-    let mut touched = BTreeMap::new();
-    let mut outcomes = Vec::with_capacity(jobs.len());
-    if tx.state.seen.len() >= SEEN_CACHE {
-        tx.state.seen.clear();
-    }
-    for job in jobs {
-        let earlier = match earlier_answer(tx, &job.batch).and_then(|answer| {
-            load_seen(tx, &job.batch)?;
-            Ok(answer)
-        }) {
-            Ok(earlier) => earlier,
-            Err(WriteError::Fault(fault)) if fault.is_damage() => {
-                // A damaged record concerns the batch that needs it and no other.
-                let error = WriteError::Fault(fault);
-                tx.state.met(&error);
-                Some(Err(error))
-            }
-            Err(error) => return Err(error),
-        };
-        if let Some(answer) = earlier {
-            outcomes.push(answer);
-            continue;
-        }
-        let mut outcome = Outcome::default();
-        for item in &job.batch.items {
-            let drafts = &job.batch.drafts[item.drafts.clone()];
-            let series = drafts.first().map(|draft| draft.series.as_ref());
-            let verdict = match (item.source, series) {
-                (Some(source), Some(series)) => admit_source(tx, source, series, &mut touched),
-                _ => ItemOutcome::Accepted,
-            };
-            if verdict == ItemOutcome::Accepted {
-                admitted.extend(drafts.iter().map(|draft| (draft, item.source)));
-            }
-            outcome.items.push(verdict);
-        }
-        keep_answer(tx, &job.batch, &outcome)?;
-        outcomes.push(Ok(outcome));
-    }
-    for key in touched.into_keys() {
-        let mut value = Vec::new();
-        tx.state.seen[&key].encode(&mut value)?;
-        tx.put(Table::Seen, &key, &value)?;
-    }
-    let mut places = std::mem::take(&mut tx.state.places);
-    let bodies = ingest::bodies(&admitted, tx.now(), &mut places);
-    tx.state.places = places;
-    for body in bodies {
-        tx.append(Stream::Reading, &body.bytes, body.count, &body.filter)?;
-    }
-    Ok(outcomes)
-}
-
-/// The key of the sequences seen of a device's boot.
-pub(super) fn seen_key(device: &str, boot: u64) -> Vec<u8> {
-    let mut key = device.as_bytes().to_vec();
-    key.push(0);
-    key.extend_from_slice(&boot.to_be_bytes());
-    key
-}
-
-/// Brings the sequences seen of every device of a batch into memory.
-fn load_seen(tx: &mut WriteTx<'_>, batch: &IngestBatch) -> Result<(), WriteError> {
-    for item in &batch.items {
-        let (Some(source), Some(draft)) = (item.source, batch.drafts.get(item.drafts.start)) else {
-            continue;
-        };
-        let key = seen_key(draft.series.device(), source.boot);
-        if tx.state.seen.contains_key(&key) {
-            continue;
-        }
-        let set = match tx.view().get(Table::Seen, &key)? {
-            Some(value) => RangeSet::decode(&mut Reader::new(&value))
-                .map_err(|reject| Fault::damaged("sequences of a device", reject.code()))?,
-            None => RangeSet::new(),
-        };
-        tx.state.seen.insert(key, set);
-    }
-    Ok(())
-}
-
-/// Admits a device's (boot, sequence) once; the device's sequences are in memory.
-fn admit_source(
-    tx: &mut WriteTx<'_>,
-    source: DeviceSeq,
-    series: &Series,
-    touched: &mut BTreeMap<Vec<u8>, ()>,
-) -> ItemOutcome {
-    let key = seen_key(series.device(), source.boot);
-    let set = tx.state.seen.get_mut(&key).expect("it was put there");
-    match set.insert(source.seq) {
-        Ok(true) => {
-            touched.insert(key, ());
-            ItemOutcome::Accepted
-        }
-        Ok(false) => ItemOutcome::Duplicate,
-        Err(_) => ItemOutcome::SequencesFull,
-    }
-}
-
-/// The answer given before to a request with the same key, if there was one.
-fn earlier_answer(
-    tx: &WriteTx<'_>,
-    batch: &IngestBatch,
-) -> Result<Option<Result<Outcome, WriteError>>, WriteError> {
-    let Some(asked) = &batch.idempotency else { return Ok(None) };
-    let Some(value) = tx.view().get(Table::Idempotency, &asked.key)? else { return Ok(None) };
-    let (body, outcome) = Outcome::decode(&value)?;
-    Ok(Some(if body == asked.body { Ok(outcome) } else { Err(WriteError::KeyReused) }))
-}
-
-/// Keeps the answer for a day, and drops those that are older.
-fn keep_answer(
-    tx: &mut WriteTx<'_>,
-    batch: &IngestBatch,
-    outcome: &Outcome,
-) -> Result<(), WriteError> {
-    let Some(asked) = &batch.idempotency else { return Ok(()) };
-    let now = tx.now().millis();
-    let aged = |ms: i64| (ms as u64 ^ 1 << 63).to_be_bytes();
-    // Damage among the old keys must not cost the new one its answer.
-    let oldest = tx.view().scan(Table::IdempotencyAge, &[], &[], 8);
-    let oldest = oldest.or_else(|fault| {
-        let error = WriteError::Fault(fault);
-        tx.state.met(&error);
-        if tx.state.damage.is_some() { Ok(Vec::new()) } else { Err(error) }
-    })?;
-    for (old, key) in oldest {
-        if old.as_slice() >= aged(now.saturating_sub(IDEMPOTENCY_MAX_AGE_MS)).as_slice() {
-            break;
-        }
-        tx.delete(Table::IdempotencyAge, &old)?;
-        tx.delete(Table::Idempotency, &key)?;
-    }
-    let mut age = aged(now).to_vec();
-    age.extend_from_slice(&tx.state.env.entropy().to_be_bytes());
-    tx.put(Table::IdempotencyAge, &age, &asked.key)?;
-    tx.put(Table::Idempotency, &asked.key, &outcome.encode(&asked.body))?;
     Ok(())
 }

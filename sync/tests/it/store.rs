@@ -92,6 +92,29 @@ async fn an_idempotency_key_answers_once_and_refuses_another_body() {
 }
 
 #[tokio::test]
+async fn kept_answers_take_a_bounded_number_of_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path(), &key());
+    // Keys of a mebibyte stand for many of the usual size; the fortieth is past the bound twice.
+    let keyed = |number: u8, body| {
+        let mut batch = batch(&store, "d", u64::from(number), 1);
+        let key = vec![number; 1 << 20];
+        batch.idempotency = Some(Idempotency { key, body: [body; 32] });
+        batch
+    };
+    for number in 1..=40 {
+        store.ingest(keyed(number, 1)).await.unwrap();
+    }
+    let kept = store
+        .read_blocking(|view: &Snapshot<'_>| view.scan(Table::Idempotency, &[], &[], 100))
+        .unwrap();
+    assert!((8..=16).contains(&kept.len()), "{} answers of 2 MiB are kept", kept.len());
+    let (_, newest) = store.ingest(keyed(40, 1)).await.unwrap();
+    let (_, oldest) = store.ingest(keyed(1, 1)).await.unwrap();
+    assert!(newest.replayed && !oldest.replayed, "the oldest make room");
+}
+
+#[tokio::test]
 async fn many_writers_share_commits_and_none_is_lost() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = open(dir.path(), &key());

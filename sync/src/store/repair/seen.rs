@@ -1,10 +1,10 @@
 //! The sequences seen of each device, made anew from the readings that are still there.
 
 use crate::Fault;
+use crate::store::admit::seen_key;
 use crate::store::cover::Cover;
 use crate::store::record::Table;
 use crate::store::snapshot::{Snapshot, StoredCommit};
-use crate::store::writer::seen_key;
 use holdfast_core::codec::Reader;
 use holdfast_core::limits::DEVICE_RANGES;
 use holdfast_core::log::readings::Body;
