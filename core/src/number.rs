@@ -43,6 +43,17 @@ impl Decimal {
         (places <= MAX_PLACES && small && shortest).then_some(Self { mantissa, places })
     }
 
+    /// The digits as an integer when `places` of them stand behind the point; `None` when those are
+    /// too few for it, or the digits too many.
+    #[must_use]
+    pub fn at(self, places: u8) -> Option<i64> {
+        let more = places.checked_sub(self.places)?;
+        let digits = self.mantissa.checked_mul(10i64.checked_pow(u32::from(more))?)?;
+        // Up to here an integer is a double, so that the quotient is the nearest one.
+        let exact = places <= MAX_PLACES && digits.unsigned_abs() < 1 << 53;
+        (exact && ratio(digits, places)?.to_bits() == self.value().to_bits()).then_some(digits)
+    }
+
     /// The digits as an integer.
     #[must_use]
     pub const fn mantissa(self) -> i64 {
@@ -60,6 +71,12 @@ impl Decimal {
     pub fn value(self) -> f64 {
         self.mantissa as f64 / POWERS[self.places as usize]
     }
+}
+
+/// The double nearest to `digits / 10^places`; `None` for more places than [`MAX_PLACES`].
+#[must_use]
+pub fn ratio(digits: i64, places: u8) -> Option<f64> {
+    Some(digits as f64 / POWERS.get(usize::from(places))?)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ pub mod env;
 pub mod fault;
 pub mod identity;
 pub mod net;
+pub mod segment;
 pub mod session;
 pub mod store;
 

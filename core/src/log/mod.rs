@@ -15,6 +15,7 @@ mod value;
 
 pub use chain::{CHECKPOINT_BYTES, CHECKPOINT_CONTEXT, Link, checkpoint_message};
 pub use series::SeriesIter;
+pub use value::{put_value, read_value};
 
 use crate::codec::{Reader, Sink};
 use crate::{Reject, Stream, Timestamp};

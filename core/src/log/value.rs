@@ -67,12 +67,28 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, kind: u8) -> Result<Value<'a>, R
     }
 }
 
+/// Writes a value with its kind in a byte of its own, as segments keep values of several kinds.
+///
+/// # Errors
+/// [`Reject::Full`] when the sink has no room.
+pub fn put_value(out: &mut impl Sink, value: &Value<'_>) -> Result<(), Reject> {
+    let (kind, decimal) = kind(value);
+    out.put_u8(kind)?;
+    put(out, value, decimal)
+}
+
+/// Reads what [`put_value`] wrote.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn read_value<'a>(reader: &mut Reader<'a>) -> Result<Value<'a>, Reject> {
+    let kind = reader.u8()?;
+    read(reader, kind)
+}
+
 /// A finite double with its kind in a byte of its own.
 pub(super) fn put_number(out: &mut impl Sink, number: f64) -> Result<(), Reject> {
-    let value = Value::float(number)?;
-    let (kind, decimal) = kind(&value);
-    out.put_u8(kind)?;
-    put(out, &value, decimal)
+    put_value(out, &Value::float(number)?)
 }
 
 pub(super) fn read_number(reader: &mut Reader<'_>) -> Result<f64, Reject> {

@@ -28,7 +28,7 @@ const DEVICES: [Device; 7] = [
     Device {
         name: "right",
         fault: "right device clock",
-        clock: |now, n| now - 40 + n,
+        clock: |now, n| now - 600 + n,
         flagged: false,
     },
     Device { name: "d1970", fault: "device clock in 1970", clock: |_, n| n, flagged: true },
@@ -109,7 +109,8 @@ async fn devices(tally: &Tally, fleet: &Fleet, rng: &mut Rng, rounds: i64) {
     let mut client = admin_of_edge(edge);
     let began = now_s();
     let mut order: Vec<_> = (0..rounds).flat_map(|n| DEVICES.iter().map(move |d| (n, d))).collect();
-    rng.shuffle(&mut order);
+    // Out of order by as much as a device's 64 remembered ranges bear.
+    order.chunks_mut(40 * DEVICES.len()).for_each(|some| rng.shuffle(some));
     for (n, device) in order {
         let time = text((device.clock)(began, n));
         let body = json!({"device": device.name, "metric": "level", "unit": "m", "value": n,

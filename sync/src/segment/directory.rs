@@ -1,0 +1,115 @@
+//! The frame of a segment: magic, columns, directory and its checksum.
+
+use super::column::{ColumnNo, ColumnReader, Columns};
+use super::{SegmentError, limits};
+use holdfast_core::codec::{Reader, Sink};
+use holdfast_core::log::Link;
+use holdfast_core::{ChainId, Incarnation, NodeId, Reject, Seq, Stream};
+
+const MAGIC: &[u8; 4] = b"HfSg";
+const FORMAT: u8 = 1;
+/// Length and checksum of the directory.
+const TAIL: usize = 8;
+
+/// Which commits a segment holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The chain.
+    pub chain: ChainId,
+    /// The first sequence.
+    pub first: Seq,
+    /// The link before the first commit.
+    pub before: Link,
+    /// The link after the last commit.
+    pub after: Link,
+    /// The origin's signature of the link after.
+    pub signature: Option<[u8; 64]>,
+}
+
+/// What a directory says.
+#[derive(Clone, Debug)]
+pub(super) struct Directory<'a> {
+    pub head: Head,
+    pub columns: ColumnReader<'a>,
+    pub counts: ColumnNo,
+    pub received: ColumnNo,
+    pub content: &'a [u8],
+}
+
+fn checksum(directory: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(MAGIC);
+    hasher.update(&[FORMAT]);
+    hasher.update(directory);
+    hasher.finalize()
+}
+
+/// Puts a segment together.
+pub(super) fn seal(
+    head: &Head,
+    columns: Columns,
+    counts: ColumnNo,
+    received: ColumnNo,
+    content: &[u8],
+) -> Result<Vec<u8>, SegmentError> {
+    let (bytes, list) = columns.finish()?;
+    let mut directory = Vec::with_capacity(list.len() + content.len() + 256);
+    directory.put(&head.chain.origin.0)?;
+    directory.put_uint(head.chain.incarnation.boot)?;
+    directory.put(&head.chain.incarnation.nonce.to_le_bytes())?;
+    directory.put_u8(head.chain.stream as u8)?;
+    directory.put_uint(head.first)?;
+    directory.put(&head.before.0)?;
+    directory.put(&head.after.0)?;
+    directory.put_bytes(head.signature.as_ref().map_or(&[], |signature| signature.as_slice()))?;
+    directory.put(&list)?;
+    counts.put(&mut directory)?;
+    received.put(&mut directory)?;
+    directory.put(content)?;
+    let mut out = Vec::with_capacity(MAGIC.len() + 1 + bytes.len() + directory.len() + TAIL);
+    out.put(MAGIC)?;
+    out.put_u8(FORMAT)?;
+    out.put(&bytes)?;
+    out.put(&directory)?;
+    out.put(&(directory.len() as u32).to_le_bytes())?;
+    out.put(&checksum(&directory).to_le_bytes())?;
+    if out.len() > limits::BYTES { Err(Reject::Full.into()) } else { Ok(out) }
+}
+
+/// Takes a segment apart.
+pub(super) fn open(bytes: &[u8]) -> Result<Directory<'_>, SegmentError> {
+    let frame = || -> Option<(&[u8], &[u8], u32)> {
+        let (rest, tail) = bytes.split_last_chunk::<TAIL>()?;
+        let (length, crc) = tail.split_first_chunk::<4>()?;
+        let length = u32::from_le_bytes(*length) as usize;
+        let crc = u32::from_le_bytes(*crc.first_chunk()?);
+        let rest = rest.strip_prefix(MAGIC)?.strip_prefix(&[FORMAT])?;
+        let (columns, directory) = rest.split_at_checked(rest.len().checked_sub(length)?)?;
+        Some((columns, directory, crc))
+    };
+    let (columns, directory, crc) =
+        frame().filter(|_| bytes.len() <= limits::BYTES).ok_or(SegmentError::Frame)?;
+    if checksum(directory) != crc {
+        return Err(SegmentError::Frame);
+    }
+    let mut reader = Reader::new(directory);
+    let origin = NodeId(reader.array()?);
+    let (boot, nonce) = (reader.uint()?, u64::from_le_bytes(reader.array()?));
+    let incarnation = Incarnation { boot, nonce };
+    let stream = Stream::from_u8(reader.u8()?).ok_or(Reject::Malformed)?;
+    let first = reader.uint()?;
+    let (before, after) = (Link(reader.array()?), Link(reader.array()?));
+    let signature = match reader.bytes(64)? {
+        [] => None,
+        signature => Some(signature.try_into().map_err(|_| Reject::Malformed)?),
+    };
+    let chain = ChainId { origin, incarnation, stream };
+    let head = Head { chain, first, before, after, signature };
+    let columns = ColumnReader::new(&mut reader, columns)?;
+    let counts = ColumnNo::read(&mut reader)?;
+    let received = ColumnNo::read(&mut reader)?;
+    if first == 0 {
+        return Err(Reject::Malformed.into());
+    }
+    Ok(Directory { head, columns, counts, received, content: reader.rest() })
+}

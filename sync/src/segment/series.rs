@@ -1,0 +1,260 @@
+//! What readings and rollups share: rows taken apart by series, and fields that some rows lack.
+
+use super::column::{ColumnNo, ColumnReader, Columns};
+use super::{SegmentError, limits, order};
+use holdfast_core::codec::{Reader, Sink};
+use holdfast_core::limits::{DEVICE_MAX_BYTES, METRIC_MAX_BYTES, UNIT_MAX_BYTES};
+use holdfast_core::number::{Decimal, ratio};
+use holdfast_core::reading::Finite;
+use holdfast_core::time::Scale;
+use holdfast_core::{Quality, Reject, SeriesKey, Timestamp, Value};
+use std::collections::HashMap;
+use std::hash::Hash;
+
+/// Instead of places: the numbers are doubles.
+const DOUBLES: u8 = 255;
+
+const NONE: u8 = 0;
+const ALL: u8 = 1;
+const SOME: u8 = 2;
+
+/// A series of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeriesSpan<'a> {
+    /// Its name.
+    pub key: SeriesKey<'a>,
+    /// How many entries it has.
+    pub rows: usize,
+    /// The least effective time, in Unix milliseconds rounded down.
+    pub from_ms: i64,
+    /// The greatest.
+    pub to_ms: i64,
+}
+
+/// A reading of one series.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SeriesPoint {
+    /// The time under which it is filed.
+    pub time: Timestamp,
+    /// Its value; `None` for a text.
+    pub value: Option<f64>,
+    /// How far to trust it.
+    pub quality: Quality,
+}
+
+/// Rows by series, and the order in which the series take turns.
+pub(super) struct Split<K, T> {
+    pub series: Vec<(K, T)>,
+    order: Vec<u32>,
+    places: HashMap<K, u32>,
+}
+
+impl<K: Copy + Eq + Hash, T: Default> Split<K, T> {
+    pub fn new() -> Self {
+        Self { series: Vec::new(), order: Vec::new(), places: HashMap::new() }
+    }
+
+    /// The rows of `key`, of which one more follows.
+    pub fn next(&mut self, key: K) -> &mut T {
+        let place = *self.places.entry(key).or_insert_with(|| {
+            self.series.push((key, T::default()));
+            self.series.len() as u32 - 1
+        });
+        self.order.push(place);
+        &mut self.series[place as usize].1
+    }
+
+    /// Writes the order and how many series there are.
+    pub fn put_order(&self, columns: &mut Columns, out: &mut Vec<u8>) -> Result<(), Reject> {
+        let (hits, misses) = order::encode(&self.order, self.series.len());
+        columns.ints(&hits).put(out)?;
+        columns.ints(&misses).put(out)?;
+        out.put_uint(self.series.len() as u64)
+    }
+}
+
+/// Reads what [`Split::put_order`] wrote.
+pub(super) struct Order {
+    hits: ColumnNo,
+    misses: ColumnNo,
+    pub series: usize,
+}
+
+impl Order {
+    pub fn read(reader: &mut Reader<'_>) -> Result<Self, SegmentError> {
+        let (hits, misses) = (ColumnNo::read(reader)?, ColumnNo::read(reader)?);
+        let series = reader.uint()?;
+        // Each has at least ten bytes of the directory.
+        if series > reader.rest().len() as u64 / 10 || series > limits::ENTRIES as u64 {
+            return Err(Reject::Malformed.into());
+        }
+        Ok(Self { hits, misses, series: series as usize })
+    }
+
+    /// The series of each row.
+    pub fn rows(&self, columns: &ColumnReader<'_>, count: usize) -> Result<Vec<u32>, SegmentError> {
+        let (hits, misses) = (columns.all_ints(self.hits)?, columns.all_ints(self.misses)?);
+        order::decode(&hits, &misses, count, self.series)
+    }
+}
+
+pub(super) fn put_span(out: &mut Vec<u8>, span: &SeriesSpan<'_>) -> Result<(), Reject> {
+    out.put_bytes(span.key.device.as_str().as_bytes())?;
+    out.put_bytes(span.key.metric.as_str().as_bytes())?;
+    out.put_bytes(span.key.unit.as_str().as_bytes())?;
+    out.put_uint(span.rows as u64)?;
+    out.put_int(span.from_ms)?;
+    out.put_int(span.to_ms)
+}
+
+pub(super) fn read_span<'a>(reader: &mut Reader<'a>) -> Result<SeriesSpan<'a>, Reject> {
+    let key = SeriesKey::new(
+        reader.str(DEVICE_MAX_BYTES)?,
+        reader.str(METRIC_MAX_BYTES)?,
+        reader.str(UNIT_MAX_BYTES)?,
+    )?;
+    let rows = reader.uint()?;
+    if rows == 0 || rows > limits::ENTRIES as u64 {
+        return Err(Reject::Malformed);
+    }
+    let (from_ms, to_ms) = (reader.int()?, reader.int()?);
+    Ok(SeriesSpan { key, rows: rows as usize, from_ms, to_ms })
+}
+
+/// Says which rows have a field: all, none, or those with a 1 in a column.
+pub(super) fn put_part(
+    has: &[bool],
+    columns: &mut Columns,
+    out: &mut Vec<u8>,
+) -> Result<bool, Reject> {
+    let with = has.iter().filter(|has| **has).count();
+    if with == 0 || with == has.len() {
+        out.put_u8(if with == 0 { NONE } else { ALL })?;
+    } else {
+        out.put_u8(SOME)?;
+        columns.ints(&has.iter().map(|has| i64::from(*has)).collect::<Vec<_>>()).put(out)?;
+    }
+    Ok(with > 0)
+}
+
+/// Which of `rows` rows have a field.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Part {
+    None,
+    All,
+    Some(ColumnNo),
+}
+
+impl Part {
+    pub fn read(reader: &mut Reader<'_>) -> Result<Self, Reject> {
+        match reader.u8()? {
+            NONE => Ok(Self::None),
+            ALL => Ok(Self::All),
+            SOME => Ok(Self::Some(ColumnNo::read(reader)?)),
+            _ => Err(Reject::Malformed),
+        }
+    }
+
+    pub const fn any(self) -> bool {
+        !matches!(self, Self::None)
+    }
+
+    pub fn has(self, columns: &ColumnReader<'_>, rows: usize) -> Result<Vec<bool>, SegmentError> {
+        Ok(match self {
+            Self::None => vec![false; rows],
+            Self::All => vec![true; rows],
+            Self::Some(no) => columns.ints(no, rows)?.iter().map(|has| *has == 1).collect(),
+        })
+    }
+}
+
+/// Writes times as integers of the coarsest unit in which all are whole.
+pub(super) fn put_times(
+    times: &[Timestamp],
+    columns: &mut Columns,
+    out: &mut Vec<u8>,
+) -> Result<(), Reject> {
+    let scale = holdfast_core::log::readings::scale_of(times.iter().copied());
+    out.put_u8(scale as u8)?;
+    columns.ints(&times.iter().map(|time| time.0 / scale.nanos()).collect::<Vec<_>>()).put(out)
+}
+
+/// Where times stand.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
+    scale: Scale,
+    no: ColumnNo,
+}
+
+impl Times {
+    pub fn read(reader: &mut Reader<'_>) -> Result<Self, Reject> {
+        let scale = Scale::from_u8(reader.u8()?).ok_or(Reject::Malformed)?;
+        Ok(Self { scale, no: ColumnNo::read(reader)? })
+    }
+
+    pub fn get(
+        self,
+        columns: &ColumnReader<'_>,
+        count: usize,
+    ) -> Result<Vec<Timestamp>, SegmentError> {
+        let times = columns.ints(self.no, count)?;
+        let nanos = times.iter().map(|time| time.checked_mul(self.scale.nanos()).map(Timestamp));
+        Ok(nanos.collect::<Option<_>>().ok_or(Reject::Time)?)
+    }
+}
+
+/// Writes doubles, as integers when all are short decimals.
+pub(super) fn put_numbers(
+    numbers: &[f64],
+    columns: &mut Columns,
+    out: &mut Vec<u8>,
+) -> Result<(), Reject> {
+    let short: Option<Vec<_>> = numbers.iter().map(|number| Decimal::of(*number)).collect();
+    let places = |short: &[Decimal]| short.iter().map(|d| d.places()).max().unwrap_or(0);
+    let digits = short.and_then(|short| {
+        let places = places(&short);
+        let digits: Option<Vec<_>> = short.iter().map(|decimal| decimal.at(places)).collect();
+        Some((places, digits?))
+    });
+    match digits {
+        Some((places, digits)) => {
+            out.put_u8(places)?;
+            columns.ints(&digits).put(out)
+        }
+        None => {
+            out.put_u8(DOUBLES)?;
+            columns.doubles(numbers).put(out)
+        }
+    }
+}
+
+/// Where doubles stand.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Numbers {
+    places: u8,
+    no: ColumnNo,
+}
+
+impl Numbers {
+    pub fn read(reader: &mut Reader<'_>) -> Result<Self, Reject> {
+        Ok(Self { places: reader.u8()?, no: ColumnNo::read(reader)? })
+    }
+
+    pub fn get(self, columns: &ColumnReader<'_>, count: usize) -> Result<Vec<f64>, SegmentError> {
+        let numbers: Option<Vec<f64>> = if self.places == DOUBLES {
+            let numbers = columns.doubles(self.no, count)?;
+            numbers.into_iter().map(|n| Finite::new(n).ok().map(Finite::get)).collect()
+        } else {
+            columns.ints(self.no, count)?.iter().map(|n| ratio(*n, self.places)).collect()
+        };
+        Ok(numbers.ok_or(Reject::NonFinite)?)
+    }
+}
+
+/// The number of a value, for charts: a boolean counts as 0 or 1.
+pub(super) fn number(value: &Value<'_>) -> Option<f64> {
+    match value {
+        Value::Bool(on) => Some(f64::from(u8::from(*on))),
+        other => other.number(),
+    }
+}

@@ -1,0 +1,313 @@
+//! Segments are lossless, whatever the rows are, and whatever is wrong with one is an error.
+
+use super::*;
+use holdfast_core::log::{events, readings as bodies, rollups as rollup_bodies};
+use holdfast_core::reading::DeviceSeq;
+use holdfast_core::rollup::{Revision, Sample, Summary, Window};
+use holdfast_core::{Incarnation, NodeId, Quality, Timestamp, Value};
+use proptest::prelude::*;
+
+const CHAIN: ChainId = ChainId {
+    origin: NodeId([7; 32]),
+    incarnation: Incarnation { boot: 3, nonce: 0x0102_0304_0506_0708 },
+    stream: Stream::Reading,
+};
+
+/// Links bodies to commits, from sequence `first` on.
+fn commits(chain: ChainId, first: Seq, bodies: Vec<(u32, Vec<u8>)>) -> (Start, Vec<Commit>) {
+    let before = if first == 1 { Link::START } else { Link([1; 32]) };
+    let (mut link, mut next) = (before, first);
+    let commits = bodies.into_iter().map(|(count, body)| {
+        let first = next;
+        link = link.next(&chain, first, count, &body);
+        next += u64::from(count);
+        Commit { first, count, link, body }
+    });
+    let commits = commits.collect();
+    (Start { chain, before }, commits)
+}
+
+fn decode(bytes: &[u8]) -> Result<Vec<Commit>, SegmentError> {
+    let segment = Segment::open(bytes)?;
+    let mut out = Vec::new();
+    segment.each_commit(|commit| out.push(commit))?;
+    Ok(out)
+}
+
+type Fields = (u32, Option<i64>, u8, Option<(u64, u64)>, Kind);
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Float(f64),
+    Int(i64),
+    Bool(bool),
+    Text(String),
+}
+
+impl Kind {
+    fn value(&self) -> Value<'_> {
+        match self {
+            Self::Float(number) => Value::float(*number).unwrap(),
+            Self::Int(int) => Value::Int(*int),
+            Self::Bool(on) => Value::Bool(*on),
+            Self::Text(text) => Value::Text(holdfast_core::reading::Text::new(text).unwrap()),
+        }
+    }
+}
+
+fn kinds() -> impl Strategy<Value = Kind> {
+    let decimal = (-99_999i64..99_999, 0u32..4).prop_map(|(m, p)| m as f64 / 10f64.powi(p as i32));
+    let finite = any::<f64>().prop_filter("finite", |n| n.is_finite());
+    prop_oneof![
+        4 => decimal.prop_map(Kind::Float),
+        1 => finite.prop_map(Kind::Float),
+        1 => any::<i64>().prop_map(Kind::Int),
+        1 => any::<bool>().prop_map(Kind::Bool),
+        1 => "[a-zé]{0,12}".prop_map(Kind::Text),
+    ]
+}
+
+fn fields() -> impl Strategy<Value = Fields> {
+    let time = prop_oneof![
+        Just(None),
+        (0i64..1_000_000).prop_map(|ms| Some(ms * 1_000_000)),
+        any::<i64>().prop_map(Some)
+    ];
+    let source = prop::option::of((any::<u64>(), any::<u64>()));
+    (0u32..7, time, any::<u8>(), source, kinds())
+}
+
+/// The canonical body of rows whose series are numbered as they please.
+fn body(received: i64, rows: &[Fields]) -> (u32, Vec<u8>) {
+    let names: Vec<String> = (0..7).map(|n| format!("d{n}")).collect();
+    let mut used: Vec<u32> = Vec::new();
+    let made: Vec<_> = rows
+        .iter()
+        .map(|(series, time, quality, source, value)| {
+            let place = used.iter().position(|s| s == series).unwrap_or_else(|| {
+                used.push(*series);
+                used.len() - 1
+            });
+            bodies::Row {
+                series: place as u32,
+                time: time.map(Timestamp),
+                value: value.value(),
+                quality: Quality(*quality),
+                source: source.map(|(boot, seq)| DeviceSeq { boot, seq }),
+            }
+        })
+        .collect();
+    let keys: Vec<_> =
+        used.iter().map(|n| SeriesKey::new(&names[*n as usize], "m", "bar").unwrap()).collect();
+    let mut out = Vec::new();
+    let received = Timestamp::from_millis(received).unwrap();
+    bodies::encode(&mut out, received, &keys, made.into_iter()).unwrap();
+    (rows.len() as u32, out)
+}
+
+/// The points of a series by the plain way: body by body, row by row.
+fn plain_points(commits: &[Commit], key: &SeriesKey<'_>) -> Vec<SeriesPoint> {
+    let mut out = Vec::new();
+    for commit in commits {
+        let body = bodies::Body::new(&commit.body).unwrap();
+        let keys: Vec<_> = body.series().collect();
+        for row in body.rows().map(Result::unwrap) {
+            if keys[row.series as usize] == *key {
+                let time = row.effective_time(body.received());
+                let value = series::number(&row.value);
+                out.push(SeriesPoint { time, value, quality: row.quality });
+            }
+        }
+    }
+    out
+}
+
+fn rollups(count: i64) -> Vec<(u32, Vec<u8>)> {
+    let key = |metric| SeriesKey::new("p1", metric, "bar").unwrap();
+    let row = |series, n: i64, width| {
+        let first = Sample { time: Timestamp(n * 60_000_000_000 + 17), value: 0.1 * n as f64 };
+        let last = Sample { time: Timestamp(first.time.0 + 5_000_000), value: 2.5 };
+        let revision = Revision { boot: 3, seq: 10 * n as u64 + 1 };
+        let (min, max) = (first.value.min(2.5), first.value.max(2.5));
+        let summary = Summary { count: 6, sum: 15.0, min, max, first, last, revision };
+        rollup_bodies::Row { series, window: Window { width_s: width, start_s: n * 60 }, summary }
+    };
+    let commit = |n: i64| {
+        let rows = [row(0, n, 60), row(1, n, 60), row(0, n, 300)];
+        let mut out = Vec::new();
+        let received = Timestamp::from_millis(n * 60_000).unwrap();
+        let keys = [key("t"), key("level")];
+        rollup_bodies::encode(&mut out, received, &keys, rows.into_iter()).unwrap();
+        (3, out)
+    };
+    (1..=count).map(commit).collect()
+}
+
+fn notices(count: usize) -> Vec<(u32, Vec<u8>)> {
+    let commit = |n: usize| {
+        let mut out = Vec::new();
+        events::start_body(&mut out, Timestamp::from_millis(n as i64).unwrap()).unwrap();
+        let text = format!("the pump of well {n} does not start");
+        let event = events::Event::Notice {
+            severity: events::Severity::Warning,
+            code: "pump",
+            text: &text,
+        };
+        event.encode(&mut out, Vec::new()).unwrap();
+        (1, out)
+    };
+    (0..count).map(commit).collect()
+}
+
+#[test]
+fn rollups_and_events_come_back_to_the_byte() {
+    for (stream, bodies) in [(Stream::Rollup, rollups(200)), (Stream::Event, notices(200))] {
+        let (start, commits) = commits(ChainId { stream, ..CHAIN }, 11, bodies);
+        let bytes = encode(&start, &commits, Some(&[5; 64])).unwrap();
+        let plain: usize = commits.iter().map(|commit| commit.body.len()).sum();
+        assert!(bytes.len() * 3 < plain, "{} bytes of {plain}", bytes.len());
+        assert_eq!(decode(&bytes).unwrap(), commits);
+        let segment = Segment::open(&bytes).unwrap();
+        assert_eq!(segment.head().signature, Some([5; 64]));
+        assert_eq!((segment.commits(), segment.head().first), (200, 11));
+        assert_eq!(segment.series().unwrap().len(), if stream == Stream::Rollup { 2 } else { 0 });
+    }
+}
+
+#[test]
+fn links_that_do_not_follow_are_not_put_into_a_segment() {
+    let (start, commits) = commits(CHAIN, 1, vec![body(5, &[(0, None, 0, None, Kind::Int(1))])]);
+    let other = Start { before: Link([9; 32]), ..start };
+    assert_eq!(encode(&other, &commits, None), Err(SegmentError::Chain));
+    let mut twice = commits.clone();
+    twice.extend(commits);
+    assert_eq!(encode(&start, &twice, None), Err(Reject::Malformed.into()));
+    assert_eq!(encode(&start, &[], None), Err(Reject::Malformed.into()));
+}
+
+/// The vector of `docs/formats/segment.md`: the commit of the vector in `docs/formats/log.md`.
+#[test]
+fn golden_vector() {
+    let at = Timestamp::from_millis(1_800_000_000_123).unwrap();
+    let keys = [SeriesKey::new("p1", "t", "Cel").unwrap(), SeriesKey::new("p1", "on", "").unwrap()];
+    let rows = [
+        bodies::Row {
+            series: 0,
+            time: Some(at),
+            value: Value::float(21.5).unwrap(),
+            quality: Quality::GOOD,
+            source: None,
+        },
+        bodies::Row {
+            series: 1,
+            time: None,
+            value: Value::Bool(true),
+            quality: Quality::UNCERTAIN,
+            source: Some(DeviceSeq { boot: 4, seq: 9 }),
+        },
+    ];
+    let mut body = Vec::new();
+    bodies::encode(&mut body, at, &keys, rows.into_iter()).unwrap();
+    let (start, commits) = commits(CHAIN, 1, vec![(2, body)]);
+    let bytes = encode(&start, &commits, None).unwrap();
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, GOLDEN);
+}
+
+const GOLDEN: &str = concat!(
+    "486653670100f6c1e285e36800ae03020812040707070707070707070707070707070707",
+    "070707070707070707070707070707030807060504030201020100000000000000000000",
+    "0000000000000000000000000000000000000000000063d097cd34ffff55f6fb32cc2a60",
+    "c9d9a006db01823daa8c5433b7626a30e63700080000018def02d20001065183ce0b0001",
+    "018def02d200010222d254e8000101a18e0c3c000101bf67d9dc000101c59ebb21000101",
+    "942b6fd5070100000202703101740343656c01f6c1e285e368f6c1e285e3680102010200",
+    "000103027031026f6e0001f6c1e285e368f6c1e285e36800040105060204e30000005ace",
+    "d08d",
+);
+
+/// A day of a small site: every byte of the segment is under a checksum.
+#[test]
+fn every_flipped_bit_and_every_lost_tail_is_noticed() {
+    let rows = |n: i64| -> Vec<Fields> {
+        (0..5)
+            .map(|s| (s, Some(n * 10_000_000_000), 0, None, Kind::Float(s as f64 + 0.5)))
+            .collect()
+    };
+    let bodies = (0..60).map(|n| body(n * 10_000 + 40, &rows(n))).collect();
+    let (start, commits) = commits(CHAIN, 1, bodies);
+    let bytes = encode(&start, &commits, None).unwrap();
+    for at in 0..bytes.len() {
+        let mut flipped = bytes.clone();
+        flipped[at] ^= 1 << (at % 8);
+        let noticed = Segment::open(&flipped).and_then(|segment| segment.check()).is_err();
+        assert!(noticed, "byte {at} of {}", bytes.len());
+        assert!(decode(&flipped).is_err(), "byte {at}");
+        assert!(Segment::open(&bytes[..at]).is_err());
+    }
+}
+
+proptest! {
+    #[test]
+    fn readings_come_back_to_the_byte(
+        all in prop::collection::vec((any::<i32>(), prop::collection::vec(fields(), 1..12)), 1..12),
+        first in 1u64..1000,
+    ) {
+        let bodies = all.iter().map(|(at, rows)| body(i64::from(*at), rows)).collect();
+        let (start, commits) = commits(CHAIN, first, bodies);
+        let bytes = encode(&start, &commits, None).unwrap();
+        prop_assert_eq!(&decode(&bytes).unwrap(), &commits);
+        let segment = Segment::open(&bytes).unwrap();
+        segment.check().unwrap();
+        let rows: usize = all.iter().map(|(_, rows)| rows.len()).sum();
+        prop_assert_eq!(segment.entries(), rows);
+        let spans = segment.series().unwrap();
+        prop_assert_eq!(spans.iter().map(|span| span.rows).sum::<usize>(), rows);
+        for span in spans {
+            let points = segment.points(&span.key).unwrap();
+            prop_assert_eq!(&points, &plain_points(&commits, &span.key));
+            let times = points.iter().map(|point| point.time.millis());
+            prop_assert_eq!(times.clone().min(), Some(span.from_ms));
+            prop_assert_eq!(times.max(), Some(span.to_ms));
+        }
+        let stranger = SeriesKey::new("nobody", "m", "bar").unwrap();
+        prop_assert_eq!(segment.points(&stranger).unwrap(), vec![]);
+    }
+
+    #[test]
+    fn any_bytes_are_read_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = decode(&bytes);
+    }
+
+    /// What a hostile peer can do: a directory with a right checksum over whatever it likes.
+    #[test]
+    fn a_forged_directory_is_read_without_panic(
+        at in any::<prop::sample::Index>(),
+        to in any::<u8>(),
+        stream in 0u8..4,
+    ) {
+        let (start, commits) = match stream {
+            0 => commits(ChainId { stream: Stream::Event, ..CHAIN }, 1, notices(3)),
+            1 => commits(ChainId { stream: Stream::Rollup, ..CHAIN }, 1, rollups(40)),
+            _ => {
+                let rows: Vec<Fields> =
+                    (0..9).map(|n| (n % 3, Some(i64::from(n)), 0, None, Kind::Int(5))).collect();
+                commits(CHAIN, 1, vec![body(5, &rows), body(6, &rows)])
+            }
+        };
+        let mut bytes = encode(&start, &commits, None).unwrap();
+        let end = bytes.len() - 8;
+        let length = u32::from_le_bytes(*bytes[end..].first_chunk().unwrap()) as usize;
+        let place = end - length + at.index(length);
+        bytes[place] = to;
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(&bytes[..5]);
+        crc.update(&bytes[end - length..end]);
+        let crc = crc.finalize().to_le_bytes();
+        bytes[end + 4..].copy_from_slice(&crc);
+        if let Ok(segment) = Segment::open(&bytes) {
+            let _ = segment.check();
+            let _ = segment.series();
+            let _ = segment.each_commit(drop);
+        }
+    }
+}
