@@ -145,7 +145,7 @@ async fn init(
     listen: Option<String>,
     advertise: Option<String>,
 ) -> Result<ExitCode, Failure> {
-    let edits = [("listen", listen), ("advertise", advertise)];
+    let edits = [("http.listen", listen), ("sync.advertise", advertise)];
     let (hub, key) = place.create::<Settings>(&edits)?;
     let (id, root) = (key.id(), hub.dir.join(ROOT_FILE));
     NodeKey::generate(&System::env()).write(&root)?;

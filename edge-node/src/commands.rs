@@ -120,7 +120,7 @@ async fn run(place: Place, command: Command) -> Result<ExitCode, Failure> {
 }
 
 async fn init(place: &Place, listen: Option<String>) -> Result<ExitCode, Failure> {
-    let (node, key) = place.create::<Settings>(&[("listen", listen)])?;
+    let (node, key) = place.create::<Settings>(&[("http.listen", listen)])?;
     let id = key.id();
     node.make_admin_token(key, "made by init").await?;
     println!("Node {id} is ready.");
@@ -192,6 +192,7 @@ async fn status(node: &Local<Settings>, as_json: bool) -> Result<ExitCode, Failu
     }
     match uplink["behind"].as_u64() {
         Some(0) => println!("behind    nothing: the hub has everything"),
+        Some(1) => println!("behind    1 entry is not at the hub yet"),
         Some(n) => println!("behind    {n} entries are not at the hub yet"),
         None => println!("behind    not known while offline"),
     }

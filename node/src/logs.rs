@@ -13,7 +13,8 @@ use tracing_subscriber::EnvFilter;
 pub fn init(filter: &str) -> Result<(), String> {
     let variable = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|text| !text.is_empty());
     let text = variable.as_deref().unwrap_or(filter);
-    let filter = EnvFilter::try_new(text)
+    // The library below the sessions tells at `info` what our own lines tell better.
+    let filter = EnvFilter::try_new(format!("libp2p=warn,{text}"))
         .map_err(|error| format!("`{text}` is not a log filter such as `info`: {error}"))?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -65,8 +65,15 @@ impl Place {
             let text = format!("{path} does not exist: `{} init --config {path}`", S::PROGRAM);
             return Err((text + " makes it and a node with it").into());
         }
-        let data = self.data.as_ref().map(|path| path.display());
-        Ok(layers.environment(std::env::vars()).flag("node.data", data).load()?)
+        let layers = layers.environment(std::env::vars()).flag("node.data", self.data()?);
+        Ok(layers.load()?)
+    }
+
+    /// The data directory from the command line. Unlike one in a configuration file, it is meant
+    /// from where the command was given.
+    fn data(&self) -> Result<Option<String>, Failure> {
+        let path = self.data.as_ref().map(std::path::absolute).transpose()?;
+        Ok(path.map(|path| path.display().to_string()))
     }
 
     fn local<S: Service>(&self, settings: S) -> Local<S> {
@@ -96,17 +103,23 @@ impl Place {
         Ok(self.local(loaded.config))
     }
 
-    /// Makes the beginnings of a new node: configuration with `edits`, data directory and key.
+    /// Makes the beginnings of a new node: configuration, data directory and key. `flags` are the
+    /// keys, such as `http.listen`, that the command line sets in the configuration.
     ///
     /// # Errors
     /// When there is one already, or it cannot be written.
     pub fn create<S: Service>(
         &self,
-        edits: &[(&str, Option<String>)],
+        flags: &[(&str, Option<String>)],
     ) -> Result<(Local<S>, NodeKey), Failure> {
-        let data = ("data", self.data.as_ref().map(|path| path.display().to_string()));
+        let data = ("node.data", self.data()?);
+        let flags: Vec<_> = flags.iter().chain([&data]).collect();
+        let checked = flags
+            .iter()
+            .fold(Layers::default(), |layers, (key, value)| layers.flag(key, value.as_ref()));
+        checked.load::<S>()?;
         let config = self.config::<S>();
-        write_config(&config, S::TEMPLATE, edits.iter().chain([&data]))?;
+        write_config(&config, S::TEMPLATE, &flags)?;
         let made = self.load::<S>().and_then(|node| {
             new_data_dir(&node.dir)?;
             let key = NodeKey::generate(&System::env());
@@ -160,8 +173,9 @@ impl<S: Service> Local<S> {
         if let Some(key) = NodeKey::read(&path)? {
             return Ok(key);
         }
-        let path = path.display();
-        Err(format!("{path} is missing: `{} init` makes a node", S::PROGRAM).into())
+        let (path, program) = (path.display(), S::PROGRAM);
+        let text = format!("{path} is missing: name the node's configuration with --config, or ");
+        Err((text + &format!("make a node with `{program} init`")).into())
     }
 
     /// Asks the running node.
@@ -204,10 +218,10 @@ impl<S: Service> Local<S> {
 }
 
 /// Writes a new configuration file: `template` with some of its keys set.
-fn write_config<'a>(
+fn write_config(
     path: &Path,
     template: &str,
-    edits: impl Iterator<Item = &'a (&'a str, Option<String>)>,
+    flags: &[&(&str, Option<String>)],
 ) -> Result<(), Failure> {
     if path.exists() {
         let path = path.display();
@@ -219,15 +233,22 @@ fn write_config<'a>(
         std::fs::create_dir_all(parent).map_err(|error| Fault::file(parent, error))?;
     }
     let mut text = template.to_owned();
-    for (key, value) in edits {
+    for (key, value) in flags {
         if let Some(value) = value {
-            let shown = format!("#{key} = ");
-            let at = text.find(&shown).expect("the template shows every key");
-            let end = text[at..].find('\n').map_or(text.len(), |end| at + end);
-            text.replace_range(at..end, &format!("{key} = {}", toml::Value::from(value.as_str())));
+            set_in_template(&mut text, key, value);
         }
     }
     Ok(write_whole(path, text.as_bytes())?)
+}
+
+/// Puts a value in force in the place where the template shows the key's default.
+fn set_in_template(text: &mut String, path: &str, value: &str) {
+    let (section, key) = path.rsplit_once('.').expect("every key is in a section");
+    let section = text.find(&format!("[{section}]")).expect("the template shows every section");
+    let shown = format!("\n#{key} = ");
+    let at = section + text[section..].find(&shown).expect("the template shows every key") + 1;
+    let end = text[at..].find('\n').map_or(text.len(), |end| at + end);
+    text.replace_range(at..end, &format!("{key} = {}", toml::Value::from(value)));
 }
 
 /// Makes a new data directory that only its owner can enter.
@@ -238,4 +259,18 @@ fn new_data_dir(dir: &Path) -> Result<(), Failure> {
     }
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
     Ok(made.map_err(|error| Fault::file(dir, error))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_set_in_its_own_section() {
+        let mut text = "[http]\n# Where.\n#listen = \"a\"\n\n[sync]\n#listen = \"b\"\n".to_owned();
+        set_in_template(&mut text, "sync.listen", "c\"d");
+        assert_eq!(text, "[http]\n# Where.\n#listen = \"a\"\n\n[sync]\nlisten = 'c\"d'\n");
+        set_in_template(&mut text, "http.listen", "e");
+        assert!(text.contains("\nlisten = \"e\"\n\n[sync]"), "{text}");
+    }
 }

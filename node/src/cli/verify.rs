@@ -26,7 +26,8 @@ pub struct VerifyArgs {
 /// When it cannot be read at all.
 pub fn verify(dir: &Path, args: &VerifyArgs) -> Result<ExitCode, Failure> {
     if !dir.exists() {
-        return Err(format!("{} does not exist", dir.display()).into());
+        let dir = dir.display();
+        return Err(format!("{dir} does not exist: name the node with --config or --data").into());
     }
     let terminal = io::stderr().is_terminal() && !args.json;
     let mut shown = 0;

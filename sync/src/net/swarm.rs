@@ -89,7 +89,9 @@ impl Net {
         let mut address = None;
         if let Some(listen) = listen {
             swarm.listen_on(multiaddr(listen)).map_err(|error| fail(error.to_string()))?;
-            address = Some(bound(&mut swarm).await.map_err(fail)?);
+            let port = bound(&mut swarm).await.map_err(fail)?.port();
+            // One that listens everywhere tells of each interface; the first is one of many.
+            address = Some(SocketAddr::new(listen.ip(), port));
         }
         let control = swarm.behaviour().streams.new_control();
         let (commands, orders) = mpsc::channel(64);

@@ -260,6 +260,14 @@ async fn the_uplink_outlives_its_network_part() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_listener_on_all_interfaces_says_so() {
+    let any = "0.0.0.0:0".parse().unwrap();
+    let net = Net::start(&NodeKey::generate(&System::env()), Some(any)).await.unwrap();
+    let address = net.address().unwrap();
+    assert!(address.ip().is_unspecified() && address.port() > 0, "{address}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_dial_that_fails_says_where_and_why() {
     let net = Net::start(&key(), None).await.unwrap();
     for wrong in ["hub.example", "127.0.0.1:", "127.0.0.1:70000", ""] {
