@@ -4,7 +4,7 @@ use crate::VERSION;
 use holdfast_node::cli::Service;
 use holdfast_node::config::{Bytes, Duration, Listen, Log};
 use holdfast_sync::identity::NodeKey;
-use holdfast_sync::store::{Options, Overflow};
+use holdfast_sync::store::{Options, Overflow, SEAL_AFTER};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -73,6 +73,8 @@ pub struct Storage {
     pub quota: Bytes,
     /// Series at most.
     pub max_series: usize,
+    /// Entries of a stream that are put together into a segment.
+    pub seal_after: u64,
 }
 
 impl Default for Node {
@@ -102,7 +104,7 @@ impl Default for Fleet {
 
 impl Default for Storage {
     fn default() -> Self {
-        Self { quota: Bytes(100 << 30), max_series: 1_000_000 }
+        Self { quota: Bytes(100 << 30), max_series: 1_000_000, seal_after: SEAL_AFTER }
     }
 }
 
@@ -130,6 +132,7 @@ impl Service for Settings {
             // What gateways cannot deliver they keep; nothing is dropped here.
             overflow: Overflow::Refuse,
             max_series: self.store.max_series,
+            seal_after: self.store.seal_after,
             version: VERSION,
             unsafe_normal_sync: false,
         }

@@ -5,7 +5,7 @@ use holdfast_node::cli::Service;
 use holdfast_node::config::{Bytes, Duration, Listen, Log};
 use holdfast_sync::identity::NodeKey;
 use holdfast_sync::session::Backfill;
-use holdfast_sync::store::{Options, Overflow};
+use holdfast_sync::store::{Options, Overflow, SEAL_AFTER};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -60,6 +60,8 @@ pub struct Storage {
     pub overflow: OverflowWord,
     /// Series at most.
     pub max_series: usize,
+    /// Entries of a stream that are put together into a segment.
+    pub seal_after: u64,
 }
 
 /// The words for [`Overflow`].
@@ -146,7 +148,12 @@ impl Default for Http {
 
 impl Default for Storage {
     fn default() -> Self {
-        Self { quota: Bytes(10 << 30), overflow: OverflowWord::DropOldestRaw, max_series: 50_000 }
+        Self {
+            quota: Bytes(10 << 30),
+            overflow: OverflowWord::DropOldestRaw,
+            max_series: 50_000,
+            seal_after: SEAL_AFTER,
+        }
     }
 }
 
@@ -202,6 +209,7 @@ impl Service for Settings {
             quota_bytes: self.store.quota.0,
             overflow: self.store.overflow.into(),
             max_series: self.store.max_series,
+            seal_after: self.store.seal_after,
             version: VERSION,
             unsafe_normal_sync: weak,
         }

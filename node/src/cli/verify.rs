@@ -53,10 +53,11 @@ pub fn verify(dir: &Path, args: &VerifyArgs) -> Result<ExitCode, Failure> {
         }
         let summary = &report.summary;
         println!(
-            "{} files, {} chains, {} commits, {} entries, {} bytes: {}",
+            "{} files, {} chains, {} commits and {} segments, {} entries, {} bytes: {}",
             summary.files,
             summary.chains,
-            summary.commits,
+            summary.commits - summary.segments,
+            summary.segments,
             summary.entries,
             summary.bytes,
             match (damaged, requested) {
@@ -88,7 +89,8 @@ fn report_json(report: &VerifyReport) -> Value {
         "left_out": report.left_out,
         "files": summary.files,
         "chains": summary.chains,
-        "commits": summary.commits,
+        "commits": summary.commits - summary.segments,
+        "segments": summary.segments,
         "entries": summary.entries,
         "bytes": summary.bytes,
     })

@@ -8,7 +8,7 @@ pub use sample::{Downsampler, Point};
 
 use crate::pipeline::{SeriesInfo, decode_window, window_prefix};
 use holdfast_core::codec::Sink;
-use holdfast_core::log::readings;
+use holdfast_core::log::readings::{self, Row};
 use holdfast_core::reading::DeviceSeq;
 use holdfast_core::rollup::{Summary, Window};
 use holdfast_core::{NodeId, Quality, SeriesKey, Stream, Timestamp};
@@ -75,26 +75,33 @@ pub fn each_reading(
     let chains = reading_chains(view, origins)?;
     // One origin has removed its doubles on the way in.
     let mut seen = (origins.len() > 1).then(HashSet::new);
+    let mut take = |received: Timestamp, row: &Row<'_>| {
+        let time = row.effective_time(received);
+        let new = match (&mut seen, row.source) {
+            (Some(seen), Some(source)) => seen.insert((source, row.time)),
+            _ => true,
+        };
+        if new && span.holds(time) {
+            each(Found {
+                time,
+                device_time: row.time,
+                received,
+                value: row.value.into(),
+                quality: row.quality,
+                source: row.source,
+            });
+        }
+    };
     view.commits_matching(&chains, span.millis(), Some(series_bits(key)), |commit| {
+        if commit.sealed {
+            // What of it is damaged is left out; `verify` and the scrubbing name it.
+            let _ = commit.segment().map(|segment| segment.each_row(key, &mut take));
+            return true;
+        }
         let Ok(body) = readings::Body::new(&commit.body) else { return true };
         let Some(place) = body.series().position(|series| series == *key) else { return true };
-        let received = body.received();
         for row in body.rows().flatten().filter(|row| row.series as usize == place) {
-            let time = row.effective_time(received);
-            let new = match (&mut seen, row.source) {
-                (Some(seen), Some(source)) => seen.insert((source, row.time)),
-                _ => true,
-            };
-            if new && span.holds(time) {
-                each(Found {
-                    time,
-                    device_time: row.time,
-                    received,
-                    value: row.value.into(),
-                    quality: row.quality,
-                    source: row.source,
-                });
-            }
+            take(body.received(), &row);
         }
         true
     })

@@ -32,6 +32,7 @@ impl Node {
             quota_bytes: 1 << 30,
             overflow: Overflow::DropOldestRaw,
             max_series: 1_000,
+            seal_after: store::SEAL_AFTER,
             version: "test",
             unsafe_normal_sync: false,
         };

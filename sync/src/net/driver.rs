@@ -12,9 +12,9 @@ use crate::store::{
 use futures::future::{BoxFuture, OptionFuture};
 use futures::stream::FuturesOrdered;
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt, StreamExt};
-use holdfast_core::NodeId;
 use holdfast_core::codec::Reader;
 use holdfast_core::ranges::Range;
+use holdfast_core::{NodeId, Seq};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -265,12 +265,13 @@ async fn read_commits(store: Store, request: ReadRequest) -> Result<Input, Fault
         let ReadRequest { chain, mut range, max_bytes, back, live } = request;
         let Some(info) = view.chain(chain)? else { return Ok(Input::Commits(Vec::new(), None)) };
         loop {
-            let mut commits = if back {
-                view.commits_back(chain, range, max_bytes)?
+            let rows = if back {
+                view.rows_back(chain, range, max_bytes)?
             } else {
-                view.commits_from(chain, range.from, max_bytes)?
+                view.rows_from(chain, range.from, max_bytes)?
             };
-            commits.retain(|commit| commit.last() <= range.to || live);
+            let asked = if live { Range { to: Seq::MAX, ..range } } else { range };
+            let commits = fitting(rows, asked, max_bytes, back);
             let rest = match (commits.first(), commits.last()) {
                 (Some(first), _) if back => Range::new(range.from, first.first.saturating_sub(1)),
                 (_, Some(last)) => Range::new(last.last() + 1, range.to),
@@ -294,6 +295,43 @@ async fn read_commits(store: Store, request: ReadRequest) -> Result<Input, Fault
         }
     };
     store.read(look).await
+}
+
+/// Of the rows read, what lies in the range and fits. A segment that does not, whole, is taken
+/// apart: on a thin link a new alert must not wait until all of it has left.
+fn fitting(
+    rows: Vec<StoredCommit>,
+    range: Range,
+    max_bytes: usize,
+    back: bool,
+) -> Vec<StoredCommit> {
+    let inside = |row: &StoredCommit| range.from <= row.first && row.last() <= range.to;
+    let mut out = Vec::with_capacity(rows.len());
+    for row in rows {
+        if row.sealed && !(inside(&row) && row.body.len() <= max_bytes) {
+            match row.parts() {
+                Ok(parts) => out.extend(parts.into_iter().filter(inside)),
+                // It is damaged, which the check will find and tell.
+                Err(_) => out.push(row),
+            }
+        } else if inside(&row) {
+            out.push(row);
+        }
+    }
+    let mut bytes = 0;
+    let mut fits = |row: &StoredCommit| {
+        let fits = bytes < max_bytes;
+        bytes += row.body.len() + 64;
+        fits
+    };
+    if back {
+        let surplus = out.iter().rev().position(|row| !fits(row)).map_or(0, |at| out.len() - at);
+        out.drain(..surplus);
+    } else {
+        let fitting = out.iter().position(|row| !fits(row)).unwrap_or(out.len());
+        out.truncate(fitting);
+    }
+    out
 }
 
 /// The commits up to the first hole, seen from the end that was asked for.

@@ -22,8 +22,6 @@ pub struct Head {
     pub before: Link,
     /// The link after the last commit.
     pub after: Link,
-    /// The origin's signature of the link after.
-    pub signature: Option<[u8; 64]>,
 }
 
 /// What a directory says.
@@ -61,7 +59,6 @@ pub(super) fn seal(
     directory.put_uint(head.first)?;
     directory.put(&head.before.0)?;
     directory.put(&head.after.0)?;
-    directory.put_bytes(head.signature.as_ref().map_or(&[], |signature| signature.as_slice()))?;
     directory.put(&list)?;
     counts.put(&mut directory)?;
     received.put(&mut directory)?;
@@ -99,12 +96,8 @@ pub(super) fn open(bytes: &[u8]) -> Result<Directory<'_>, SegmentError> {
     let stream = Stream::from_u8(reader.u8()?).ok_or(Reject::Malformed)?;
     let first = reader.uint()?;
     let (before, after) = (Link(reader.array()?), Link(reader.array()?));
-    let signature = match reader.bytes(64)? {
-        [] => None,
-        signature => Some(signature.try_into().map_err(|_| Reject::Malformed)?),
-    };
     let chain = ChainId { origin, incarnation, stream };
-    let head = Head { chain, first, before, after, signature };
+    let head = Head { chain, first, before, after };
     let columns = ColumnReader::new(&mut reader, columns)?;
     let counts = ColumnNo::read(&mut reader)?;
     let received = ColumnNo::read(&mut reader)?;

@@ -14,13 +14,14 @@ mod series;
 mod texts;
 
 pub use directory::Head;
-pub use series::{SeriesPoint, SeriesSpan};
+pub use series::SeriesSpan;
 
 use column::{ColumnReader, Columns};
 use directory::Directory;
 use holdfast_core::codec::Reader;
 use holdfast_core::log::Link;
-use holdfast_core::{ChainId, Reject, Seq, SeriesKey, Stream};
+use holdfast_core::log::readings::Row;
+use holdfast_core::{ChainId, Reject, Seq, SeriesKey, Stream, Timestamp};
 
 /// Bounds of a segment; beyond them it is refused.
 pub mod limits {
@@ -29,7 +30,9 @@ pub mod limits {
     /// Commits.
     pub const COMMITS: usize = 1 << 16;
     /// Bytes of a segment, and of any column once unpacked.
-    pub const BYTES: usize = 64 << 20;
+    pub const BYTES: usize = 16 << 20;
+    /// Bytes of all its bodies: what it may unfold to.
+    pub const BODIES: usize = 8 << 20;
 }
 
 /// What is wrong with a segment.
@@ -75,17 +78,12 @@ pub struct Start {
     pub before: Link,
 }
 
-/// Encodes consecutive commits; `signature` is that of the checkpoint at their end, if there is
-/// one.
+/// Encodes consecutive commits.
 ///
 /// # Errors
 /// [`SegmentError::Content`] when a body is not canonical, they are not consecutive, or there are
 /// too many; [`SegmentError::Chain`] when their links do not follow.
-pub fn encode(
-    start: &Start,
-    commits: &[Commit],
-    signature: Option<&[u8; 64]>,
-) -> Result<Vec<u8>, SegmentError> {
+pub fn encode(start: &Start, commits: &[Commit]) -> Result<Vec<u8>, SegmentError> {
     let (Some(first), Some(last)) = (commits.first(), commits.last()) else {
         return Err(Reject::Malformed.into());
     };
@@ -101,7 +99,12 @@ pub fn encode(
         }
         next += u64::from(commit.count);
     }
-    if commits.len() > limits::COMMITS || next - first.first > limits::ENTRIES as u64 {
+    let bodies: usize = commits.iter().map(|commit| commit.body.len()).sum();
+    let entries = next - first.first;
+    if commits.len() > limits::COMMITS
+        || entries > limits::ENTRIES as u64
+        || bodies > limits::BODIES
+    {
         return Err(Reject::Full.into());
     }
     let mut columns = Columns::default();
@@ -112,13 +115,8 @@ pub fn encode(
         Stream::Event | Stream::Log => texts::encode(commits, &mut columns, &mut content)?,
     };
     let counts: Vec<_> = commits.iter().map(|commit| i64::from(commit.count)).collect();
-    let head = Head {
-        chain: start.chain,
-        first: first.first,
-        before: start.before,
-        after: last.link,
-        signature: signature.copied(),
-    };
+    let (chain, before) = (start.chain, start.before);
+    let head = Head { chain, first: first.first, before, after: last.link };
     let (counts, received) = (columns.ints(&counts), columns.ints(&received));
     directory::seal(&head, columns, counts, received, &content)
 }
@@ -186,10 +184,16 @@ impl<'a> Segment<'a> {
         let head = self.head();
         let received = self.columns().ints(self.directory.received, self.counts.len())?;
         let (mut first, mut link) = (head.first, head.before);
+        let mut bodies = 0;
         let mut made = |count: u32, body: Vec<u8>| {
+            bodies += body.len();
+            if bodies > limits::BODIES {
+                return Err(Reject::Full.into());
+            }
             link = link.next(&head.chain, first, count, &body);
             each(Commit { first, count, link, body });
             first += u64::from(count);
+            Ok(())
         };
         let plan = Plan { counts: &self.counts, received: &received, entries: self.entries };
         let content = Reader::new(self.directory.content);
@@ -216,15 +220,19 @@ impl<'a> Segment<'a> {
         }
     }
 
-    /// The readings of one series, in log order, without touching the columns of others; none when
-    /// it has none.
+    /// Hands every reading of one series to `each`, with the time it was received, in log order and
+    /// without touching the columns of others. The row's series says nothing.
     ///
     /// # Errors
     /// What is wrong with the columns.
-    pub fn points(&self, key: &SeriesKey<'_>) -> Result<Vec<SeriesPoint>, SegmentError> {
+    pub fn each_row(
+        &self,
+        key: &SeriesKey<'_>,
+        each: impl FnMut(Timestamp, &Row<'_>),
+    ) -> Result<(), SegmentError> {
         let received = self.columns().ints(self.directory.received, self.counts.len())?;
         let plan = Plan { counts: &self.counts, received: &received, entries: self.entries };
-        readings::points(self.columns(), Reader::new(self.directory.content), &plan, key)
+        readings::each_row(self.columns(), Reader::new(self.directory.content), &plan, key, each)
     }
 
     const fn columns(&self) -> &ColumnReader<'a> {

@@ -2,8 +2,8 @@
 
 use super::column::{ColumnNo, ColumnReader, Columns};
 use super::series::{
-    Numbers, Order, Part, SeriesPoint, SeriesSpan, Split, Times, number, put_numbers, put_part,
-    put_span, put_times, read_span,
+    Numbers, Order, Part, SeriesSpan, Split, Times, put_numbers, put_part, put_span, put_times,
+    read_span,
 };
 use super::{Commit, Plan, SegmentError};
 use holdfast_core::codec::{Reader, Sink};
@@ -291,7 +291,7 @@ pub(super) fn decode(
     columns: &ColumnReader<'_>,
     content: Reader<'_>,
     plan: &Plan<'_>,
-    made: &mut impl FnMut(u32, Vec<u8>),
+    made: &mut impl FnMut(u32, Vec<u8>) -> Result<(), SegmentError>,
 ) -> Result<(), SegmentError> {
     let (order, places) = places(content)?;
     let rows: usize = places.iter().map(|place| place.span.rows).sum();
@@ -318,43 +318,28 @@ pub(super) fn decode(
         let received = Timestamp::from_millis(*received).ok_or(Reject::Time)?;
         let mut body = Vec::with_capacity(32 + rows.len() * 12);
         encode_body(&mut body, received, &keys, rows.into_iter())?;
-        made(*count, body);
+        made(*count, body)?;
     }
     Ok(())
 }
 
-/// The readings of one series.
-pub(super) fn points(
+/// Hands every reading of one series to `each`, with the time it was received, in log order.
+pub(super) fn each_row(
     columns: &ColumnReader<'_>,
     content: Reader<'_>,
     plan: &Plan<'_>,
     key: &SeriesKey<'_>,
-) -> Result<Vec<SeriesPoint>, SegmentError> {
+    mut each: impl FnMut(Timestamp, &Row<'_>),
+) -> Result<(), SegmentError> {
     let (order, places) = places(content)?;
-    let Some(at) = places.iter().position(|place| place.span.key == *key) else {
-        return Ok(Vec::new());
-    };
+    let Some(at) = places.iter().position(|place| place.span.key == *key) else { return Ok(()) };
     let unpacked = places[at].unpack(columns)?;
-    // Only a row without a time of its own, or with one that is not believed, needs to know when
-    // it was received.
-    let believed = unpacked.has_time.iter().zip(&unpacked.quality);
-    let believed =
-        believed.map(|(has, quality)| *has && !Quality(*quality).has(Quality::DEVICE_CLOCK));
-    let received = if believed.clone().all(|believed| believed) {
-        vec![0; unpacked.quality.len()]
-    } else {
-        received_of(at, &order.rows(columns, plan.entries)?, plan)
-    };
     let mut cursor = Cursor::new(&unpacked);
-    received
-        .iter()
-        .map(|received| {
-            let row = cursor.next()?;
-            let received = Timestamp::from_millis(*received).ok_or(Reject::Time)?;
-            let (time, value) = (row.effective_time(received), number(&row.value));
-            Ok(SeriesPoint { time, value, quality: row.quality })
-        })
-        .collect()
+    for received in received_of(at, &order.rows(columns, plan.entries)?, plan) {
+        let received = Timestamp::from_millis(received).ok_or(Reject::Time)?;
+        each(received, &cursor.next()?);
+    }
+    Ok(())
 }
 
 /// When each row of the series at place `at` was received.

@@ -151,7 +151,7 @@ pub(super) fn decode(
     columns: &ColumnReader<'_>,
     content: Reader<'_>,
     plan: &Plan<'_>,
-    made: &mut impl FnMut(u32, Vec<u8>),
+    made: &mut impl FnMut(u32, Vec<u8>) -> Result<(), SegmentError>,
 ) -> Result<(), SegmentError> {
     let (order, places) = places(content)?;
     let rows: usize = places.iter().map(|place| place.span.rows).sum();
@@ -178,7 +178,7 @@ pub(super) fn decode(
         let received = Timestamp::from_millis(*received).ok_or(Reject::Time)?;
         let mut body = Vec::new();
         encode_body(&mut body, received, &keys, rows.into_iter())?;
-        made(*count, body);
+        made(*count, body)?;
     }
     Ok(())
 }

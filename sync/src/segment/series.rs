@@ -7,7 +7,7 @@ use holdfast_core::limits::{DEVICE_MAX_BYTES, METRIC_MAX_BYTES, UNIT_MAX_BYTES};
 use holdfast_core::number::{Decimal, ratio};
 use holdfast_core::reading::Finite;
 use holdfast_core::time::Scale;
-use holdfast_core::{Quality, Reject, SeriesKey, Timestamp, Value};
+use holdfast_core::{Reject, SeriesKey, Timestamp};
 use std::collections::HashMap;
 use std::hash::Hash;
 
@@ -29,17 +29,6 @@ pub struct SeriesSpan<'a> {
     pub from_ms: i64,
     /// The greatest.
     pub to_ms: i64,
-}
-
-/// A reading of one series.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SeriesPoint {
-    /// The time under which it is filed.
-    pub time: Timestamp,
-    /// Its value; `None` for a text.
-    pub value: Option<f64>,
-    /// How far to trust it.
-    pub quality: Quality,
 }
 
 /// Rows by series, and the order in which the series take turns.
@@ -248,13 +237,5 @@ impl Numbers {
             columns.ints(self.no, count)?.iter().map(|n| ratio(*n, self.places)).collect()
         };
         Ok(numbers.ok_or(Reject::NonFinite)?)
-    }
-}
-
-/// The number of a value, for charts: a boolean counts as 0 or 1.
-pub(super) fn number(value: &Value<'_>) -> Option<f64> {
-    match value {
-        Value::Bool(on) => Some(f64::from(u8::from(*on))),
-        other => other.number(),
     }
 }

@@ -32,7 +32,7 @@ pub(super) fn decode(
     columns: &ColumnReader<'_>,
     mut content: Reader<'_>,
     plan: &Plan<'_>,
-    made: &mut impl FnMut(u32, Vec<u8>),
+    made: &mut impl FnMut(u32, Vec<u8>) -> Result<(), SegmentError>,
 ) -> Result<(), SegmentError> {
     let (lengths, bodies) = (ColumnNo::read(&mut content)?, ColumnNo::read(&mut content)?);
     content.finish()?;
@@ -41,7 +41,7 @@ pub(super) fn decode(
     let mut rest = Reader::new(&bodies);
     for (count, length) in plan.counts.iter().zip(lengths) {
         let length = usize::try_from(length).map_err(|_| Reject::Malformed)?;
-        made(*count, rest.take(length)?.to_vec());
+        made(*count, rest.take(length)?.to_vec())?;
     }
     Ok(rest.finish()?)
 }

@@ -16,6 +16,7 @@ const CHAIN: u8 = 1;
 const COMMIT: u8 = 2;
 const HAS_BEFORE: u8 = 1;
 const HAS_SIGNATURE: u8 = 2;
+const IS_SEGMENT: u8 = 4;
 /// 128 KiB of window on either side: enough for the names of a site, little enough for 200 peers.
 const WINDOW_LOG: u32 = 17;
 const LEVEL: i32 = 1;
@@ -135,7 +136,8 @@ fn put_commit(
     out.put_uint(u64::from(index))?;
     out.put_uint(commit.first)?;
     out.put_uint(u64::from(commit.count))?;
-    out.put_u8(has_before | has_signature)?;
+    let is_segment = if commit.sealed { IS_SEGMENT } else { 0 };
+    out.put_u8(has_before | has_signature | is_segment)?;
     if let Some(before) = before {
         out.put(&before.0)?;
     }
@@ -292,7 +294,7 @@ fn read_commit(
         arrived.runs.push((index, Received::new(chain.id, before)));
         &mut arrived.runs.last_mut().expect("it was just pushed").1
     };
-    run.push(first, count, signature, body)?;
+    run.push(first, count, signature, flags & IS_SEGMENT != 0, body)?;
     chain.next = first + u64::from(count);
     chain.link = run.link();
     Ok(())

@@ -4,7 +4,7 @@
 //! carries the device's (boot, sequence) is admitted once; the ranges already seen are committed
 //! together with the readings. All admitted readings of a group go into one canonical body.
 
-use super::snapshot::CommitFilter;
+use super::commits::CommitFilter;
 use crate::Fault;
 use holdfast_core::codec::Sink;
 use holdfast_core::limits::{COMMIT_MAX_BYTES, COMMIT_MAX_ENTRIES};

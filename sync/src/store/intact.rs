@@ -42,7 +42,7 @@ impl Intact {
         let intact = match before {
             Some(before) => commit.intact(chain, before),
             // What precedes it has not arrived; when it does, the link between them is checked.
-            None => holdfast_core::log::check(chain.stream, &commit.body, commit.count).is_ok(),
+            None => commit.check(chain.stream).is_ok(),
         };
         if !intact {
             let range = format!("{}..{}", commit.first, commit.last());

@@ -1,15 +1,17 @@
 //! The store: one SQLite database, one writer, many readers.
 //!
-//! Two tables. `commits` is the log: one row per commit, never per reading. `records` is everything
-//! else (windows, cursors, tokens, members) as sealed values under ordered byte keys. All changes
-//! go through the [`Store`]'s one writer thread, which groups what is waiting into one transaction
-//! with `synchronous=FULL` and only then hands out [`Committed`] tokens. Readers see snapshots and
-//! never block the writer. Byte-exact page: `docs/formats/store.md`.
+//! Two tables. `commits` is the log: one row per commit or per segment, never per reading.
+//! `records` is everything else (windows, cursors, tokens, members) as sealed values under ordered
+//! byte keys. All changes go through the [`Store`]'s one writer thread, which groups what is
+//! waiting into one transaction with `synchronous=FULL` and only then hands out [`Committed`]
+//! tokens. Readers see snapshots and never block the writer. Byte-exact page:
+//! `docs/formats/store.md`.
 
 mod admit;
 mod answers;
 mod ballast;
 mod chains;
+mod commits;
 mod cover;
 mod damage;
 mod ingest;
@@ -19,10 +21,12 @@ mod lookin;
 mod mark;
 mod open;
 mod quota;
+mod received;
 mod record;
 mod repair;
 mod rescue;
 mod schema;
+mod seal;
 mod snapshot;
 mod tx;
 pub mod verify;
@@ -30,6 +34,7 @@ mod wal;
 mod writer;
 
 pub use chains::{ChainInfo, ChainNo, Frontier};
+pub use commits::{CommitFilter, StoredCommit, series_bits};
 pub use ingest::{
     Draft, Idempotency, IngestBatch, Interner, Item, ItemOutcome, Outcome, OwnedValue, Series,
 };
@@ -38,9 +43,11 @@ pub use lookin::look_into;
 pub use mark::{Mark, MarkedChain, write_private, write_whole};
 pub use open::{OpenReport, Options};
 pub use quota::{Overflow, Usage};
+pub use received::Received;
 pub use record::Table;
-pub use snapshot::{CommitFilter, Record, Snapshot, StoredCommit, series_bits};
-pub use tx::{Received, WriteTx};
+pub use seal::SEAL_AFTER;
+pub use snapshot::{Record, Snapshot};
+pub use tx::WriteTx;
 pub use verify::verify;
 pub use writer::{Committed, WriteError};
 
@@ -92,6 +99,8 @@ struct Inner {
     own_heads: watch::Receiver<OwnHeads>,
     usage: watch::Receiver<Usage>,
     readers: snapshot::Pool,
+    /// Unsealed entries of a chain from which on they are sealed.
+    seal_after: u64,
     interner: Interner,
 }
 

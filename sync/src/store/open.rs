@@ -14,7 +14,7 @@ use super::snapshot::{Pool, Snapshot};
 use super::tx::WriteTx;
 use super::wal::WalState;
 use super::writer::{Job, State, WriteError, Writer};
-use super::{DATABASE, Head, Inner, Interner, Store, damage, schema};
+use super::{DATABASE, Head, Inner, Interner, Store, damage, schema, seal};
 use crate::Fault;
 use crate::env::Env;
 use crate::identity::NodeKey;
@@ -42,6 +42,8 @@ pub struct Options {
     pub overflow: Overflow,
     /// Series names that ingest may bring at most.
     pub max_series: usize,
+    /// Entries of a chain that are put together into a segment once there are so many; 0 for never.
+    pub seal_after: u64,
     /// The program's version, for the start entry.
     pub version: &'static str,
     /// Weakens `synchronous` to NORMAL, which loses acknowledged data in a power cut: only for the
@@ -86,9 +88,22 @@ pub(super) fn open(options: Options, env: Env) -> Result<(Store, OpenReport), Fa
     let interner = Interner::new(options.max_series);
     let node = options.key.id();
     let path = dir;
-    let inner =
-        Inner { path, node, incarnation, env, jobs, head, own_heads, usage, readers, interner };
-    Ok((Store { inner: Arc::new(inner) }, OpenReport { created, findings }))
+    let seal_after = options.seal_after;
+    let inner = Arc::new(Inner {
+        path,
+        node,
+        incarnation,
+        env,
+        jobs,
+        head,
+        own_heads,
+        usage,
+        readers,
+        seal_after,
+        interner,
+    });
+    seal::start(&inner)?;
+    Ok((Store { inner }, OpenReport { created, findings }))
 }
 
 const fn synchronous(options: &Options) -> &'static str {

@@ -5,9 +5,9 @@
 //! knows. Nothing here judges what a row says.
 
 use super::chains::ChainNo;
+use super::commits::{CommitFilter, StoredCommit};
 use super::cover::Cover;
 use super::schema::{self, fault};
-use super::snapshot::{CommitFilter, StoredCommit};
 use crate::Fault;
 use holdfast_core::log::Link;
 use holdfast_core::ranges::Range;
@@ -17,7 +17,11 @@ use std::path::Path;
 
 /// How far behind the last position reached look-ups go when nothing says where the table ends.
 const BLIND_LOOKUPS: u64 = 100_000;
-const COLUMNS: &str = "pos, chain, first, count, link, signature, body, t_min, t_max, filter";
+/// Scans of the whole index for the keys of rows that make no sense; with more of them it is not
+/// the rows that are damaged.
+const INDEX_SCANS: u32 = 64;
+const COLUMNS: &str =
+    "pos, chain, first, count, link, signature, body, t_min, t_max, filter, sealed";
 
 /// Opens the database for reading only, however much of it is damaged.
 pub(super) fn open(path: &Path) -> Result<Connection, Fault> {
@@ -39,15 +43,24 @@ pub(super) struct CommitRow {
     pub filter: CommitFilter,
 }
 
+/// Where a row says that it belongs: chain, first sequence, count.
+type Keys = (u32, i64, u32);
+
 impl CommitRow {
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Self::read_with(row, (row.get(1)?, row.get(2)?, row.get(3)?))
+    }
+
+    /// The row with other keys than its own.
+    fn read_with(row: &Row<'_>, (chain, first, count): Keys) -> rusqlite::Result<Self> {
         let commit = StoredCommit {
             pos: row.get::<_, i64>(0)? as u64,
-            chain: ChainNo(row.get(1)?),
-            first: row.get::<_, i64>(2)? as u64,
-            count: row.get(3)?,
+            chain: ChainNo(chain),
+            first: first as u64,
+            count,
             link: Link(row.get(4)?),
             signature: row.get(5)?,
+            sealed: row.get(10)?,
             body: row.get(6)?,
         };
         let filter = CommitFilter { t_min: row.get(7)?, t_max: row.get(8)?, series: row.get(9)? };
@@ -103,8 +116,8 @@ pub(super) fn commits(
     connection: &Connection,
     each: impl FnMut(CommitRow) -> Result<(), Fault>,
 ) -> Result<Trouble, Fault> {
-    let mut sweep =
-        Sweep { connection, each, done: Cover::default(), held: None, trouble: Trouble::default() };
+    let (done, trouble) = (Cover::default(), Trouble::default());
+    let mut sweep = Sweep { connection, each, done, held: None, trouble, index_scans: 0 };
     if !sweep.scan(&format!("SELECT {COLUMNS} FROM commits ORDER BY pos"))? {
         let low = sweep.done.max();
         sweep.scan(&format!("SELECT {COLUMNS} FROM commits ORDER BY pos DESC"))?;
@@ -123,6 +136,7 @@ struct Sweep<'a, E> {
     /// The row read last, until the one behind it shows that its position can be right.
     held: Option<CommitRow>,
     trouble: Trouble,
+    index_scans: u32,
 }
 
 impl<E: FnMut(CommitRow) -> Result<(), Fault>> Sweep<'_, E> {
@@ -153,6 +167,9 @@ impl<E: FnMut(CommitRow) -> Result<(), Fault>> Sweep<'_, E> {
                 Err(_) => {
                     let pos = row.get::<_, i64>(0).unwrap_or_default();
                     self.trouble.unreadable.push(pos as u64);
+                    if let Some(row) = self.indexed(pos, row) {
+                        self.hand_over(row)?;
+                    }
                 }
             }
         };
@@ -193,6 +210,19 @@ impl<E: FnMut(CommitRow) -> Result<(), Fault>> Sweep<'_, E> {
         {
             commit.pos = pos as u64;
         }
+    }
+
+    /// A row whose own keys make no sense, with those that the index has for it. The link will show
+    /// whether they are right.
+    fn indexed(&mut self, pos: i64, row: &Row<'_>) -> Option<CommitRow> {
+        self.index_scans += 1;
+        let sql = "SELECT chain, first, count FROM commits INDEXED BY commits_by_chain
+                   WHERE +pos=?1";
+        let keys = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+        let keys = (self.index_scans <= INDEX_SCANS)
+            .then(|| self.connection.query_row(sql, [pos], keys).ok())
+            .flatten()?;
+        CommitRow::read_with(row, keys).ok()
     }
 
     fn hand_over(&mut self, row: CommitRow) -> Result<(), Fault> {

@@ -16,6 +16,7 @@ CREATE TABLE commits (
   chain INTEGER NOT NULL,
   first INTEGER NOT NULL,
   count INTEGER NOT NULL,
+  sealed INTEGER NOT NULL,
   t_min INTEGER NOT NULL,
   t_max INTEGER NOT NULL,
   filter BLOB NOT NULL,
@@ -24,6 +25,7 @@ CREATE TABLE commits (
   body BLOB NOT NULL
 ) STRICT;
 CREATE INDEX commits_by_chain ON commits (chain, first, count);
+CREATE INDEX commits_unsealed ON commits (chain, first, count) WHERE sealed = 0;
 CREATE INDEX commits_by_time ON commits (chain, t_max, t_min);
 CREATE TABLE records (
   tab INTEGER NOT NULL,

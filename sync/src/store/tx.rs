@@ -1,18 +1,19 @@
 //! The write side: what a change may do inside the writer's transaction.
 
 use super::chains::{ChainInfo, ChainNo, Frontier};
+use super::commits::{CommitFilter, StoredCommit};
+use super::received::Received;
 use super::record::{Table, seal};
 use super::schema::fault;
-use super::snapshot::{CommitFilter, Snapshot, StoredCommit};
+use super::snapshot::Snapshot;
 use super::writer::{State, WriteError};
 use crate::Fault;
-use ed25519_dalek::{Signature, VerifyingKey};
 use holdfast_core::codec::{Reader, Sink};
 use holdfast_core::limits::{COMMIT_MAX_BYTES, FRONTIER_RANGES};
 use holdfast_core::log::events::{self, Event, Gap, GapReason};
 use holdfast_core::log::{Link, checkpoint_message, rollups};
 use holdfast_core::ranges::{Range, RangeSet};
-use holdfast_core::{ChainId, Incarnation, NodeId, Reject, Seq, SeriesKey, Stream, Timestamp};
+use holdfast_core::{ChainId, Incarnation, NodeId, Reject, SeriesKey, Stream, Timestamp};
 use rusqlite::{Connection, params};
 
 /// How much older than the newest checkpoint a commit may be before the chain is signed again.
@@ -119,9 +120,10 @@ impl WriteTx<'_> {
             count,
             link,
             signature,
+            sealed: false,
             body: body.to_vec(),
         };
-        let pos = self.insert(&commit, filter)?;
+        let pos = self.insert_new(&commit, filter)?;
         let range = Range { from: first, to: last };
         let added = info.frontier.add(range);
         added.map_err(|_| Fault::damaged("own chain", "its frontier is torn"))?;
@@ -130,13 +132,25 @@ impl WriteTx<'_> {
         Ok(pos)
     }
 
-    fn insert(&mut self, commit: &StoredCommit, filter: &CommitFilter) -> Result<u64, Fault> {
-        let sql = "INSERT INTO commits
-                   (pos, chain, first, count, t_min, t_max, filter, link, signature, body)
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
-        let mut statement = self.connection.prepare_cached(sql).map_err(fault)?;
+    /// Inserts a commit that is new here, at the next position.
+    fn insert_new(&mut self, commit: &StoredCommit, filter: &CommitFilter) -> Result<u64, Fault> {
         // Positions are given here and never reused, or a cursor would pass over a new commit.
         let pos = self.state.next_pos;
+        self.insert(pos, commit, filter)?;
+        self.state.next_pos += 1;
+        Ok(pos)
+    }
+
+    fn insert(
+        &mut self,
+        pos: u64,
+        commit: &StoredCommit,
+        filter: &CommitFilter,
+    ) -> Result<(), Fault> {
+        let sql = "INSERT INTO commits
+                   (pos, chain, first, count, t_min, t_max, filter, link, signature, body, sealed)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+        let mut statement = self.connection.prepare_cached(sql).map_err(fault)?;
         statement
             .execute(params![
                 pos as i64,
@@ -149,11 +163,11 @@ impl WriteTx<'_> {
                 commit.link.0,
                 commit.signature,
                 commit.body,
+                commit.sealed,
             ])
             .map_err(fault)?;
-        self.state.next_pos += 1;
         self.state.appended += commit.body.len() as u64;
-        Ok(pos)
+        Ok(())
     }
 
     /// Appends events to this node's event chain, in one commit.
@@ -205,30 +219,69 @@ impl WriteTx<'_> {
             return Err(WriteError::Fork { chain: run.chain, seq: first });
         }
         for (commit, filter) in &run.commits {
-            let range = Range { from: commit.first, to: commit.last() };
-            if info.frontier.covers(range) {
-                self.take_signature(info.no, commit)?;
-                continue;
-            }
-            let end = commit.last();
-            if info.frontier.missing(range).next() != Some(range) {
-                return Err(WriteError::Fork { chain: run.chain, seq: commit.first });
-            }
-            info.frontier.add(range).map_err(WriteError::Reject)?;
-            if end == info.frontier.max() {
-                info.head = commit.link;
-            }
-            self.insert(&StoredCommit { chain: info.no, ..commit.clone() }, filter)?;
-            if run.chain.stream == Stream::Event {
-                // A gap may concern any chain of the origin but this one.
-                self.close_gaps(&run.chain, &commit.body)?;
-            }
+            self.accept_one(&mut info, commit, filter)?;
         }
         self.check_join(&info, run)?;
         let frontier = info.frontier.clone();
         let no = info.no;
         self.save_chain(info)?;
         Ok((no, frontier))
+    }
+
+    /// Stores a commit of a run, if it is not held; of a sealed one, the part that is not.
+    fn accept_one(
+        &mut self,
+        info: &mut ChainInfo,
+        commit: &StoredCommit,
+        filter: &CommitFilter,
+    ) -> Result<(), WriteError> {
+        let range = Range { from: commit.first, to: commit.last() };
+        if info.frontier.covers(range) {
+            return Ok(self.take_signature(info.no, commit)?);
+        }
+        if info.frontier.missing(range).next() != Some(range) {
+            if !commit.sealed {
+                return Err(WriteError::Fork { chain: info.id, seq: commit.first });
+            }
+            for part in commit.parts()? {
+                let filter = part.filter(info.id.stream)?;
+                self.accept_one(info, &part, &filter)?;
+            }
+            return Ok(());
+        }
+        info.frontier.add(range).map_err(WriteError::Reject)?;
+        if range.to == info.frontier.max() {
+            info.head = commit.link;
+        }
+        self.insert_new(&StoredCommit { chain: info.no, ..commit.clone() }, filter)?;
+        if info.id.stream == Stream::Event {
+            // A gap may concern any chain of the origin but this one.
+            for part in commit.parts()? {
+                self.close_gaps(&info.id, &part.body)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a segment into the place of the commits it was made of, which keep their order to all
+    /// others by the last one's position.
+    ///
+    /// # Errors
+    /// [`WriteError::Refused`] when they are not all there any more, else a database fault.
+    pub(super) fn seal(
+        &mut self,
+        sealed: &StoredCommit,
+        filter: &CommitFilter,
+        rows: usize,
+    ) -> Result<(), WriteError> {
+        let sql = "DELETE FROM commits WHERE chain=?1 AND first>=?2 AND first<=?3";
+        let mut statement = self.connection.prepare_cached(sql).map_err(fault)?;
+        let (first, last) = (sealed.first as i64, sealed.last() as i64);
+        let gone = statement.execute(params![sealed.chain.0, first, last]).map_err(fault)?;
+        if gone != rows {
+            return Err(WriteError::Refused("its commits have changed meanwhile".to_owned()));
+        }
+        Ok(self.insert(sealed.pos, sealed, filter)?)
     }
 
     /// A later checkpoint may bring the signature of a commit that is held without one.
@@ -248,9 +301,9 @@ impl WriteTx<'_> {
     fn check_join(&mut self, info: &ChainInfo, run: &Received) -> Result<(), WriteError> {
         let Some((last, _)) = run.commits.last() else { return Ok(()) };
         let after = last.last() + 1;
-        if let Some(next) = self.view().commits_from(info.no, after, 1)?.first()
+        if let Some(next) = self.view().rows_from(info.no, after, 1)?.first()
             && next.first == after
-            && last.link.next(&run.chain, next.first, next.count, &next.body) != next.link
+            && !next.follows(&run.chain, last.link)
         {
             return Err(WriteError::Fork { chain: run.chain, seq: after });
         }
@@ -461,92 +514,4 @@ pub(super) fn decode_gap(value: &[u8]) -> Result<Gap, Fault> {
         Ok(Gap { incarnation: Incarnation { boot, nonce }, stream, range, link_after, reason })
     };
     read().map_err(|reject| Fault::damaged("gap record", reject.code()))
-}
-
-/// A run of a chain as it came from a peer, checked but not stored.
-#[derive(Clone, Debug)]
-pub struct Received {
-    chain: ChainId,
-    before: Link,
-    commits: Vec<(StoredCommit, CommitFilter)>,
-    proven: bool,
-}
-
-impl Received {
-    /// Begins a run of `chain` after `before`, the link the sender names.
-    #[must_use]
-    pub const fn new(chain: ChainId, before: Link) -> Self {
-        Self { chain, before, commits: Vec::new(), proven: false }
-    }
-
-    /// Adds the next commit: its body must be canonical, its sequence must follow, its signature,
-    /// if there is one, must be the origin's.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub fn push(
-        &mut self,
-        first: Seq,
-        count: u32,
-        signature: Option<[u8; 64]>,
-        body: Vec<u8>,
-    ) -> Result<(), Reject> {
-        let end = first.checked_add(u64::from(count)).ok_or(Reject::Sequence)?;
-        let follows = self.commits.last().is_none_or(|(last, _)| last.last() + 1 == first);
-        if first == 0 || end > i64::MAX as u64 || !follows || body.len() > COMMIT_MAX_BYTES {
-            return Err(Reject::Sequence);
-        }
-        let filter = CommitFilter::of_body(self.chain.stream, &body, count)?;
-        let before = self.commits.last().map_or(self.before, |(last, _)| last.link);
-        let link = before.next(&self.chain, first, count, &body);
-        if let Some(signature) = &signature {
-            check_signature(&self.chain, end - 1, &link, signature)?;
-        }
-        self.proven = signature.is_some();
-        let commit =
-            StoredCommit { pos: 0, chain: ChainNo(0), first, count, link, signature, body };
-        self.commits.push((commit, filter));
-        Ok(())
-    }
-
-    /// The chain.
-    #[must_use]
-    pub const fn chain(&self) -> ChainId {
-        self.chain
-    }
-
-    /// Its commits, ascending; their chain number is not yet given.
-    pub fn commits(&self) -> impl Iterator<Item = &StoredCommit> {
-        self.commits.iter().map(|(commit, _)| commit)
-    }
-
-    /// The link after its last commit.
-    #[must_use]
-    pub fn link(&self) -> Link {
-        self.commits.last().map_or(self.before, |(last, _)| last.link)
-    }
-
-    /// How many entries it has.
-    #[must_use]
-    pub fn entries(&self) -> u64 {
-        self.commits.iter().map(|(commit, _)| u64::from(commit.count)).sum()
-    }
-
-    /// Whether it ends in a checkpoint of its origin, and so needs no trust in who relays it.
-    #[must_use]
-    pub const fn proven(&self) -> bool {
-        self.proven
-    }
-}
-
-/// Checks a checkpoint's signature against the origin, whose id is its key.
-pub(super) fn check_signature(
-    chain: &ChainId,
-    seq: Seq,
-    link: &Link,
-    signature: &[u8; 64],
-) -> Result<(), Reject> {
-    let key = VerifyingKey::from_bytes(&chain.origin.0).map_err(|_| Reject::Checksum)?;
-    let message = checkpoint_message(chain, seq, link);
-    key.verify_strict(&message, &Signature::from_bytes(signature)).map_err(|_| Reject::Checksum)
 }

@@ -85,7 +85,7 @@ fn foreign_run() -> Received {
         link = link.next(&chain, first, 1, &body);
         let message = holdfast_core::log::checkpoint_message(&chain, first, &link);
         let signature = (first % 5 == 0).then(|| origin.sign(&message));
-        run.push(first, 1, signature, body).unwrap();
+        run.push(first, 1, signature, false, body).unwrap();
     }
     run
 }
@@ -132,6 +132,21 @@ async fn fill(store: &Store, round: u64) {
     store.write(|tx| tx.append_events(&[notice("last")])).await.unwrap();
 }
 
+/// Puts what is there of readings into segments.
+async fn seal(store: &Store) {
+    let head = store.read_blocking(|view: &Snapshot<'_>| view.head()).unwrap();
+    let read = store.write(move |tx| Ok(tx.put(Table::Cursor, PIPELINE, &head.to_be_bytes())?));
+    read.await.unwrap();
+    store.seal_all(600).unwrap();
+    let rows = |view: &Snapshot<'_>| {
+        let chains = view.chains()?.into_iter();
+        let rows = chains.map(|chain| view.rows_from(chain.no, 1, usize::MAX));
+        rows.collect::<Result<Vec<_>, _>>()
+    };
+    let rows = store.read_blocking(rows).unwrap();
+    assert!(rows.iter().flatten().any(|row| row.sealed), "nothing was sealed");
+}
+
 /// Waits until the ends of the store's chains are signed and marked: nothing is under way then.
 async fn settled(store: &Store, lab: &Lab) {
     lab.advance(5_000);
@@ -143,7 +158,7 @@ async fn settled(store: &Store, lab: &Lab) {
         let mut quiet = true;
         for chain in open {
             let last = Range { from: 1, to: chain.last() };
-            let last = store.read_blocking(|view| view.commits_back(chain.no, last, 1)).unwrap();
+            let last = store.read_blocking(|view| view.rows_back(chain.no, last, 1)).unwrap();
             quiet &= last[0].signature.is_some() && mark.windows(32).any(|w| w == chain.head.0);
         }
         if quiet {
@@ -172,6 +187,9 @@ async fn build(dir: &Path, clean: bool) {
         let (store, report) = Store::open(options(work.path(), &key), lab.clone()).unwrap();
         assert!(report.findings.is_empty(), "{report:?}");
         fill(&store, round).await;
+        if round == 0 {
+            seal(&store).await;
+        }
         if round == 2 && !clean {
             settled(&store, &lab).await;
             copy(work.path(), dir);
@@ -188,7 +206,8 @@ type Records = BTreeMap<(Table, Vec<u8>), Vec<u8>>;
 /// Everything a store holds, the start that looked left out.
 #[derive(PartialEq, Eq)]
 struct Contents {
-    commits: BTreeMap<u64, (ChainId, StoredCommit)>,
+    /// By chain and first sequence: those of a segment share a position.
+    commits: BTreeMap<(ChainId, u64), StoredCommit>,
     records: Records,
 }
 
@@ -199,7 +218,7 @@ fn contents(store: &Store) -> Contents {
         let opened = chains.iter().filter(|(_, id)| id.incarnation.boot == now);
         let opened: Vec<_> = opened.map(|(no, _)| (Table::Chain, no.key().to_vec())).collect();
         let commits = view.commits_after(0, usize::MAX)?.into_iter();
-        let commits = commits.map(|commit| (commit.pos, (chains[&commit.chain], commit)));
+        let commits = commits.map(|commit| ((chains[&commit.chain], commit.first), commit));
         let mut records = Records::new();
         for table in Table::ALL {
             for (key, value) in view.scan(table, &[], &[], usize::MAX)? {
@@ -210,7 +229,7 @@ fn contents(store: &Store) -> Contents {
         Ok((commits.collect(), records))
     };
     let (commits, records): (BTreeMap<_, _>, _) = store.read_blocking(read).unwrap();
-    let before = |(_, (chain, _)): &(u64, (ChainId, StoredCommit))| chain.incarnation.boot < now;
+    let before = |((chain, _), _): &((ChainId, u64), StoredCommit)| chain.incarnation.boot < now;
     Contents { commits: commits.into_iter().filter(before).collect(), records }
 }
 
@@ -343,21 +362,20 @@ async fn trial(base: &Path, whole: &Contents, number: u64, struck: &mut Struck) 
     }
     struck.named += 1;
     let log = first.findings.iter().any(|finding| finding.file == "holdfast.db-wal");
-    let intact = |pos: &u64, chain: &ChainId, commit: &StoredCommit| {
-        found.commits.get(pos).is_some_and(|(id, it)| {
-            (id, it.first, it.count, &it.body) == (chain, commit.first, commit.count, &commit.body)
-        })
+    let kept = |place: &(ChainId, u64), commit: &StoredCommit| {
+        let it = found.commits.get(place)?;
+        ((it.count, &it.body) == (commit.count, &commit.body)).then_some(it.pos)
     };
-    let kept = whole.commits.iter().filter(|(pos, (chain, it))| intact(pos, chain, it));
-    let newest = kept.map(|(pos, _)| *pos).max().unwrap_or(0);
-    for (pos, (chain, commit)) in &whole.commits {
-        let lost = !intact(pos, chain, commit);
+    let newest = whole.commits.iter().filter_map(|(place, it)| kept(place, it)).max();
+    for (place, commit) in &whole.commits {
+        let (chain, lost) = (place.0, kept(place, commit).is_none());
         // The damaged log is named as such, and what is lost with it is the end of everything.
-        let tail = log && *pos > newest;
+        let tail = log && Some(commit.pos) > newest;
         struck.commits_lost += usize::from(lost);
         assert!(
-            !lost || tail || names(&first, *chain, commit),
-            "{what}: commit {pos} of {chain} is lost and not named: {:#?}, {report:#?}",
+            !lost || tail || names(&first, chain, commit),
+            "{what}: commit {} of {chain} is lost and not named: {:#?}, {report:#?}",
+            commit.pos,
             first.findings
         );
     }

@@ -288,7 +288,8 @@ fn another_past_than_the_one_held_is_a_fork() {
     let mut held = Disk::default();
     let mut run = Received::new(id, Link::START);
     for commit in &commits[..2] {
-        run.push(commit.first, commit.count, commit.signature, commit.body.clone()).unwrap();
+        run.push(commit.first, commit.count, commit.signature, commit.sealed, commit.body.clone())
+            .unwrap();
     }
     held.accept(&run, crate::sim::Bug::None).unwrap();
     let wrong_link = StoredCommit { signature: None, ..commits[2].clone() };
@@ -343,7 +344,7 @@ async fn the_store_refuses_another_past_whole() {
     let run = |before, parts: &[StoredCommit]| {
         let mut run = Received::new(id, before);
         for part in parts {
-            run.push(part.first, part.count, None, part.body.clone()).unwrap();
+            run.push(part.first, part.count, None, part.sealed, part.body.clone()).unwrap();
         }
         run
     };

@@ -20,7 +20,7 @@ use std::time::Duration;
 pub struct Book {
     root: NodeKey,
     hub: NodeId,
-    invitation: Invitation,
+    pub invitation: Invitation,
     members: Mutex<HashSet<NodeId>>,
 }
 

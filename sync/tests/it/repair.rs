@@ -276,7 +276,7 @@ async fn damaged_commits_of_a_peer_are_asked_for_again() {
                 text: "a text that is long enough to be hit by a flipped bit",
             };
             event.encode(&mut body, Vec::new()).unwrap();
-            run.push(first, 1, None, body).unwrap();
+            run.push(first, 1, None, false, body).unwrap();
         }
         run
     };

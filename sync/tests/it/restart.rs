@@ -57,7 +57,7 @@ async fn opening_a_full_store_reads_no_commit_bodies() {
     assert!(!dir.path().join("damaged").exists(), "nobody has met the damage yet");
     let reading = chains.iter().find(|chain| chain.last() == commits * 2_000).unwrap();
     let all = Range { from: 1, to: reading.last() };
-    let read = store.read_blocking(|view| view.commits_back(reading.no, all, usize::MAX));
+    let read = store.read_blocking(|view| view.rows_back(reading.no, all, usize::MAX));
     assert!(read.is_err_and(|fault| fault.is_damage()), "the bodies are indeed unreadable");
     store.close().await;
 }

@@ -16,6 +16,8 @@ pub fn options(dir: &Path, key: &NodeKey) -> Options {
         quota_bytes: 1 << 30,
         overflow: Overflow::DropOldestRaw,
         max_series: 10_000,
+        // By hand, where a test wants it.
+        seal_after: 0,
         version: "test",
         unsafe_normal_sync: false,
     }

@@ -26,11 +26,12 @@ pub struct FleetPlan {
 }
 
 impl FleetPlan {
-    /// A fleet of `edges` with default settings, but for reconnects that are not waited for long.
+    /// A fleet of `edges` with default settings, but for reconnects that are not waited for long
+    /// and segments so small that sealing goes on beside whatever is tried.
     #[must_use]
     pub fn new(edges: usize, seed: u64) -> Self {
-        let edge = Settings::default().env("HOLDFAST_SYNC_BACKOFF_MAX", "2s");
-        let (site, hub) = ("north".to_owned(), Settings::default());
+        let hub = Settings::default().env("HOLDFAST_STORE_SEAL_AFTER", "500");
+        let (site, edge) = ("north".to_owned(), hub.clone().env("HOLDFAST_SYNC_BACKOFF_MAX", "2s"));
         Self { edges, site, seed, hub, edge }
     }
 

@@ -51,7 +51,12 @@ impl Base {
     /// A gateway with two starts of readings that its hub has none of: stopped in good order, or
     /// killed at rest.
     async fn build(seed: u64, clean: bool) -> Self {
-        let mut fleet = FleetPlan::new(1, seed).build().expect("a fleet");
+        let mut plan = FleetPlan::new(1, seed);
+        if !clean {
+            // One of the two with segments, one without.
+            plan.edge = plan.edge.env("HOLDFAST_STORE_SEAL_AFTER", "0");
+        }
+        let mut fleet = plan.build().expect("a fleet");
         let mut edge = fleet.edges.remove(0);
         let link = fleet.links.remove(0);
         let token = edge.admin_token().expect("the admin token");
@@ -191,7 +196,8 @@ fn excused(findings: &[Value], base: &BTreeSet<String>, held: &BTreeSet<String>,
 /// the log: no page and no index shows it, only the chain does.
 fn flip_in_a_body(data: &Path) {
     let database = Connection::open(data.join("holdfast.db")).expect("the database");
-    let sql = "SELECT pos, body FROM commits WHERE count=?1 ORDER BY pos LIMIT 1 OFFSET 7";
+    let sql = "SELECT pos, body FROM commits WHERE count>=?1 ORDER BY sealed, pos LIMIT 1
+               OFFSET (SELECT count(*) / 3 FROM commits WHERE count>=?1)";
     let row = database.query_row(sql, [BATCH as i64], |row| Ok((row.get(0)?, row.get(1)?)));
     let (pos, mut body): (i64, Vec<u8>) = row.expect("a commit");
     let at = body.len() - 3;

@@ -27,6 +27,7 @@ use std::path::Path;
 
 /// A repaired database whose chains are being made sound.
 struct Rebuild<'a> {
+    old: &'a Connection,
     new: &'a Connection,
     key: &'a NodeKey,
     notes: &'a mut Notes,
@@ -35,6 +36,7 @@ struct Rebuild<'a> {
 
 /// Checks every chain of the new database, drops what cannot be proven and writes its records.
 pub(super) fn rebuild(
+    old: &Connection,
     new: &Connection,
     dir: &Path,
     key: &NodeKey,
@@ -48,7 +50,7 @@ pub(super) fn rebuild(
         salvaged.chains.keys().chain(salvaged.gaps.keys()).copied().collect();
     numbers.extend(rescue::chain_numbers(new)?);
     new.execute_batch("BEGIN").map_err(fault)?;
-    let mut rebuild = Rebuild { new, key, notes, seen: Seen::default() };
+    let mut rebuild = Rebuild { old, new, key, notes, seen: Seen::default() };
     for no in numbers {
         let gaps = salvaged.gaps.get(&no).map(Vec::as_slice).unwrap_or_default();
         let known = match salvaged.chains.get(&no) {
@@ -93,7 +95,9 @@ impl Rebuild<'_> {
 
     fn chain(&mut self, info: &ChainInfo, recorded: bool, gaps: &[Gap]) -> Result<(), Fault> {
         let own = info.id.origin == self.key.id();
-        let mut walk = Walk::new(info, gaps, own);
+        let old = Snapshot { connection: self.old };
+        let hint = |first| old.link_before(info.no, first).ok().flatten();
+        let mut walk = Walk::new(info, gaps, own, &hint);
         let seen = &mut self.seen;
         let readings = own && info.id.stream == Stream::Reading;
         let mut keep = |commit: &_| {
@@ -115,6 +119,7 @@ impl Rebuild<'_> {
         for range in covered.lacks(&claimed) {
             let at_end = (range.to == info.last()).then_some(info.head);
             let link = walk.dropped.get(&range.to).copied().or(at_end);
+            let link = link.or_else(|| hint(range.to + 1));
             declared.extend(self.lost(info, range, own.then_some(link).flatten())?);
         }
         covered.extend(declared.iter().map(|gap| gap.range));

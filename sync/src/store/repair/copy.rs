@@ -3,10 +3,11 @@
 use super::notes::{NOTES, Notes};
 use crate::Fault;
 use crate::store::chains::{ChainInfo, ChainNo};
+use crate::store::commits::StoredCommit;
 use crate::store::record::{Table, unseal};
 use crate::store::rescue::{self, CommitRow, RawRecord};
 use crate::store::schema::{self, fault};
-use crate::store::snapshot::{Snapshot, StoredCommit};
+use crate::store::snapshot::Snapshot;
 use crate::store::{PIPELINE, tx};
 use holdfast_core::log::events::Gap;
 use rusqlite::{Connection, params};
@@ -170,8 +171,8 @@ fn replace_keys(old: &Connection, salvaged: &Salvaged, row: &mut CommitRow, atte
 
 fn copy_commit(new: &Connection, row: &CommitRow) -> Result<(), Fault> {
     let sql = "INSERT OR IGNORE INTO commits
-               (pos, chain, first, count, t_min, t_max, filter, link, signature, body)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+               (pos, chain, first, count, t_min, t_max, filter, link, signature, body, sealed)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
     let mut statement = new.prepare_cached(sql).map_err(fault)?;
     let CommitRow { commit, filter } = row;
     statement
@@ -186,6 +187,7 @@ fn copy_commit(new: &Connection, row: &CommitRow) -> Result<(), Fault> {
             commit.link.0,
             commit.signature,
             commit.body,
+            commit.sealed,
         ])
         .map_err(fault)?;
     Ok(())

@@ -80,7 +80,7 @@ fn build(dir: &Path, path: &Path, key: &NodeKey, why: &str) -> Result<(), Fault>
     match old {
         Ok(old) => {
             let salvaged = copy::everything(&old, &fresh, &mut notes)?;
-            chains::rebuild(&fresh, dir, key, &salvaged, &mut notes)?;
+            chains::rebuild(&old, &fresh, dir, key, &salvaged, &mut notes)?;
         }
         Err(fault) => notes.find(format!("nothing of the database can be read: {fault}")),
     }

@@ -2,9 +2,10 @@
 
 use crate::Fault;
 use crate::store::admit::seen_key;
+use crate::store::commits::StoredCommit;
 use crate::store::cover::Cover;
 use crate::store::record::Table;
-use crate::store::snapshot::{Snapshot, StoredCommit};
+use crate::store::snapshot::Snapshot;
 use holdfast_core::codec::Reader;
 use holdfast_core::limits::DEVICE_RANGES;
 use holdfast_core::log::readings::Body;
@@ -20,7 +21,13 @@ pub(super) struct Seen {
 impl Seen {
     /// Takes the device sequences of a commit of readings.
     pub(super) fn take(&mut self, commit: &StoredCommit) {
-        let Ok(body) = Body::new(&commit.body) else { return };
+        for part in commit.parts().unwrap_or_default() {
+            self.take_body(&part.body);
+        }
+    }
+
+    fn take_body(&mut self, body: &[u8]) {
+        let Ok(body) = Body::new(body) else { return };
         let series: Vec<_> = body.series().collect();
         for row in body.rows().flatten() {
             if let (Some(source), Some(key)) = (row.source, series.get(row.series as usize))

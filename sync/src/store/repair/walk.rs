@@ -5,10 +5,10 @@
 //! not agree, the next commit tells which of the two is wrong.
 
 use crate::store::chains::ChainInfo;
+use crate::store::commits::{CommitFilter, StoredCommit};
 use crate::store::cover::Cover;
+use crate::store::received::check_signature;
 use crate::store::rescue::CommitRow;
-use crate::store::snapshot::{CommitFilter, StoredCommit};
-use crate::store::tx::check_signature;
 use holdfast_core::Seq;
 use holdfast_core::log::Link;
 use holdfast_core::log::events::Gap;
@@ -34,6 +34,9 @@ pub(super) struct Walk<'a> {
     gaps: &'a [Gap],
     /// Only what this node wrote itself is there from its beginning.
     own: bool,
+    /// The link before a sequence as the damaged database still gives it, though the commit that
+    /// bears it cannot be read. A wrong one proves nothing, so it may be asked.
+    hint: &'a dyn Fn(Seq) -> Option<Link>,
     /// Kept sequences.
     pub held: Cover,
     /// The last commit kept: its end and its link.
@@ -46,11 +49,17 @@ pub(super) struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    pub(super) fn new(info: &'a ChainInfo, gaps: &'a [Gap], own: bool) -> Self {
+    pub(super) fn new(
+        info: &'a ChainInfo,
+        gaps: &'a [Gap],
+        own: bool,
+        hint: &'a dyn Fn(Seq) -> Option<Link>,
+    ) -> Self {
         Self {
             info,
             gaps,
             own,
+            hint,
             held: Cover::default(),
             last: None,
             dropped: BTreeMap::new(),
@@ -82,12 +91,10 @@ impl<'a> Walk<'a> {
             return self.keep(row, keep);
         }
         let stream = self.info.id.stream;
-        let canonical = holdfast_core::log::check(stream, &commit.body, commit.count).is_ok();
-        match before.first() {
-            Some(before) if canonical => {
-                let link = before.next(&self.info.id, commit.first, commit.count, &commit.body);
-                self.open = Some((row, link));
-            }
+        let canonical = commit.check(stream).is_ok();
+        let link = before.first().map(|before| commit.link_after(&self.info.id, *before));
+        match link {
+            Some(Ok(link)) if canonical => self.open = Some((row, link)),
             // What a peer sent before the part below it arrived: the peer's signature will tell.
             None if canonical && !self.own => self.keep(row, keep),
             _ => self.drop(commit),
@@ -122,7 +129,12 @@ impl<'a> Walk<'a> {
         let kept = self.last.filter(|(end, _)| end + 1 == first).map(|(_, link)| link);
         let gap = self.gaps.iter().find(|gap| gap.range.to == first - 1);
         let dropped = self.dropped.get(&(first - 1)).copied();
-        [kept, gap.map(|gap| gap.link_after), dropped].into_iter().flatten().collect()
+        let known = [kept, gap.map(|gap| gap.link_after), dropped];
+        let mut known: Vec<_> = known.into_iter().flatten().collect();
+        if known.is_empty() {
+            known.extend((self.hint)(first));
+        }
+        known
     }
 
     fn relink(&mut self, mut row: CommitRow, link: Link, keep: &mut dyn FnMut(&StoredCommit)) {
@@ -134,7 +146,7 @@ impl<'a> Walk<'a> {
     fn keep(&mut self, row: CommitRow, keep: &mut dyn FnMut(&StoredCommit)) {
         let CommitRow { commit, filter } = row;
         let (pos, seq, link) = (commit.pos, commit.last(), commit.link);
-        let of_body = CommitFilter::of_body(self.info.id.stream, &commit.body, commit.count);
+        let of_body = commit.filter(self.info.id.stream);
         if let Ok(right) = of_body
             && right != filter
         {
@@ -182,9 +194,10 @@ mod tests {
         let rows = (1..=n).map(|first| {
             let body = body(first);
             link = link.next(&ID, first, 1, &body);
-            let filter = CommitFilter::of_body(Stream::Event, &body, 1).unwrap();
-            let (pos, chain) = (first, ChainNo(1));
-            let commit = StoredCommit { pos, chain, first, count: 1, link, signature: None, body };
+            let (pos, chain, signature, sealed) = (first, ChainNo(1), None, false);
+            let commit =
+                StoredCommit { pos, chain, first, count: 1, link, signature, sealed, body };
+            let filter = commit.filter(Stream::Event).unwrap();
             CommitRow { commit, filter }
         });
         rows.collect()
@@ -196,7 +209,7 @@ mod tests {
         let whole = chain(n as u64);
         info.frontier.add(Range::new(1, n as u64).unwrap()).unwrap();
         info.head = whole[n - 1].commit.link;
-        let mut walk = Walk::new(&info, &[], true);
+        let mut walk = Walk::new(&info, &[], true, &|_| None);
         let mut out = Vec::new();
         for row in rows {
             walk.step(row, &mut |commit| out.push(commit.first));

@@ -5,11 +5,12 @@ use super::database::Claims;
 use super::{Check, Place};
 use crate::store::DATABASE;
 use crate::store::chains::{ChainInfo, ChainNo};
+use crate::store::commits::StoredCommit;
 use crate::store::cover::Cover;
 use crate::store::mark::Mark;
+use crate::store::received::check_signature;
 use crate::store::rescue::CommitRow;
-use crate::store::snapshot::{CommitFilter, Snapshot, StoredCommit};
-use crate::store::tx::check_signature;
+use crate::store::snapshot::Snapshot;
 use holdfast_core::Seq;
 use holdfast_core::log::Link;
 use holdfast_core::ranges::Range;
@@ -64,6 +65,7 @@ impl<'c, 'p> Commits<'c, 'p> {
         let CommitRow { commit, filter } = row;
         let summary = &mut self.check.report.summary;
         summary.commits += 1;
+        summary.segments += u64::from(commit.sealed);
         summary.entries += u64::from(commit.count);
         summary.body_bytes += commit.body.len() as u64;
         self.check.done.commits += 1;
@@ -72,15 +74,16 @@ impl<'c, 'p> Commits<'c, 'p> {
             let found = format!("it belongs to chain number {}", commit.chain.0);
             return self.bad(commit, None, &found, "a chain that has a record");
         };
-        match CommitFilter::of_body(info.id.stream, &commit.body, commit.count) {
+        match commit.filter(info.id.stream) {
             Ok(of_body) if of_body == *filter => {}
             Ok(_) => {
                 let expected = "the times and the filter that follow from the body";
                 self.bad(commit, Some(info), "its times or its filter are wrong", expected);
             }
             Err(reject) => {
-                let found = format!("its body is not canonical: {}", reject.code());
-                self.bad(commit, Some(info), &found, "a canonical body");
+                let what = if commit.sealed { "segment" } else { "canonical body" };
+                let found = format!("its body is no {what}: {}", reject.code());
+                self.bad(commit, Some(info), &found, &format!("a {what}"));
             }
         }
         self.chain(commit, info);
@@ -117,8 +120,7 @@ impl<'c, 'p> Commits<'c, 'p> {
         let follows = commit.first == 1 || info.frontier.contains(commit.first - 1);
         match before {
             Some(before) => {
-                let link = before.next(&info.id, commit.first, commit.count, &commit.body);
-                if link != commit.link {
+                if !commit.follows(&info.id, before) {
                     let found = "its link does not follow from its body and the link before";
                     self.bad(commit, Some(info), found, "an unbroken chain");
                 }

@@ -149,8 +149,10 @@ pub struct Summary {
     pub bytes: u64,
     /// Chains known.
     pub chains: u64,
-    /// Commits read.
+    /// Commits read, those of a segment as one.
     pub commits: u64,
+    /// Segments among them.
+    pub segments: u64,
     /// Entries in them.
     pub entries: u64,
     /// Bytes of their bodies.

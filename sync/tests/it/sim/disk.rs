@@ -70,8 +70,16 @@ impl Disk {
         let last = first + u64::from(count) - 1;
         let signature = key.map(|key| key.sign(&checkpoint_message(&id, last, &link)));
         let no = chain.info.no;
-        let commit =
-            Rc::new(StoredCommit { pos: 0, chain: no, first, count, link, signature, body });
+        let commit = Rc::new(StoredCommit {
+            pos: 0,
+            chain: no,
+            first,
+            count,
+            link,
+            signature,
+            sealed: false,
+            body,
+        });
         chain.info.frontier.add(Range { from: first, to: last }).unwrap();
         chain.info.head = link;
         chain.commits.insert(first, Rc::clone(&commit));

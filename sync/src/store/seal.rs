@@ -1,0 +1,316 @@
+//! Sealing: commits that the pipeline has read are put together into segments, in the background.
+//!
+//! A segment takes the place of its commits in one short transaction; it is encoded before, off the
+//! writer. Small segments are put together into larger ones, up to [`FULL`] entries, so each entry
+//! is encoded twice at most. Nothing waits for it and nothing depends on it: whatever is sealed or
+//! not, the log is the same.
+
+use super::commits::{CommitFilter, StoredCommit};
+use super::schema::fault;
+use super::snapshot::Snapshot;
+use super::writer::WriteError;
+use super::{ChainInfo, ChainNo, Inner, PIPELINE, Store, Table};
+use crate::Fault;
+use crate::segment::{self, Commit, SegmentError, Start};
+use holdfast_core::limits::COMMIT_MAX_BYTES;
+use holdfast_core::log::Link;
+use holdfast_core::{ChainId, Reject, Seq};
+use rusqlite::params;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+/// Entries of a chain from which on they are sealed, unless the options say otherwise.
+pub const SEAL_AFTER: u64 = 8_192;
+/// Entries of a segment that is not put together with others any more.
+const FULL: u64 = 65_536;
+/// Of a start that is over this few are worth a segment.
+const CLOSED_AFTER: u64 = 256;
+/// Commits that one transaction replaces; bounds how long it holds the writer.
+const ROWS: usize = 2_000;
+/// Bytes of bodies that one segment is made of; bounds the memory this takes.
+const BODIES: usize = 4 << 20;
+/// Segments that are put together even when that does not fill one.
+const SMALL_ONES: usize = 8;
+const PAUSE: Duration = Duration::from_secs(1);
+/// Positions that the log has to advance before it is looked over again.
+const ADVANCE: u64 = 64;
+
+/// Consecutive rows of a chain that are to become one segment.
+struct Run {
+    chain: ChainInfo,
+    before: Link,
+    rows: Vec<StoredCommit>,
+}
+
+/// What became of a run.
+struct Sealed {
+    row: StoredCommit,
+    filter: CommitFilter,
+    /// Rows that it replaces.
+    rows: usize,
+}
+
+/// What the background thread remembers.
+#[derive(Default)]
+struct Sealer {
+    /// The head when there was nothing left to do.
+    idle_at: Option<u64>,
+    /// Where a chain is as small as it gets, or cannot be sealed until the next start repairs it.
+    left: BTreeSet<(ChainNo, Seq)>,
+}
+
+/// Starts the thread. It ends soon after the last handle to the store is gone or the writer has
+/// stopped.
+pub(super) fn start(inner: &Arc<Inner>) -> Result<(), Fault> {
+    if inner.seal_after == 0 {
+        return Ok(());
+    }
+    let weak = Arc::downgrade(inner);
+    let started = std::thread::Builder::new()
+        .name("store-sealer".to_owned())
+        .spawn(move || Sealer::default().run(&weak));
+    started.map(drop).map_err(|source| Fault::file(&inner.path, source))
+}
+
+impl Sealer {
+    fn run(&mut self, store: &Weak<Inner>) {
+        loop {
+            std::thread::sleep(PAUSE);
+            let Some(inner) = store.upgrade() else { return };
+            match self.all(&Store { inner }) {
+                Ok(()) => {}
+                Err(WriteError::Fault(Fault::Stopping)) => return,
+                Err(error) => tracing::warn!(%error, "the log is not sealed now"),
+            }
+        }
+    }
+
+    /// Seals until nothing is left, if the log has grown since that was so.
+    fn all(&mut self, store: &Store) -> Result<(), WriteError> {
+        let head = store.inner.head.borrow().pos;
+        if self.idle_at.is_some_and(|at| head < at + ADVANCE) {
+            return Ok(());
+        }
+        while self.once(store, store.inner.seal_after)? {}
+        self.idle_at = Some(head);
+        Ok(())
+    }
+
+    /// Makes one segment; `false` when there was none to make.
+    fn once(&mut self, store: &Store, after: u64) -> Result<bool, WriteError> {
+        let Some(run) = store.read_blocking(|view| self.next(view, after))? else {
+            return Ok(false);
+        };
+        let place = (run.chain.no, run.rows[0].first);
+        match encode(&run) {
+            Ok(None) => {
+                self.left.insert(place);
+                Ok(true)
+            }
+            Ok(Some(sealed)) => {
+                let change =
+                    store.write(move |tx| tx.seal(&sealed.row, &sealed.filter, sealed.rows));
+                match futures::executor::block_on(change) {
+                    // Retention took some of them; what is left is looked at again.
+                    Ok(_) | Err(WriteError::Refused(_)) => Ok(true),
+                    Err(error) => Err(error),
+                }
+            }
+            Err(error) => {
+                let what = format!("entries from {} of {}", place.1, run.chain.id);
+                let fault = Fault::damaged(what, error.to_string());
+                tracing::error!(%fault, "not sealed");
+                store.note_damage(&fault);
+                self.left.insert(place);
+                Ok(true)
+            }
+        }
+    }
+
+    fn next(&self, view: &Snapshot<'_>, after: u64) -> Result<Option<Run>, Fault> {
+        let read_to = view.get(Table::Cursor, PIPELINE)?;
+        let read_to = read_to.as_deref().and_then(|value| value.first_chunk::<8>());
+        let read_to = read_to.map_or(0, |bytes| u64::from_be_bytes(*bytes));
+        let chains = view.chains()?;
+        let closed = closed(&chains);
+        for (no, entries) in unsealed(view)? {
+            let Some(chain) = chains.iter().find(|chain| chain.no == no) else { continue };
+            let least = if closed.contains(&chain.id) { after.min(CLOSED_AFTER) } else { after };
+            if entries >= least
+                && let Some(run) = self.unsealed_run(view, chain, least, read_to)?
+            {
+                return Ok(Some(run));
+            }
+        }
+        for chain in &chains {
+            if let Some(run) = small_run(view, chain)?
+                && !self.left.contains(&(chain.no, run.rows[0].first))
+            {
+                return Ok(Some(run));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The oldest unsealed commits of a chain that follow each other and are enough.
+    fn unsealed_run(
+        &self,
+        view: &Snapshot<'_>,
+        chain: &ChainInfo,
+        least: u64,
+        read_to: u64,
+    ) -> Result<Option<Run>, Fault> {
+        let mut from = 0;
+        loop {
+            let mut rows = view.unsealed_rows(chain.no, from, ROWS, BODIES)?;
+            let Some(first) = rows.first().map(|row| row.first) else { return Ok(None) };
+            let bodies: usize = rows.iter().map(|row| row.body.len() + 64).sum();
+            let limited = rows.len() == ROWS || bodies >= BODIES;
+            let torn = rows.windows(2).position(|two| two[0].last() + 1 != two[1].first);
+            rows.truncate(torn.map_or(rows.len(), |at| at + 1));
+            from = rows.last().map_or(first, StoredCommit::last) + 1;
+            let whole = rows.len();
+            rows.retain(|row| row.pos <= read_to);
+            if rows.is_empty() {
+                return Ok(None);
+            }
+            // More would not have come at once.
+            let enough =
+                entries(&rows) >= least || (limited && torn.is_none() && rows.len() == whole);
+            cut(&mut rows);
+            let before = view.link_before(chain.no, first)?;
+            if let Some(before) = before.filter(|_| enough)
+                && !self.left.contains(&(chain.no, first))
+            {
+                return Ok(Some(Run { chain: chain.clone(), before, rows }));
+            }
+        }
+    }
+}
+
+fn entries(rows: &[StoredCommit]) -> u64 {
+    rows.iter().map(|row| u64::from(row.count)).sum()
+}
+
+/// Keeps as many rows as a segment takes, up to the last that is signed if that is most of them:
+/// what ends in a checkpoint is proven whoever relays it.
+fn cut(rows: &mut Vec<StoredCommit>) {
+    let mut sum = 0;
+    let fitting = rows.iter().take_while(|row| {
+        sum += u64::from(row.count);
+        sum <= FULL
+    });
+    let fitting = fitting.count();
+    rows.truncate(fitting);
+    if let Some(signed) = rows.iter().rposition(|row| row.signature.is_some())
+        && signed >= rows.len() / 2
+    {
+        rows.truncate(signed + 1);
+    }
+}
+
+/// Chains to which nothing is appended any more: a later start of the same node has the stream.
+fn closed(chains: &[ChainInfo]) -> BTreeSet<ChainId> {
+    let mut newest = BTreeMap::new();
+    for chain in chains {
+        let of = newest.entry((chain.id.origin, chain.id.stream)).or_insert(chain.id.incarnation);
+        *of = chain.id.incarnation.max(*of);
+    }
+    let over = chains.iter().filter(|chain| {
+        newest.get(&(chain.id.origin, chain.id.stream)) != Some(&chain.id.incarnation)
+    });
+    over.map(|chain| chain.id).collect()
+}
+
+/// How many unsealed entries each chain has.
+fn unsealed(view: &Snapshot<'_>) -> Result<Vec<(ChainNo, u64)>, Fault> {
+    let sql = "SELECT chain, sum(count) FROM commits INDEXED BY commits_unsealed WHERE sealed=0
+               GROUP BY chain";
+    let mut statement = view.connection.prepare_cached(sql).map_err(fault)?;
+    let rows =
+        statement.query_map([], |row| Ok((ChainNo(row.get(0)?), row.get::<_, i64>(1)? as u64)));
+    rows.map_err(fault)?.collect::<Result<_, _>>().map_err(fault)
+}
+
+/// The newest small segments of a chain that follow each other and together make a larger one.
+fn small_run(view: &Snapshot<'_>, chain: &ChainInfo) -> Result<Option<Run>, Fault> {
+    let sql = "SELECT first, count FROM commits WHERE chain=?1 AND sealed=1 AND count<?2
+               ORDER BY first DESC LIMIT 64";
+    let mut statement = view.connection.prepare_cached(sql).map_err(fault)?;
+    let rows = statement.query_map(params![chain.no.0, (FULL / 2) as i64], |row| {
+        Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64))
+    });
+    let rows: Vec<(u64, u64)> = rows.map_err(fault)?.collect::<Result<_, _>>().map_err(fault)?;
+    let (mut count, mut sum, mut first) = (0, 0, 0);
+    for (at, entries) in &rows {
+        if count > 0 && (at + entries != first || sum + entries > FULL) {
+            if count >= SMALL_ONES || sum >= FULL / 4 * 3 {
+                break;
+            }
+            (count, sum) = (0, 0);
+        }
+        (count, sum, first) = (count + 1, sum + entries, *at);
+    }
+    if count < 2 || (count < SMALL_ONES && sum < FULL / 4 * 3) {
+        return Ok(None);
+    }
+    let mut rows = view.rows_from(chain.no, first, usize::MAX)?;
+    rows.truncate(count);
+    let before = view.link_before(chain.no, first)?;
+    Ok(before.map(|before| Run { chain: chain.clone(), before, rows }))
+}
+
+/// Makes the segment of a run, or of the first half of one that is too large to travel. `None` when
+/// that is the segment that is there already.
+fn encode(run: &Run) -> Result<Option<Sealed>, SegmentError> {
+    let start = Start { chain: run.chain.id, before: run.before };
+    let mut rows = run.rows.as_slice();
+    loop {
+        let mut commits = Vec::new();
+        for row in rows {
+            for part in row.parts()? {
+                let StoredCommit { first, count, link, body, .. } = part;
+                commits.push(Commit { first, count, link, body });
+            }
+        }
+        let body = match segment::encode(&start, &commits) {
+            Ok(body) if body.len() <= COMMIT_MAX_BYTES => body,
+            Ok(_) | Err(SegmentError::Content(Reject::Full)) if rows.len() > 1 => {
+                rows = &rows[..rows.len() / 2];
+                continue;
+            }
+            Ok(_) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        if rows.len() == 1 && rows[0].sealed {
+            return Ok(None);
+        }
+        let (first, last) = (&rows[0], &rows[rows.len() - 1]);
+        let row = StoredCommit {
+            pos: rows.iter().map(|row| row.pos).max().unwrap_or(first.pos),
+            chain: first.chain,
+            first: first.first,
+            count: entries(rows) as u32,
+            link: last.link,
+            signature: last.signature,
+            sealed: true,
+            body,
+        };
+        let filter = row.filter(run.chain.id.stream)?;
+        return Ok(Some(Sealed { row, filter, rows: rows.len() }));
+    }
+}
+
+impl Store {
+    /// Seals whatever can be sealed, now, of chains with at least `after` entries. It is done in
+    /// the background anyway; a bench or a test wants it done.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub fn seal_all(&self, after: u64) -> Result<(), WriteError> {
+        let mut sealer = Sealer::default();
+        while sealer.once(self, after)? {}
+        Ok(())
+    }
+}
