@@ -111,6 +111,7 @@ impl Ingest {
         for (index, item) in decoded.items.iter().enumerate() {
             let first = batch.drafts.len();
             let admitted = match item {
+                Ok(item) if item.readings.is_empty() => continue,
                 Ok(item) => self.admit(poster, decoded, (index, item), received, &mut batch)?,
                 Err(error) => Err(error.clone()),
             };
@@ -151,8 +152,10 @@ impl Ingest {
             Ok(Err(ItemError { index, code, detail: detail.into(), at }))
         };
         let Some(device) = item.device.as_deref().or(poster.own_device()) else {
-            let detail = "no device is named, and the token is of no device".to_owned();
-            return reject("missing-device", detail, format!("/{index}/device"));
+            let expected = decoded.device_in;
+            let detail =
+                format!("no device is named, by {expected}, and the token is of no device");
+            return reject("missing-device", detail, format!("/{index}"));
         };
         // A token used for another device is not a slip in the data: the whole request is refused.
         poster.check(device).map_err(|problem| problem.at(format!("/{index}/device")))?;

@@ -1,7 +1,7 @@
 //! The gateway's own routes: where devices post, and how the node is.
 
 use crate::formats::media::{Format, negotiate};
-use crate::formats::{BodyError, BodyFault, json as json_format, line};
+use crate::formats::{BodyError, BodyFault, json as json_format, line, senml};
 use crate::ingest::{Ingest, Report};
 use crate::service::App;
 use axum::Router;
@@ -82,13 +82,15 @@ async fn readings(
     headers: HeaderMap,
     RawBody(body): RawBody,
 ) -> Result<Response, Problem> {
-    let accepted = [Format::Json, Format::Ndjson];
+    let accepted = [Format::Json, Format::Ndjson, Format::SenmlJson, Format::SenmlCbor];
     let format = negotiate(text(&headers, CONTENT_TYPE.as_str())?, &accepted)
         .map_err(|error| Problem::unsupported_media(error.detail, &error.accepted))?;
     let received = ingest.now();
     let key = idempotency(&headers, &poster, format, &body)?;
     let decoded = match format {
         Format::Ndjson => json_format::decode_lines(&body, received),
+        Format::SenmlJson => senml::decode_json(&body, received),
+        Format::SenmlCbor => senml::decode_cbor(&body, received),
         _ => json_format::decode(&body, received),
     };
     let decoded = decoded.map_err(body_problem)?;

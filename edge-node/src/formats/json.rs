@@ -18,23 +18,18 @@ use std::borrow::Cow;
 /// Up to here a double holds every integer.
 const EXACT_MAX: u64 = 1 << 53;
 
+/// Where an item names its device.
+const DEVICE_IN: &str = "the member `device`";
+
 /// Decodes one object or an array of them.
 ///
 /// # Errors
 /// [`BodyError`] when the text is not JSON, neither object nor array, or has too many items.
 pub fn decode(body: &[u8], received: Timestamp) -> Result<Decoded<'_>, BodyError> {
-    let malformed = |at: usize, expected: &str| {
-        let (line, column) = position(body, at);
-        BodyError {
-            fault: BodyFault::Malformed,
-            detail: format!("not JSON at line {line}, column {column}: expected {expected}"),
-            at: format!("line {line}, column {column}"),
-        }
-    };
-    let text = str::from_utf8(body).map_err(|e| malformed(e.valid_up_to(), "UTF-8"))?;
-    let syntax = |syntax: Syntax| malformed(syntax.at, syntax.expected);
+    let text = str::from_utf8(body).map_err(|e| malformed(body, e.valid_up_to(), "UTF-8"))?;
+    let syntax = |syntax: Syntax| malformed(body, syntax.at, syntax.expected);
     let mut scanner = Scanner::new(text);
-    let mut decoded = Decoded::for_body(body.len());
+    let mut decoded = Decoded::for_body(body.len(), DEVICE_IN);
     match scanner.peek() {
         Some(b'{') => {
             decode_item(&mut scanner, &mut decoded, received, String::new).map_err(syntax)?;
@@ -49,10 +44,20 @@ pub fn decode(body: &[u8], received: Timestamp) -> Result<Decoded<'_>, BodyError
                 index += 1;
             }
         }
-        _ => return Err(malformed(0, "an object or an array")),
+        _ => return Err(malformed(body, 0, "an object or an array")),
     }
     scanner.end().map_err(syntax)?;
     Ok(decoded)
+}
+
+/// A body that stops being JSON at byte `at`.
+pub(super) fn malformed(body: &[u8], at: usize, expected: &str) -> BodyError {
+    let (line, column) = position(body, at);
+    BodyError {
+        fault: BodyFault::Malformed,
+        detail: format!("not JSON at line {line}, column {column}: expected {expected}"),
+        at: format!("line {line}, column {column}"),
+    }
 }
 
 /// Decodes one object per line; a line that is no JSON concerns itself only.
@@ -60,7 +65,7 @@ pub fn decode(body: &[u8], received: Timestamp) -> Result<Decoded<'_>, BodyError
 /// # Errors
 /// [`BodyError`] when there are too many items.
 pub fn decode_lines(body: &[u8], received: Timestamp) -> Result<Decoded<'_>, BodyError> {
-    let mut decoded = Decoded::for_body(body.len());
+    let mut decoded = Decoded::for_body(body.len(), DEVICE_IN);
     for (number, line) in body.split(|&b| b == b'\n').enumerate() {
         let line = line.trim_ascii();
         if line.is_empty() {
@@ -511,16 +516,21 @@ impl<'a> Item<'a> {
 }
 
 /// A number is a double, unless it is an integer that only 64 bits hold.
-fn number_value(number: Number<'_>) -> Result<DecodedValue<'static>, Reject> {
+pub(super) fn number_value(number: Number<'_>) -> Result<DecodedValue<'static>, Reject> {
     if number.integral {
-        let int: i64 = number.text.parse().map_err(|_| Reject::NonFinite)?;
-        if int.unsigned_abs() > EXACT_MAX {
-            return Ok(DecodedValue::Int(int));
-        }
-        return Finite::new(int as f64).map(DecodedValue::Float);
+        return integer_value(number.text.parse().map_err(|_| Reject::NonFinite)?);
     }
     let float: f64 = number.text.parse().map_err(|_| Reject::NonFinite)?;
     Finite::new(float).map(DecodedValue::Float)
+}
+
+/// An integer as a double, or as itself where a double does not hold it.
+pub(super) fn integer_value(number: i128) -> Result<DecodedValue<'static>, Reject> {
+    let int = i64::try_from(number).map_err(|_| Reject::NonFinite)?;
+    if int.unsigned_abs() > EXACT_MAX {
+        return Ok(DecodedValue::Int(int));
+    }
+    Finite::new(int as f64).map(DecodedValue::Float)
 }
 
 #[cfg(test)]

@@ -20,6 +20,9 @@ const QUOTED_MAX_BYTES: usize = 4_096;
 /// Errors told in one sentence; a client's log is not a list of thousands.
 const SHOWN_ERRORS: usize = 10;
 
+/// Where a line names its device.
+const DEVICE_IN: &str = "the tag `device` or `host`";
+
 /// The unit of the timestamps of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Precision {
@@ -73,8 +76,12 @@ impl Precision {
 /// # Errors
 /// [`BodyError`] when there are too many lines.
 pub fn decode(body: &[u8], precision: Precision) -> Result<Decoded<'_>, BodyError> {
-    let mut lines =
-        Lines { decoded: Decoded::for_body(body.len()), number: 1, precision, tags: Vec::new() };
+    let mut lines = Lines {
+        decoded: Decoded::for_body(body.len(), DEVICE_IN),
+        number: 1,
+        precision,
+        tags: Vec::new(),
+    };
     let mut rest = body;
     loop {
         let error = match str::from_utf8(rest) {

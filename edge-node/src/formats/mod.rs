@@ -10,6 +10,7 @@ pub mod json;
 pub mod line;
 pub mod media;
 mod scanner;
+pub mod senml;
 
 use holdfast_core::reading::{DeviceSeq, Finite, Text};
 use holdfast_core::{Quality, Reject, Timestamp, Value};
@@ -37,6 +38,8 @@ pub const WRONG_TYPE: &str = "wrong-type";
 pub const INVALID_VALUE: &str = "invalid-value";
 /// The code of a quality that is none of the known words.
 pub const INVALID_QUALITY: &str = "invalid-quality";
+/// The code of a SenML name that breaks the rules for names.
+pub const INVALID_NAME: &str = "invalid-name";
 /// The code of an item with more than [`ITEM_READINGS_MAX`] readings.
 pub const TOO_MANY_READINGS: &str = "too-many-readings";
 
@@ -93,7 +96,8 @@ pub struct DecodedItem<'a> {
     pub device: Option<Cow<'a, str>>,
     /// The device's own name for the message.
     pub source: Option<DeviceSeq>,
-    /// Where its readings lie in [`Decoded::readings`]; never empty.
+    /// Where its readings lie in [`Decoded::readings`]; empty for a SenML record that only says
+    /// what holds for those behind it.
     pub readings: Range<usize>,
 }
 
@@ -120,13 +124,16 @@ pub struct Decoded<'a> {
     pub items: Vec<ItemResult<'a>>,
     /// The readings of all good items.
     pub readings: Vec<DecodedReading<'a>>,
+    /// Where items of this format name their device, for a sentence.
+    pub device_in: &'static str,
 }
 
 impl<'a> Decoded<'a> {
     /// Makes room for what a body of this length usually has.
-    fn for_body(length: usize) -> Self {
+    fn for_body(length: usize, device_in: &'static str) -> Self {
         let guess = (length / 48).min(ITEMS_MAX);
-        Self { items: Vec::with_capacity(guess), readings: Vec::with_capacity(guess) }
+        let (items, readings) = (Vec::with_capacity(guess), Vec::with_capacity(guess));
+        Self { items, readings, device_in }
     }
 
     /// The readings of an item of this request.
