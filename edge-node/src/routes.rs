@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use holdfast_node::api;
 use holdfast_node::auth::{Poster, Reader};
-use holdfast_node::http::{Query, RawBody};
+use holdfast_node::http::{Content, Query};
 use holdfast_node::problem::Problem;
 use holdfast_node::time_text::Time;
 use holdfast_sync::store::Idempotency;
@@ -80,7 +80,7 @@ async fn readings(
     poster: Poster,
     State(ingest): State<Ingest>,
     headers: HeaderMap,
-    RawBody(body): RawBody,
+    Content(body): Content,
 ) -> Result<Response, Problem> {
     let accepted = [Format::Json, Format::Ndjson, Format::SenmlJson, Format::SenmlCbor];
     let format = negotiate(text(&headers, CONTENT_TYPE.as_str())?, &accepted)
@@ -136,7 +136,7 @@ async fn write(
     State(ingest): State<Ingest>,
     Query(parameters): Query<WriteParameters>,
     headers: HeaderMap,
-    RawBody(body): RawBody,
+    Content(body): Content,
 ) -> Result<Response, Problem> {
     let precision = match parameters.precision.as_deref() {
         None => line::Precision::default(),

@@ -4,7 +4,9 @@
 //! meant for programs, `detail` for people. What went wrong inside the node stays in its log.
 
 use axum::extract::Request;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use holdfast_core::Reject;
@@ -122,6 +124,14 @@ impl Problem {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail)
             .expected(accepted.join(", "))
             .with("accepted", accepted.to_vec())
+    }
+
+    /// 415: the content coding is not read here.
+    #[must_use]
+    pub fn unsupported_coding(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-content-encoding", detail)
+            .expected("gzip, identity")
+            .header(ACCEPT_ENCODING, "gzip, identity")
     }
 
     /// 422: well-formed, yet not valid.
