@@ -2,12 +2,14 @@
 
 use crate::formats::media::{Format, negotiate};
 use crate::formats::{BodyError, BodyFault, json as json_format, line, senml};
+use crate::influx;
 use crate::ingest::{Ingest, Report};
 use crate::service::App;
 use axum::Router;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use holdfast_node::api;
@@ -27,7 +29,8 @@ pub fn routes() -> Router<App> {
     Router::new()
         .route("/v1/readings", post(readings).get(api::readings))
         .route("/v1/write", post(write))
-        .route("/api/v2/write", post(write))
+        .route("/write", post(write).layer(map_response(influx::version_1)))
+        .route("/api/v2/write", post(write).layer(map_response(influx::version_2)))
         .route("/v1/devices", get(devices))
         .route("/v1/status", get(status))
         .merge(api::data_routes())
@@ -152,16 +155,7 @@ async fn write(
     if report.rejected.is_empty() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let shown = report.rejected.iter().take(10).map(|e| format!("{}: {}", e.at, e.detail));
-    let lines: Vec<_> = shown.collect();
-    let dropped = report.rejected.len();
-    let detail = format!("partial write: {} dropped={dropped}", lines.join("; "));
-    let body = report.json();
-    let problem = Problem::malformed(detail)
-        .with("accepted", body["accepted"].clone())
-        .with("duplicates", body["duplicates"].clone())
-        .with("rejected", body["rejected"].clone());
-    Err(problem)
+    Err(influx::partial_write(&report))
 }
 
 async fn devices(_: Reader, State(app): State<App>) -> axum::Json<Value> {

@@ -8,7 +8,7 @@ use super::scanner::{Json, Number, Scanner, Syntax, position};
 use super::{
     BodyError, BodyFault, CONFLICTING_MEMBERS, DUPLICATE_MEMBER, Decoded, DecodedReading,
     DecodedValue, INVALID_QUALITY, INVALID_VALUE, ITEM_READINGS_MAX, ItemFault, ItemHead,
-    MISSING_MEMBER, SYNTAX, TOO_MANY_READINGS, UNKNOWN_MEMBER, WRONG_TYPE,
+    MISSING_MEMBER, Place, SYNTAX, TOO_MANY_READINGS, UNKNOWN_MEMBER, WRONG_TYPE,
 };
 use holdfast_core::reading::{Device, DeviceSeq, Finite};
 use holdfast_core::{Metric, Quality, Reject, Timestamp, Unit};
@@ -32,15 +32,15 @@ pub fn decode(body: &[u8], received: Timestamp) -> Result<Decoded<'_>, BodyError
     let mut decoded = Decoded::for_body(body.len(), DEVICE_IN);
     match scanner.peek() {
         Some(b'{') => {
-            decode_item(&mut scanner, &mut decoded, received, String::new).map_err(syntax)?;
+            decode_item(&mut scanner, &mut decoded, received, Place::Body).map_err(syntax)?;
         }
         Some(b'[') => {
             scanner.open_array().map_err(syntax)?;
             let mut index = 0;
             while scanner.next_element(index == 0).map_err(syntax)? {
                 decoded.check_room()?;
-                let at = || format!("/{index}");
-                decode_item(&mut scanner, &mut decoded, received, at).map_err(syntax)?;
+                let place = Place::Element(index);
+                decode_item(&mut scanner, &mut decoded, received, place).map_err(syntax)?;
                 index += 1;
             }
         }
@@ -72,12 +72,12 @@ pub fn decode_lines(body: &[u8], received: Timestamp) -> Result<Decoded<'_>, Bod
             continue;
         }
         decoded.check_room()?;
-        let at = || format!("line {}", number + 1);
+        let place = Place::Line(number + 1);
         let (items, readings) = (decoded.items.len(), decoded.readings.len());
         let syntax = match str::from_utf8(line) {
             Ok(text) => {
                 let mut scanner = Scanner::new(text);
-                let item = decode_item(&mut scanner, &mut decoded, received, at);
+                let item = decode_item(&mut scanner, &mut decoded, received, place);
                 item.and_then(|()| scanner.end()).err()
             }
             Err(error) => Some(Syntax { at: error.valid_up_to(), expected: "UTF-8" }),
@@ -86,7 +86,7 @@ pub fn decode_lines(body: &[u8], received: Timestamp) -> Result<Decoded<'_>, Bod
             decoded.items.truncate(items);
             let (_, column) = position(line, byte);
             let detail = format!("not JSON at column {column}: expected {expected}");
-            decoded.close(readings, Err(ItemFault::new(SYNTAX, detail)), at);
+            decoded.close(readings, Err(ItemFault::new(SYNTAX, detail)), place);
         }
     }
     Ok(decoded)
@@ -154,7 +154,7 @@ fn decode_item<'a>(
     scanner: &mut Scanner<'a>,
     decoded: &mut Decoded<'a>,
     received: Timestamp,
-    at: impl FnOnce() -> String,
+    place: Place,
 ) -> Result<(), Syntax> {
     let first = decoded.readings.len();
     let mut item = Item::default();
@@ -170,7 +170,7 @@ fn decode_item<'a>(
         item.fail(WRONG_TYPE, format!("an item is an object, this is {kind}"), &[]);
     }
     let parsed = item.finish(decoded, first, received);
-    decoded.close(first, parsed, at);
+    decoded.close(first, parsed, place);
     Ok(())
 }
 

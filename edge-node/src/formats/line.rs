@@ -7,7 +7,7 @@
 
 use super::{
     BodyError, DUPLICATE_MEMBER, Decoded, DecodedReading, DecodedValue, INVALID_VALUE,
-    ITEM_READINGS_MAX, ItemFault, ItemHead, MISSING_MEMBER, SYNTAX, TOO_MANY_READINGS,
+    ITEM_READINGS_MAX, ItemFault, ItemHead, MISSING_MEMBER, Place, SYNTAX, TOO_MANY_READINGS,
 };
 use holdfast_core::reading::{Device, Finite};
 use holdfast_core::{Metric, Quality, Reject, Timestamp, Unit};
@@ -16,9 +16,6 @@ use std::borrow::Cow;
 /// Bytes of a quoted value before its end is given up: far above what a text value may have, and
 /// a missing quote then costs no scan of the whole body.
 const QUOTED_MAX_BYTES: usize = 4_096;
-
-/// Errors told in one sentence; a client's log is not a list of thousands.
-const SHOWN_ERRORS: usize = 10;
 
 /// Where a line names its device.
 const DEVICE_IN: &str = "the tag `device` or `host`";
@@ -105,17 +102,6 @@ pub fn decode(body: &[u8], precision: Precision) -> Result<Decoded<'_>, BodyErro
     }
 }
 
-/// The errors in one sentence, in the words of InfluxDB; `None` when there are none.
-#[must_use]
-pub fn partial_write(decoded: &Decoded<'_>) -> Option<String> {
-    let all: Vec<_> = decoded.errors().map(|e| format!("{}: {}", e.at, e.detail)).collect();
-    let dropped = all.len();
-    let shown = &all[..dropped.min(SHOWN_ERRORS)];
-    let more = dropped - shown.len();
-    let tail = if more > 0 { format!("; and {more} more") } else { String::new() };
-    (dropped > 0).then(|| format!("partial write: {}{tail} dropped={dropped}", shown.join("; ")))
-}
-
 type Tag<'a> = (Cow<'a, str>, Cow<'a, str>);
 
 /// What the readings of a line are named by, beside their fields.
@@ -153,8 +139,7 @@ struct Lines<'a> {
 
 impl<'a> Lines<'a> {
     fn close(&mut self, first: usize, parsed: Result<ItemHead<'a>, ItemFault>) {
-        let number = self.number;
-        self.decoded.close(first, parsed, || format!("line {number}"));
+        self.decoded.close(first, parsed, Place::Line(self.number));
     }
 
     /// Decodes whole lines of valid text.

@@ -6,7 +6,7 @@
 use super::{Base, Field, Record, Scalar, no_record, pack_error};
 use crate::formats::json::integer_value;
 use crate::formats::scanner::DEPTH_MAX;
-use crate::formats::{BodyError, BodyFault, Decoded, DecodedValue};
+use crate::formats::{BodyError, BodyFault, Decoded, DecodedValue, Place};
 use ciborium_ll::{Decoder, Error, Header, simple};
 use holdfast_core::reading::Finite;
 use holdfast_core::{Reject, Timestamp};
@@ -70,7 +70,7 @@ impl<'a> CborPack<'a> {
         } else {
             Err(no_record(self.items.scalar(header)?.kind()))
         };
-        decoded.close(first, parsed, || format!("/{index}"));
+        decoded.close(first, parsed, Place::Element(index));
         Ok(true)
     }
 

@@ -3,7 +3,7 @@
 use super::{Base, Field, Record, Scalar, no_record, number_value, pack_error};
 use crate::formats::json::malformed;
 use crate::formats::scanner::{Json, Scanner, Syntax};
-use crate::formats::{BodyError, Decoded};
+use crate::formats::{BodyError, Decoded, Place};
 use holdfast_core::Timestamp;
 
 /// A pack that is read record by record.
@@ -54,7 +54,7 @@ impl<'a> JsonPack<'a> {
         } else {
             Err(no_record(self.scanner.value().map_err(syntax)?.kind()))
         };
-        decoded.close(first, parsed, || format!("/{index}"));
+        decoded.close(first, parsed, Place::Element(index));
         Ok(true)
     }
 
