@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod commands;
+pub mod files;
 pub mod formats;
 pub mod influx;
 pub mod ingest;

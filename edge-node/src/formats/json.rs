@@ -525,7 +525,7 @@ pub(super) fn number_value(number: Number<'_>) -> Result<DecodedValue<'static>, 
 }
 
 /// An integer as a double, or as itself where a double does not hold it.
-pub(super) fn integer_value(number: i128) -> Result<DecodedValue<'static>, Reject> {
+pub(crate) fn integer_value(number: i128) -> Result<DecodedValue<'static>, Reject> {
     let int = i64::try_from(number).map_err(|_| Reject::NonFinite)?;
     if int.unsigned_abs() > EXACT_MAX {
         return Ok(DecodedValue::Int(int));

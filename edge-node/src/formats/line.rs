@@ -17,6 +17,9 @@ use std::borrow::Cow;
 /// a missing quote then costs no scan of the whole body.
 const QUOTED_MAX_BYTES: usize = 4_096;
 
+/// The fault of a line whose quoted value does not end within the text.
+pub(crate) const UNCLOSED: &str = "a quoted value does not end";
+
 /// Where a line names its device.
 const DEVICE_IN: &str = "the tag `device` or `host`";
 
@@ -393,7 +396,7 @@ impl<'a> Cursor<'a> {
                     self.at += 2;
                 }
                 Some(_) => self.at += 1,
-                None => return syntax("a quoted value does not end"),
+                None => return syntax(UNCLOSED),
             }
             if self.at - start > QUOTED_MAX_BYTES {
                 return Err(Reject::Text.into());
