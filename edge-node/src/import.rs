@@ -1,28 +1,20 @@
 //! `import`: readings of files into the running node, through the same door as a device's.
 //!
-//! A thread reads, this posts; between them there are at most two portions. Each batch carries a
-//! key that follows from content and place, so an import that was interrupted, wherever, is simply
-//! run again: what is stored already is recognised.
+//! Each batch carries a key that follows from content and place, so an import that was interrupted,
+//! wherever, is simply run again: what is stored already is recognised.
 
-use crate::files::{self, Batch, Batcher, FileFormat, Options, Portion, ReadError, Refusal};
+use crate::files::{Batch, Batcher, FileFormat, Refusal, Source};
 use crate::formats::Place;
 use crate::formats::line::Precision;
 use crate::settings::Settings;
 use clap::Args;
-use holdfast_core::Timestamp;
 use holdfast_node::cli::{Failure, Local, Service as _};
 use holdfast_node::client::{self, Answer, ClientError, Post};
-use holdfast_sync::env::System;
-use std::fs::File;
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
-use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
-use tokio::sync::mpsc;
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// Refusals that are named one by one; the rest is counted.
@@ -63,17 +55,17 @@ fn precision(text: &str) -> Result<Precision, String> {
 /// # Errors
 /// When a file cannot be read on, or the node takes nothing more; what was taken stays.
 pub async fn import(node: &Local<Settings>, args: &ImportArgs) -> Result<ExitCode, Failure> {
-    let sources: Vec<_> =
-        args.files.iter().map(|path| Source::open(path, args)).collect::<Result<_, _>>()?;
+    let sources: Result<Vec<_>, _> =
+        args.files.iter().map(|path| Source::open(path, args.format, args.precision)).collect();
     let mut importer = Importer {
         address: node.settings.listen(),
         token: node.admin_token()?,
         tally: Tally::default(),
         progress: Progress::default(),
     };
-    for source in sources {
+    for source in sources? {
         let before = importer.tally.clone();
-        let name = source.name.clone();
+        let name = source.name().to_owned();
         let done = tokio::select! {
             done = importer.file(source, args.device.clone()) => done.map(|()| true),
             _ = tokio::signal::ctrl_c() => Ok(false),
@@ -105,82 +97,6 @@ struct Stop {
     may_go_on: bool,
 }
 
-/// A file that is open.
-struct Source {
-    name: String,
-    input: Box<dyn Read + Send>,
-    length: Option<u64>,
-    options: Options,
-}
-
-impl Source {
-    fn open(path: &Path, args: &ImportArgs) -> Result<Self, Failure> {
-        let name = path.display().to_string();
-        let precision = args.precision;
-        if name == "-" {
-            let format =
-                args.format.ok_or("standard input has no name: --format says what it is")?;
-            let now = System::env().now();
-            let options = Options { format, now, precision };
-            return Ok(Self { name, input: Box::new(io::stdin()), length: None, options });
-        }
-        let format = args.format.or_else(|| FileFormat::of(path)).ok_or_else(|| {
-            let endings = FileFormat::ENDINGS;
-            format!("{name}: the name does not tell the format ({endings}): --format does")
-        })?;
-        let explain = |error: io::Error| format!("{name}: {error}");
-        let file = File::open(path).map_err(explain)?;
-        let about = file.metadata().map_err(explain)?;
-        if about.is_dir() {
-            return Err(format!("{name} is a directory; name the files in it").into());
-        }
-        let written = about.modified().map_err(explain)?;
-        let options = Options { format, now: timestamp(written), precision };
-        Ok(Self { name, input: Box::new(file), length: Some(about.len()), options })
-    }
-}
-
-fn timestamp(time: SystemTime) -> Timestamp {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Timestamp(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
-}
-
-/// What the reading thread says.
-enum Step {
-    Portion(Portion),
-    End(Result<(), ReadError>),
-}
-
-/// Reads on a thread of its own: an input that keeps silent must not keep the command from ending.
-fn reading(source: Source, read: Arc<AtomicU64>) -> mpsc::Receiver<Step> {
-    let (steps, receiver) = mpsc::channel(2);
-    std::thread::spawn(move || {
-        let input = Counted { input: source.input, read };
-        let end = files::read(input, source.options, &mut |portion| match steps
-            .blocking_send(Step::Portion(portion))
-        {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(_) => ControlFlow::Break(()),
-        });
-        // Who does not listen any more does not want to know.
-        let _ = steps.blocking_send(Step::End(end));
-    });
-    receiver
-}
-
-struct Counted {
-    input: Box<dyn Read + Send>,
-    read: Arc<AtomicU64>,
-}
-
-impl Read for Counted {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let read = self.input.read(out)?;
-        self.read.fetch_add(read as u64, Ordering::Relaxed);
-        Ok(read)
-    }
-}
-
 struct Importer {
     address: SocketAddr,
     token: String,
@@ -190,14 +106,13 @@ struct Importer {
 
 impl Importer {
     async fn file(&mut self, source: Source, device: Option<String>) -> Result<(), Stop> {
-        let (name, length) = (source.name.clone(), source.length);
-        let read = Arc::new(AtomicU64::new(0));
-        let mut steps = reading(source, Arc::clone(&read));
+        let mut reading = source.start();
+        let name = reading.name.clone();
         let mut batcher = Batcher::new(device);
         let mut end = Ok(());
-        while let Some(step) = steps.recv().await {
+        while let Some(step) = reading.next().await {
             match step {
-                Step::Portion(portion) => {
+                Ok(portion) => {
                     for refusal in &portion.refused {
                         self.tally.refuse(&name, refusal);
                     }
@@ -207,9 +122,9 @@ impl Importer {
                         }
                     }
                 }
-                Step::End(done) => end = done,
+                Err(error) => end = Err(error),
             }
-            self.progress.show(&name, &self.tally, length, read.load(Ordering::Relaxed));
+            self.progress.show(&name, &self.tally, reading.percent());
         }
         // What was read before an error is as good as any.
         if let Some(batch) = batcher.take() {
@@ -338,17 +253,14 @@ struct Progress {
 }
 
 impl Progress {
-    fn show(&mut self, name: &str, tally: &Tally, length: Option<u64>, read: u64) {
+    fn show(&mut self, name: &str, tally: &Tally, percent: Option<u64>) {
         let is_due = self.last.is_none_or(|last| last.elapsed() > PROGRESS_EVERY);
         if !is_due || !io::stderr().is_terminal() {
             return;
         }
         self.last = Some(Instant::now());
         let items = tally.accepted + tally.before + tally.refused;
-        let share = match length {
-            Some(length) if length > 0 => format!("{} %, ", (100 * read / length).min(100)),
-            _ => String::new(),
-        };
+        let share = percent.map(|percent| format!("{percent} %, ")).unwrap_or_default();
         // A terminal that is gone is no reason to stop.
         let _ = write!(io::stderr(), "\r\x1b[K{name}: {share}{items} items");
     }

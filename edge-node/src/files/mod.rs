@@ -2,7 +2,7 @@
 //!
 //! [`read`] takes any input, finds out whether it is compressed, and hands portions of [`Entry`]
 //! and [`Refusal`] to a sink, which may stop it. Lines and rows are read in pieces of bounded size,
-//! a pack as a whole, up to a limit. [`Batch`] turns entries into a request and gives it the key by
+//! a pack as a whole, up to a limit. A [`Source`] does so for a file by its name. [`Batch`] turns entries into a request and gives it the key by
 //! which a repeated one is recognised.
 
 mod batch;
@@ -10,8 +10,10 @@ mod csv;
 mod export;
 mod lines;
 mod pack;
+mod source;
 
 pub use batch::{Batch, Batcher, Key};
+pub use source::{Reading, Source};
 
 use crate::formats::line::Precision;
 use crate::formats::{Decoded, DecodedItem, DecodedReading, DecodedValue, ItemError, Place};
