@@ -235,13 +235,13 @@ impl Tally {
         if self.refused == 0 {
             return;
         }
-        println!("Refused:");
+        eprintln!("Refused:");
         for line in &self.shown {
-            println!("  {line}");
+            eprintln!("  {line}");
         }
         let more = self.refused - self.shown.len() as u64;
         if more > 0 {
-            println!("  and {more} more");
+            eprintln!("  and {more} more");
         }
     }
 }
