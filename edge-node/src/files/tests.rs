@@ -376,6 +376,17 @@ fn keys_follow_from_content_and_place() {
     );
 }
 
+/// The vector of docs/formats/files.md.
+#[test]
+fn golden_key() {
+    let [batch] = &batches("m value=1\n", Some("d"))[..] else { panic!("one batch") };
+    assert_eq!(batch.body, b"{\"device\":\"d\",\"values\":{\"m\":{\"value\":1.0}}}\n");
+    assert_eq!(
+        batch.key.to_string(),
+        "file-689c55f88780357ad6d30e60131ea18ebfd28a5afa6ef468981c265a90e7fff6"
+    );
+}
+
 proptest! {
     #[test]
     fn a_batch_says_what_its_entries_say(
