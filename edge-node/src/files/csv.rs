@@ -2,9 +2,9 @@
 //!
 //! *Long*: the columns `metric` and `value`, with `unit` where there is one; a row is a reading.
 //! *Wide*: neither of the two; each column that has no other meaning is a metric, its name perhaps
-//! followed by a unit in brackets, and a row is an item of several readings. Both may have `device`,
-//! `time`, `quality`, `boot` and `seq`. A cell has no type: what looks like a number or a boolean is
-//! one, the rest is text, and an empty one says nothing.
+//! followed by a unit in brackets, and a row is an item of several readings. Both may have
+//! `device`, `time`, `quality`, `boot` and `seq`. A cell has no type: what looks like a number or a
+//! boolean is one, the rest is text, and an empty one says nothing.
 
 use super::export::{quality, reading};
 use super::{Entry, LINE_MAX, Portion, ReadError, Refusal, Sink};

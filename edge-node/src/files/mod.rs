@@ -2,8 +2,8 @@
 //!
 //! [`read`] takes any input, finds out whether it is compressed, and hands portions of [`Entry`]
 //! and [`Refusal`] to a sink, which may stop it. Lines and rows are read in pieces of bounded size,
-//! a pack as a whole, up to a limit. A [`Source`] does so for a file by its name. [`Batch`] turns entries into a request and gives it the key by
-//! which a repeated one is recognised.
+//! a pack as a whole, up to a limit. A [`Source`] does so for a file by its name. [`Batch`] turns
+//! entries into a request and gives it the key by which a repeated one is recognised.
 
 mod batch;
 mod csv;

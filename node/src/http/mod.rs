@@ -2,8 +2,8 @@
 //!
 //! [`bind`] opens a listener, [`Listener::serve`] runs a router on it until told to stop.
 //! `connection` bounds what one client can hold (time, headers, memory), `body` reads requests,
-//! `inflate` what is compressed in them, `extract` turns them into values, `guard` surrounds every handler with an id, a span and a
-//! safety net for panics.
+//! `inflate` what is compressed in them, `extract` turns them into values, `guard` surrounds every
+//! handler with an id, a span and a safety net for panics.
 
 mod body;
 mod connection;

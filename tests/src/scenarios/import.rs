@@ -1,8 +1,8 @@
 //! Files of readings: imported once, whatever interrupts, and exported so that they can be again.
 //!
-//! A file is imported while the command is interrupted and the gateway is killed under it, again and
-//! again until it is through: each reading must be there exactly once. What one gateway exports,
-//! in either shape, another imports, and holds the same.
+//! A file is imported while the command is interrupted and the gateway is killed under it, again
+//! and again until it is through: each reading must be there exactly once. What one gateway
+//! exports, in either shape, another imports, and holds the same.
 
 use super::Scale;
 use super::audit::{edge_client, readings};

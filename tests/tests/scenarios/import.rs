@@ -1,4 +1,4 @@
-//! Files of readings.
+//! Files of readings, imported and exported.
 
 use holdfast_tests::scenarios::{Scale, import};
 
