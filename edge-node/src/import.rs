@@ -55,15 +55,18 @@ fn precision(text: &str) -> Result<Precision, String> {
 /// # Errors
 /// When a file cannot be read on, or the node takes nothing more; what was taken stays.
 pub async fn import(node: &Local<Settings>, args: &ImportArgs) -> Result<ExitCode, Failure> {
-    let sources: Result<Vec<_>, _> =
-        args.files.iter().map(|path| Source::open(path, args.format, args.precision)).collect();
+    let open = |path| Source::open(path, args.format, args.precision);
+    // What is wrong with a name is said before the first file is on its way. They are not kept
+    // open: there may be more of them than a process may have.
+    args.files.iter().try_for_each(|path| open(path).map(drop))?;
     let mut importer = Importer {
         address: node.settings.listen(),
         token: node.admin_token()?,
         tally: Tally::default(),
         progress: Progress::default(),
     };
-    for source in sources? {
+    for path in &args.files {
+        let source = open(path)?;
         let before = importer.tally.clone();
         let name = source.name().to_owned();
         let done = tokio::select! {

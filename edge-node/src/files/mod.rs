@@ -171,7 +171,7 @@ impl Refusal {
                 Place::Element(index) => write!(f, "{file}: record {index}: ")?,
                 Place::Body => write!(f, "{file}: ")?,
             }
-            match self.path.strip_prefix('/') {
+            match self.path.strip_prefix('/').filter(|path| !path.is_empty()) {
                 Some(path) => write!(f, "{path}: {}", self.detail),
                 None => f.write_str(&self.detail),
             }

@@ -190,7 +190,7 @@ fn a_wrong_row_is_named_and_the_others_are_kept() {
             "f:6: time: a time is RFC 3339 with offset, or whole Unix milliseconds",
             "f:7: seq: a sequence number is an integer from 1 to 2^64-1",
             "f:8: seq: a sequence number is an integer from 1 to 2^64-1",
-            "f:9: : a metric has 1 to 128 bytes without control characters",
+            "f:9: a metric has 1 to 128 bytes without control characters",
             "f:10: 2 cells under a header of 6",
         ]
     );

@@ -12,8 +12,8 @@ use bytes::Bytes;
 use flate2::bufread::MultiGzDecoder;
 use std::io::Read;
 
-/// How much room is made at a time.
-const CHUNK: usize = 64 << 10;
+/// Bytes that are inflated at a time.
+const PIECE: usize = 8 << 10;
 
 /// The content of a request: its body without the content coding.
 #[derive(Clone, Debug)]
@@ -47,28 +47,40 @@ fn is_gzip(headers: &HeaderMap) -> Result<bool, Problem> {
     .map_err(|problem| problem.at(format!("header: {}", header::CONTENT_ENCODING)))
 }
 
-/// Inflates all members of `body`, up to `max` bytes.
+/// Inflates all members of `body`, up to `max` bytes. They are counted first and kept second: what
+/// is refused has taken no memory, and what is taken no more than it needs.
 fn inflate(body: &[u8], max: u64) -> Result<Vec<u8>, Problem> {
-    let mut decoder = MultiGzDecoder::new(body);
-    let mut out = Vec::new();
-    loop {
-        let length = out.len();
-        // One byte more than is taken shows that there is more.
-        let room = (max + 1).saturating_sub(length as u64).min(CHUNK as u64) as usize;
-        if room == 0 {
-            let detail = format!("the body has more than {max} bytes when inflated");
-            return Err(Problem::too_large(detail).with("max", max));
+    let mut length = 0;
+    pieces(body, |piece| {
+        length += piece.len();
+        if length as u64 <= max {
+            return Ok(());
         }
-        out.resize(length + room, 0);
-        let read = decoder.read(&mut out[length..]).map_err(|error| {
+        let detail = format!("the body has more than {max} bytes when inflated");
+        Err(Problem::too_large(detail).with("max", max))
+    })?;
+    let mut content = Vec::with_capacity(length);
+    pieces(body, |piece| {
+        content.extend_from_slice(piece);
+        Ok(())
+    })?;
+    Ok(content)
+}
+
+/// Inflates `body` piece by piece, for as long as `each` agrees.
+fn pieces(body: &[u8], mut each: impl FnMut(&[u8]) -> Result<(), Problem>) -> Result<(), Problem> {
+    let mut decoder = MultiGzDecoder::new(body);
+    let mut piece = [0; PIECE];
+    loop {
+        let read = decoder.read(&mut piece).map_err(|error| {
             let at = body.len() - decoder.get_ref().len();
             let detail = format!("not gzip at byte {at} of {}: {error}", body.len());
             Problem::malformed(detail).at(format!("body: byte {at}"))
         })?;
-        out.truncate(length + read);
         if read == 0 {
-            return Ok(out);
+            return Ok(());
         }
+        each(&piece[..read])?;
     }
 }
 

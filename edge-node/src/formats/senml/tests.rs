@@ -57,6 +57,15 @@ const CURRENTS_READ: [&str; 7] = [
 ];
 
 #[test]
+fn each_field_is_found_by_its_own_labels() {
+    for (index, (field, label, number)) in LABELS.into_iter().enumerate() {
+        assert_eq!(field as usize, index);
+        assert_eq!((Field::named(label), Field::numbered(number)), (Some(field), Some(field)));
+        assert_eq!((field.label(), field.is_base()), (label, label.starts_with('b')));
+    }
+}
+
+#[test]
 fn single_and_multiple_data_points_of_the_rfc() {
     let one = r#"[{"n":"urn:dev:ow:10e2073a01080063","u":"Cel","v":23.1}]"#;
     assert_eq!(read(one), ["urn:dev:ow 10e2073a01080063 Cel 23.1 -"]);
