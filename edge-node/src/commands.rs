@@ -1,5 +1,7 @@
-//! The command line: `init`, `join`, `run`, `status`, `verify`, `export`, `token`.
+//! The command line: `init`, `join`, `run`, `status`, `verify`, `export`,
+//! `import`, `token`.
 
+use crate::import::{ImportArgs, import};
 use crate::service;
 use crate::settings::Settings;
 use crate::uplink::leave_invitation;
@@ -15,6 +17,18 @@ use std::time::Duration;
 
 /// How long `join` waits for the running node to be let in before it leaves it to try on.
 const JOIN_WAIT: Duration = Duration::from_secs(20);
+
+const IMPORT_HELP: &str = "\
+Examples:
+  holdfast-edge import readings.csv history.ndjson.gz
+  zcat old.lp.gz | holdfast-edge import --format line --precision s -
+  holdfast-edge export | holdfast-edge import --config other.toml --format ndjson -
+
+A CSV file has a header with the columns device, time, metric, value, unit, or one
+column per metric, such as: device,time,level [m],flow [m3/h]. Lines that are wrong are
+named and left out. An import that was interrupted is simply run again: for 24 hours the
+node recognises what is stored already.
+";
 
 /// The gateway: takes readings from devices, keeps them, and syncs with a hub whenever it can.
 #[derive(Parser)]
@@ -78,6 +92,12 @@ enum Command {
         #[command(flatten)]
         args: ExportArgs,
     },
+    /// Takes readings from files into the running node.
+    #[command(after_help = IMPORT_HELP)]
+    Import {
+        #[command(flatten)]
+        args: ImportArgs,
+    },
     /// Makes, lists and removes access tokens.
     #[command(after_help = "Examples:\n  holdfast-edge token new --device ps-017\n  \
         holdfast-edge token new --ingest --name 'the PLC'\n  holdfast-edge token list\n")]
@@ -115,6 +135,7 @@ async fn run(place: Place, command: Command) -> Result<ExitCode, Failure> {
         Command::Status { json } => status(&node()?, json).await,
         Command::Verify { args } => cli::verify(&node()?.dir, &args),
         Command::Export { args } => cli::export(&node()?.dir, &args),
+        Command::Import { args } => import(&node()?, &args).await,
         Command::Token { action } => token(&node()?, action).await,
     }
 }

@@ -1,6 +1,6 @@
 //! From decoded items to a committed batch: who may post, under which names, once.
 
-use crate::formats::{Decoded, DecodedItem, ItemError};
+use crate::formats::{Decoded, DecodedItem, ItemError, Place};
 use holdfast_core::reading::judge_device_time;
 use holdfast_core::{Device, Metric, Quality, SeriesKey, Timestamp, Unit};
 use holdfast_node::auth::Poster;
@@ -106,19 +106,23 @@ impl Ingest {
         let mut report = Report::default();
         let mut batch = IngestBatch { idempotency, ..IngestBatch::default() };
         batch.drafts.reserve(decoded.readings.len());
-        let mut places = Vec::with_capacity(decoded.items.len());
+        let mut places: Vec<(usize, Place)> = Vec::with_capacity(decoded.items.len());
         let mut unknown: HashSet<Box<str>> = HashSet::new();
         for (index, item) in decoded.items.iter().enumerate() {
-            let first = batch.drafts.len();
-            let admitted = match item {
-                Ok(item) => self.admit(poster, decoded, (index, item), received, &mut batch)?,
-                Err(error) => Err(error.clone()),
+            let item = match item {
+                Ok(item) if item.readings.is_empty() => continue,
+                Ok(item) => item,
+                Err(error) => {
+                    report.rejected.push(error.clone());
+                    continue;
+                }
             };
-            match admitted {
+            let first = batch.drafts.len();
+            match self.admit(poster, decoded, (index, item), received, &mut batch)? {
                 Ok(new_device) => {
-                    let source = item.as_ref().ok().and_then(|item| item.source);
-                    batch.items.push(Item { drafts: first..batch.drafts.len(), source });
-                    places.push(index);
+                    let drafts = first..batch.drafts.len();
+                    batch.items.push(Item { drafts, source: item.source });
+                    places.push((index, item.place));
                     unknown.extend(new_device.map(Into::into));
                 }
                 Err(error) => {
@@ -147,20 +151,23 @@ impl Ingest {
         received: Timestamp,
         batch: &mut IngestBatch,
     ) -> Result<Result<Option<String>, ItemError>, Problem> {
-        let reject = |code: &'static str, detail: String, at: String| {
-            Ok(Err(ItemError { index, code, detail: detail.into(), at }))
+        let place = item.place;
+        let reject = |code: &'static str, detail: String, path: &str| {
+            Ok(Err(ItemError::new(index, place, path, code, detail)))
         };
         let Some(device) = item.device.as_deref().or(poster.own_device()) else {
-            let detail = "no device is named, and the token is of no device".to_owned();
-            return reject("missing-device", detail, format!("/{index}/device"));
+            let expected = decoded.device_in;
+            let detail =
+                format!("no device is named, by {expected}, and the token is of no device");
+            return reject("missing-device", detail, "");
         };
         // A token used for another device is not a slip in the data: the whole request is refused.
-        poster.check(device).map_err(|problem| problem.at(format!("/{index}/device")))?;
+        poster.check(device).map_err(|problem| problem.at(format!("{place}/device")))?;
         let known = self.devices.read().unwrap_or_else(PoisonError::into_inner).contains(device);
         let own = poster.own_device().is_some();
         if !known && !own && !self.auto_register {
             let detail = format!("device `{device}` is not registered here");
-            return reject("unknown-device", detail, format!("/{index}/device"));
+            return reject("unknown-device", detail, "/device");
         }
         for reading in decoded.readings_of(item) {
             let key = Device::new(device).and_then(|device| {
@@ -174,9 +181,9 @@ impl Ingest {
                 Ok(series) => series,
                 Err(holdfast_core::Reject::Full) => {
                     let detail = "this node knows as many series as it may (store.max_series)";
-                    return reject("too-many-series", detail.to_owned(), format!("/{index}"));
+                    return reject("too-many-series", detail.to_owned(), "");
                 }
-                Err(error) => return reject(error.code(), error.to_string(), format!("/{index}")),
+                Err(error) => return reject(error.code(), error.to_string(), ""),
             };
             let quality = self.quality(reading.quality, reading.time, received);
             let value = reading.value.get().into();
@@ -216,20 +223,18 @@ impl Ingest {
     }
 }
 
-fn note_outcome(report: &mut Report, outcome: &Outcome, places: &[usize]) {
+fn note_outcome(report: &mut Report, outcome: &Outcome, places: &[(usize, Place)]) {
     report.replayed = outcome.replayed;
-    for (outcome, index) in outcome.items.iter().zip(places) {
+    for (outcome, &(index, place)) in outcome.items.iter().zip(places) {
         match outcome {
             ItemOutcome::Accepted => report.accepted += 1,
             ItemOutcome::Duplicate => report.duplicates += 1,
-            ItemOutcome::SequencesFull => report.rejected.push(ItemError {
-                index: *index,
-                code: "sequences-full",
-                detail: "too many gaps in the sequences of this device and boot: 64 ranges are \
-                         remembered; fill the gaps or start a new boot"
-                    .into(),
-                at: format!("/{index}/seq"),
-            }),
+            ItemOutcome::SequencesFull => {
+                let detail = "too many gaps in the sequences of this device and boot: 64 ranges \
+                              are remembered; fill the gaps or start a new boot";
+                let error = ItemError::new(index, place, "/seq", "sequences-full", detail);
+                report.rejected.push(error);
+            }
         }
     }
     report.rejected.sort_by_key(|error| error.index);

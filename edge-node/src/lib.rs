@@ -1,12 +1,16 @@
 //! The gateway: device endpoints, its routes and wiring.
 //!
-//! [`formats`] decodes what devices send, [`ingest`] admits it, [`routes`] answers over HTTP,
-//! [`uplink`] remembers the fleet the node belongs to, [`service`] wires all of it to the store,
-//! the pipeline and the sync session; [`commands`] is the command line.
+//! [`formats`] decodes what devices send, [`ingest`] admits it, [`routes`] answers over HTTP, to
+//! clients of InfluxDB in the words of [`influx`], [`uplink`] remembers the fleet the node belongs
+//! to, [`service`] wires all of it to the store, the pipeline and the sync session; [`commands`] is
+//! the command line. [`files`] reads files of readings, which [`import`] posts to the running node.
 #![forbid(unsafe_code)]
 
 pub mod commands;
+pub mod files;
 pub mod formats;
+pub mod import;
+pub mod influx;
 pub mod ingest;
 pub mod routes;
 pub mod service;

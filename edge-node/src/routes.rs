@@ -1,18 +1,20 @@
 //! The gateway's own routes: where devices post, and how the node is.
 
 use crate::formats::media::{Format, negotiate};
-use crate::formats::{BodyError, BodyFault, json as json_format, line};
+use crate::formats::{BodyError, BodyFault, json as json_format, line, senml};
+use crate::influx;
 use crate::ingest::{Ingest, Report};
 use crate::service::App;
 use axum::Router;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use holdfast_node::api;
 use holdfast_node::auth::{Poster, Reader};
-use holdfast_node::http::{Query, RawBody};
+use holdfast_node::http::{Content, Query};
 use holdfast_node::problem::Problem;
 use holdfast_node::time_text::Time;
 use holdfast_sync::store::Idempotency;
@@ -27,7 +29,8 @@ pub fn routes() -> Router<App> {
     Router::new()
         .route("/v1/readings", post(readings).get(api::readings))
         .route("/v1/write", post(write))
-        .route("/api/v2/write", post(write))
+        .route("/write", post(write).layer(map_response(influx::version_1)))
+        .route("/api/v2/write", post(write).layer(map_response(influx::version_2)))
         .route("/v1/devices", get(devices))
         .route("/v1/status", get(status))
         .merge(api::data_routes())
@@ -80,15 +83,17 @@ async fn readings(
     poster: Poster,
     State(ingest): State<Ingest>,
     headers: HeaderMap,
-    RawBody(body): RawBody,
+    Content(body): Content,
 ) -> Result<Response, Problem> {
-    let accepted = [Format::Json, Format::Ndjson];
+    let accepted = [Format::Json, Format::Ndjson, Format::SenmlJson, Format::SenmlCbor];
     let format = negotiate(text(&headers, CONTENT_TYPE.as_str())?, &accepted)
         .map_err(|error| Problem::unsupported_media(error.detail, &error.accepted))?;
     let received = ingest.now();
     let key = idempotency(&headers, &poster, format, &body)?;
     let decoded = match format {
         Format::Ndjson => json_format::decode_lines(&body, received),
+        Format::SenmlJson => senml::decode_json(&body, received),
+        Format::SenmlCbor => senml::decode_cbor(&body, received),
         _ => json_format::decode(&body, received),
     };
     let decoded = decoded.map_err(body_problem)?;
@@ -134,7 +139,7 @@ async fn write(
     State(ingest): State<Ingest>,
     Query(parameters): Query<WriteParameters>,
     headers: HeaderMap,
-    RawBody(body): RawBody,
+    Content(body): Content,
 ) -> Result<Response, Problem> {
     let precision = match parameters.precision.as_deref() {
         None => line::Precision::default(),
@@ -150,16 +155,7 @@ async fn write(
     if report.rejected.is_empty() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let shown = report.rejected.iter().take(10).map(|e| format!("{}: {}", e.at, e.detail));
-    let lines: Vec<_> = shown.collect();
-    let dropped = report.rejected.len();
-    let detail = format!("partial write: {} dropped={dropped}", lines.join("; "));
-    let body = report.json();
-    let problem = Problem::malformed(detail)
-        .with("accepted", body["accepted"].clone())
-        .with("duplicates", body["duplicates"].clone())
-        .with("rejected", body["rejected"].clone());
-    Err(problem)
+    Err(influx::partial_write(&report))
 }
 
 async fn devices(_: Reader, State(app): State<App>) -> axum::Json<Value> {

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::Request;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use std::net::SocketAddr;
@@ -37,18 +37,87 @@ pub async fn call(
     path: &str,
     body: Option<&Value>,
 ) -> Result<Value, ClientError> {
-    let asked = tokio::time::timeout(TIMEOUT, ask(address, token, method, path, body)).await;
-    asked.unwrap_or_else(|_| Err(ClientError::Broken("it took too long".to_owned())))
+    let content = body.map(Value::to_string).unwrap_or_default();
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(CONTENT_TYPE, "application/json")
+        .body(Full::new(Bytes::from(content)));
+    let answer = send(address, token, request).await?;
+    if answer.status.is_success() {
+        return Ok(answer.body);
+    }
+    Err(ClientError::Refused(answer.reason()))
 }
 
-async fn ask(
+/// What is posted to a node by [`post`].
+#[derive(Clone, Debug)]
+pub struct Post<'a> {
+    /// Where.
+    pub path: &'a str,
+    /// In which format.
+    pub content_type: &'a str,
+    /// By what a repetition is recognised.
+    pub key: &'a str,
+    /// The content.
+    pub body: Bytes,
+}
+
+/// An answer, whatever its status.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// Whether it was given before, to the same request.
+    pub is_replayed: bool,
+    /// The body; `Null` when there is none.
+    pub body: Value,
+}
+
+impl Answer {
+    /// Why the node refused, for people.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        let detail = self.body["detail"].as_str().unwrap_or("no reason was given");
+        format!("the node refused ({}): {detail}", self.status.as_u16())
+    }
+}
+
+/// Posts to the node at `address`.
+///
+/// # Errors
+/// [`ClientError`]; what became of the request is unknown unless nobody listens.
+pub async fn post(
     address: SocketAddr,
     token: &str,
-    method: &str,
-    path: &str,
-    body: Option<&Value>,
-) -> Result<Value, ClientError> {
+    post: &Post<'_>,
+) -> Result<Answer, ClientError> {
+    let request = Request::post(post.path)
+        .header(CONTENT_TYPE, post.content_type)
+        .header("idempotency-key", post.key)
+        .body(Full::new(post.body.clone()));
+    send(address, token, request).await
+}
+
+async fn send(
+    address: SocketAddr,
+    token: &str,
+    request: hyper::http::Result<Request<Full<Bytes>>>,
+) -> Result<Answer, ClientError> {
+    let sent = tokio::time::timeout(TIMEOUT, exchange(address, token, request)).await;
+    sent.unwrap_or_else(|_| Err(ClientError::Broken("it took too long".to_owned())))
+}
+
+async fn exchange(
+    address: SocketAddr,
+    token: &str,
+    request: hyper::http::Result<Request<Full<Bytes>>>,
+) -> Result<Answer, ClientError> {
     let broken = |error: &dyn std::fmt::Display| ClientError::Broken(error.to_string());
+    let mut request = request.map_err(|e| broken(&e))?;
+    for (name, value) in [(HOST, address.to_string()), (AUTHORIZATION, format!("Bearer {token}"))] {
+        request.headers_mut().insert(name, value.parse().map_err(|e| broken(&e))?);
+    }
     let stream = tokio::net::TcpStream::connect(address).await;
     let stream = stream.map_err(|_| ClientError::NotRunning(address))?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
@@ -56,27 +125,15 @@ async fn ask(
         .map_err(|e| broken(&e))?;
     // Its errors reach the request too.
     tokio::spawn(connection);
-    let content = body.map(Value::to_string).unwrap_or_default();
-    let request = Request::builder()
-        .method(method)
-        .uri(path)
-        .header(HOST, address.to_string())
-        .header(AUTHORIZATION, format!("Bearer {token}"))
-        .header(CONTENT_TYPE, "application/json")
-        .body(Full::new(Bytes::from(content)))
-        .map_err(|e| broken(&e))?;
     let answer = sender.send_request(request).await.map_err(|e| broken(&e))?;
     let status = answer.status();
+    let is_replayed = answer.headers().contains_key("idempotency-replayed");
     let limited = http_body_util::Limited::new(answer.into_body(), ANSWER_MAX);
     let bytes = limited.collect().await.map_err(|e| broken(&e))?.to_bytes();
-    let value = if bytes.is_empty() {
+    let body = if bytes.is_empty() {
         Value::Null
     } else {
         serde_json::from_slice(&bytes).map_err(|e| broken(&e))?
     };
-    if status.is_success() {
-        return Ok(value);
-    }
-    let detail = value["detail"].as_str().unwrap_or("no reason was given");
-    Err(ClientError::Refused(format!("the node refused ({}): {detail}", status.as_u16())))
+    Ok(Answer { status, is_replayed, body })
 }

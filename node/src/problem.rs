@@ -4,7 +4,9 @@
 //! meant for programs, `detail` for people. What went wrong inside the node stays in its log.
 
 use axum::extract::Request;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use holdfast_core::Reject;
@@ -124,6 +126,14 @@ impl Problem {
             .with("accepted", accepted.to_vec())
     }
 
+    /// 415: the content coding is not read here.
+    #[must_use]
+    pub fn unsupported_coding(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-content-encoding", detail)
+            .expected("gzip, identity")
+            .header(ACCEPT_ENCODING, "gzip, identity")
+    }
+
     /// 422: well-formed, yet not valid.
     #[must_use]
     pub fn invalid(code: &'static str, detail: impl Into<String>) -> Self {
@@ -204,9 +214,11 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        for (name, value) in self.headers {
-            headers.insert(name, value);
+        for (name, value) in &self.headers {
+            headers.insert(name, value.clone());
         }
+        // A layer may have to say the same in another shape.
+        response.extensions_mut().insert(self);
         response
     }
 }

@@ -8,7 +8,7 @@ use super::scanner::{Json, Number, Scanner, Syntax, position};
 use super::{
     BodyError, BodyFault, CONFLICTING_MEMBERS, DUPLICATE_MEMBER, Decoded, DecodedReading,
     DecodedValue, INVALID_QUALITY, INVALID_VALUE, ITEM_READINGS_MAX, ItemFault, ItemHead,
-    MISSING_MEMBER, SYNTAX, TOO_MANY_READINGS, UNKNOWN_MEMBER, WRONG_TYPE,
+    MISSING_MEMBER, Place, SYNTAX, TOO_MANY_READINGS, UNKNOWN_MEMBER, WRONG_TYPE,
 };
 use holdfast_core::reading::{Device, DeviceSeq, Finite};
 use holdfast_core::{Metric, Quality, Reject, Timestamp, Unit};
@@ -18,41 +18,46 @@ use std::borrow::Cow;
 /// Up to here a double holds every integer.
 const EXACT_MAX: u64 = 1 << 53;
 
+/// Where an item names its device.
+const DEVICE_IN: &str = "the member `device`";
+
 /// Decodes one object or an array of them.
 ///
 /// # Errors
 /// [`BodyError`] when the text is not JSON, neither object nor array, or has too many items.
 pub fn decode(body: &[u8], received: Timestamp) -> Result<Decoded<'_>, BodyError> {
-    let malformed = |at: usize, expected: &str| {
-        let (line, column) = position(body, at);
-        BodyError {
-            fault: BodyFault::Malformed,
-            detail: format!("not JSON at line {line}, column {column}: expected {expected}"),
-            at: format!("line {line}, column {column}"),
-        }
-    };
-    let text = str::from_utf8(body).map_err(|e| malformed(e.valid_up_to(), "UTF-8"))?;
-    let syntax = |syntax: Syntax| malformed(syntax.at, syntax.expected);
+    let text = str::from_utf8(body).map_err(|e| malformed(body, e.valid_up_to(), "UTF-8"))?;
+    let syntax = |syntax: Syntax| malformed(body, syntax.at, syntax.expected);
     let mut scanner = Scanner::new(text);
-    let mut decoded = Decoded::for_body(body.len());
+    let mut decoded = Decoded::for_body(body.len(), DEVICE_IN);
     match scanner.peek() {
         Some(b'{') => {
-            decode_item(&mut scanner, &mut decoded, received, String::new).map_err(syntax)?;
+            decode_item(&mut scanner, &mut decoded, received, Place::Body).map_err(syntax)?;
         }
         Some(b'[') => {
             scanner.open_array().map_err(syntax)?;
             let mut index = 0;
             while scanner.next_element(index == 0).map_err(syntax)? {
                 decoded.check_room()?;
-                let at = || format!("/{index}");
-                decode_item(&mut scanner, &mut decoded, received, at).map_err(syntax)?;
+                let place = Place::Element(index);
+                decode_item(&mut scanner, &mut decoded, received, place).map_err(syntax)?;
                 index += 1;
             }
         }
-        _ => return Err(malformed(0, "an object or an array")),
+        _ => return Err(malformed(body, 0, "an object or an array")),
     }
     scanner.end().map_err(syntax)?;
     Ok(decoded)
+}
+
+/// A body that stops being JSON at byte `at`.
+pub(super) fn malformed(body: &[u8], at: usize, expected: &str) -> BodyError {
+    let (line, column) = position(body, at);
+    BodyError {
+        fault: BodyFault::Malformed,
+        detail: format!("not JSON at line {line}, column {column}: expected {expected}"),
+        at: format!("line {line}, column {column}"),
+    }
 }
 
 /// Decodes one object per line; a line that is no JSON concerns itself only.
@@ -60,19 +65,19 @@ pub fn decode(body: &[u8], received: Timestamp) -> Result<Decoded<'_>, BodyError
 /// # Errors
 /// [`BodyError`] when there are too many items.
 pub fn decode_lines(body: &[u8], received: Timestamp) -> Result<Decoded<'_>, BodyError> {
-    let mut decoded = Decoded::for_body(body.len());
+    let mut decoded = Decoded::for_body(body.len(), DEVICE_IN);
     for (number, line) in body.split(|&b| b == b'\n').enumerate() {
         let line = line.trim_ascii();
         if line.is_empty() {
             continue;
         }
         decoded.check_room()?;
-        let at = || format!("line {}", number + 1);
+        let place = Place::Line(number + 1);
         let (items, readings) = (decoded.items.len(), decoded.readings.len());
         let syntax = match str::from_utf8(line) {
             Ok(text) => {
                 let mut scanner = Scanner::new(text);
-                let item = decode_item(&mut scanner, &mut decoded, received, at);
+                let item = decode_item(&mut scanner, &mut decoded, received, place);
                 item.and_then(|()| scanner.end()).err()
             }
             Err(error) => Some(Syntax { at: error.valid_up_to(), expected: "UTF-8" }),
@@ -81,7 +86,7 @@ pub fn decode_lines(body: &[u8], received: Timestamp) -> Result<Decoded<'_>, Bod
             decoded.items.truncate(items);
             let (_, column) = position(line, byte);
             let detail = format!("not JSON at column {column}: expected {expected}");
-            decoded.close(readings, Err(ItemFault::new(SYNTAX, detail)), at);
+            decoded.close(readings, Err(ItemFault::new(SYNTAX, detail)), place);
         }
     }
     Ok(decoded)
@@ -149,7 +154,7 @@ fn decode_item<'a>(
     scanner: &mut Scanner<'a>,
     decoded: &mut Decoded<'a>,
     received: Timestamp,
-    at: impl FnOnce() -> String,
+    place: Place,
 ) -> Result<(), Syntax> {
     let first = decoded.readings.len();
     let mut item = Item::default();
@@ -165,7 +170,7 @@ fn decode_item<'a>(
         item.fail(WRONG_TYPE, format!("an item is an object, this is {kind}"), &[]);
     }
     let parsed = item.finish(decoded, first, received);
-    decoded.close(first, parsed, at);
+    decoded.close(first, parsed, place);
     Ok(())
 }
 
@@ -511,16 +516,21 @@ impl<'a> Item<'a> {
 }
 
 /// A number is a double, unless it is an integer that only 64 bits hold.
-fn number_value(number: Number<'_>) -> Result<DecodedValue<'static>, Reject> {
+pub(super) fn number_value(number: Number<'_>) -> Result<DecodedValue<'static>, Reject> {
     if number.integral {
-        let int: i64 = number.text.parse().map_err(|_| Reject::NonFinite)?;
-        if int.unsigned_abs() > EXACT_MAX {
-            return Ok(DecodedValue::Int(int));
-        }
-        return Finite::new(int as f64).map(DecodedValue::Float);
+        return integer_value(number.text.parse().map_err(|_| Reject::NonFinite)?);
     }
     let float: f64 = number.text.parse().map_err(|_| Reject::NonFinite)?;
     Finite::new(float).map(DecodedValue::Float)
+}
+
+/// An integer as a double, or as itself where a double does not hold it.
+pub(crate) fn integer_value(number: i128) -> Result<DecodedValue<'static>, Reject> {
+    let int = i64::try_from(number).map_err(|_| Reject::NonFinite)?;
+    if int.unsigned_abs() > EXACT_MAX {
+        return Ok(DecodedValue::Int(int));
+    }
+    Finite::new(int as f64).map(DecodedValue::Float)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 
 use super::{
     BodyError, DUPLICATE_MEMBER, Decoded, DecodedReading, DecodedValue, INVALID_VALUE,
-    ITEM_READINGS_MAX, ItemFault, ItemHead, MISSING_MEMBER, SYNTAX, TOO_MANY_READINGS,
+    ITEM_READINGS_MAX, ItemFault, ItemHead, MISSING_MEMBER, Place, SYNTAX, TOO_MANY_READINGS,
 };
 use holdfast_core::reading::{Device, Finite};
 use holdfast_core::{Metric, Quality, Reject, Timestamp, Unit};
@@ -17,8 +17,11 @@ use std::borrow::Cow;
 /// a missing quote then costs no scan of the whole body.
 const QUOTED_MAX_BYTES: usize = 4_096;
 
-/// Errors told in one sentence; a client's log is not a list of thousands.
-const SHOWN_ERRORS: usize = 10;
+/// The fault of a line whose quoted value does not end within the text.
+pub(crate) const UNCLOSED: &str = "a quoted value does not end";
+
+/// Where a line names its device.
+const DEVICE_IN: &str = "the tag `device` or `host`";
 
 /// The unit of the timestamps of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,8 +76,12 @@ impl Precision {
 /// # Errors
 /// [`BodyError`] when there are too many lines.
 pub fn decode(body: &[u8], precision: Precision) -> Result<Decoded<'_>, BodyError> {
-    let mut lines =
-        Lines { decoded: Decoded::for_body(body.len()), number: 1, precision, tags: Vec::new() };
+    let mut lines = Lines {
+        decoded: Decoded::for_body(body.len(), DEVICE_IN),
+        number: 1,
+        precision,
+        tags: Vec::new(),
+    };
     let mut rest = body;
     loop {
         let error = match str::from_utf8(rest) {
@@ -96,17 +103,6 @@ pub fn decode(body: &[u8], precision: Precision) -> Result<Decoded<'_>, BodyErro
             None => return Ok(lines.decoded),
         }
     }
-}
-
-/// The errors in one sentence, in the words of InfluxDB; `None` when there are none.
-#[must_use]
-pub fn partial_write(decoded: &Decoded<'_>) -> Option<String> {
-    let all: Vec<_> = decoded.errors().map(|e| format!("{}: {}", e.at, e.detail)).collect();
-    let dropped = all.len();
-    let shown = &all[..dropped.min(SHOWN_ERRORS)];
-    let more = dropped - shown.len();
-    let tail = if more > 0 { format!("; and {more} more") } else { String::new() };
-    (dropped > 0).then(|| format!("partial write: {}{tail} dropped={dropped}", shown.join("; ")))
 }
 
 type Tag<'a> = (Cow<'a, str>, Cow<'a, str>);
@@ -146,8 +142,7 @@ struct Lines<'a> {
 
 impl<'a> Lines<'a> {
     fn close(&mut self, first: usize, parsed: Result<ItemHead<'a>, ItemFault>) {
-        let number = self.number;
-        self.decoded.close(first, parsed, || format!("line {number}"));
+        self.decoded.close(first, parsed, Place::Line(self.number));
     }
 
     /// Decodes whole lines of valid text.
@@ -401,7 +396,7 @@ impl<'a> Cursor<'a> {
                     self.at += 2;
                 }
                 Some(_) => self.at += 1,
-                None => return syntax("a quoted value does not end"),
+                None => return syntax(UNCLOSED),
             }
             if self.at - start > QUOTED_MAX_BYTES {
                 return Err(Reject::Text.into());

@@ -4,7 +4,8 @@
 
 use std::fmt;
 
-/// A format of device data.
+/// A format of device data. Its number is part of what a repeated request is known by: new ones
+/// come last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// One JSON object or an array of them.
@@ -13,6 +14,10 @@ pub enum Format {
     Ndjson,
     /// InfluxDB line protocol.
     Line,
+    /// A SenML pack in JSON.
+    SenmlJson,
+    /// A SenML pack in CBOR.
+    SenmlCbor,
 }
 
 impl Format {
@@ -23,6 +28,8 @@ impl Format {
             Self::Json => &["application/json"],
             Self::Ndjson => &["application/x-ndjson", "application/ndjson"],
             Self::Line => &["text/plain", "application/vnd.influx.line-protocol"],
+            Self::SenmlJson => &["application/senml+json"],
+            Self::SenmlCbor => &["application/senml+cbor"],
         }
     }
 }

@@ -10,10 +10,12 @@ pub mod json;
 pub mod line;
 pub mod media;
 mod scanner;
+pub mod senml;
 
 use holdfast_core::reading::{DeviceSeq, Finite, Text};
 use holdfast_core::{Quality, Reject, Timestamp, Value};
 use std::borrow::Cow;
+use std::fmt;
 use std::ops::Range;
 
 /// Items in one request: bounds its answer, which names each of them.
@@ -37,6 +39,8 @@ pub const WRONG_TYPE: &str = "wrong-type";
 pub const INVALID_VALUE: &str = "invalid-value";
 /// The code of a quality that is none of the known words.
 pub const INVALID_QUALITY: &str = "invalid-quality";
+/// The code of a SenML name that breaks the rules for names.
+pub const INVALID_NAME: &str = "invalid-name";
 /// The code of an item with more than [`ITEM_READINGS_MAX`] readings.
 pub const TOO_MANY_READINGS: &str = "too-many-readings";
 
@@ -86,28 +90,68 @@ pub struct DecodedReading<'a> {
     pub quality: Quality,
 }
 
+/// Where an item is in its request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// It is the whole body.
+    Body,
+    /// An element of an array, from 0.
+    Element(usize),
+    /// A line, from 1.
+    Line(usize),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Body => Ok(()),
+            Self::Element(index) => write!(f, "/{index}"),
+            Self::Line(number) => write!(f, "line {number}"),
+        }
+    }
+}
+
 /// A message whose readings are admitted together or not at all.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DecodedItem<'a> {
+    /// Where it is.
+    pub place: Place,
     /// The device it names, if it does; valid.
     pub device: Option<Cow<'a, str>>,
     /// The device's own name for the message.
     pub source: Option<DeviceSeq>,
-    /// Where its readings lie in [`Decoded::readings`]; never empty.
+    /// Where its readings lie in [`Decoded::readings`]; empty for a SenML record that only says
+    /// what holds for those behind it.
     pub readings: Range<usize>,
 }
 
 /// Why one item was not accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ItemError {
-    /// The item's place in the request, from 0.
+    /// The item's number in the request, from 0.
     pub index: usize,
+    /// Where the item is.
+    pub place: Place,
     /// The stable code: one of this module or of [`Reject`].
     pub code: &'static str,
     /// What was found and what was expected.
     pub detail: Cow<'static, str>,
-    /// Where: a JSON pointer, a line, or both.
+    /// Where in the request: the place of the item, and a JSON pointer within it.
     pub at: String,
+}
+
+impl ItemError {
+    /// An error in what is at `path` of an item, as a JSON pointer.
+    #[must_use]
+    pub fn new(
+        index: usize,
+        place: Place,
+        path: &str,
+        code: &'static str,
+        detail: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self { index, place, code, detail: detail.into(), at: format!("{place}{path}") }
+    }
 }
 
 /// What became of one item.
@@ -120,13 +164,16 @@ pub struct Decoded<'a> {
     pub items: Vec<ItemResult<'a>>,
     /// The readings of all good items.
     pub readings: Vec<DecodedReading<'a>>,
+    /// Where items of this format name their device, for a sentence.
+    pub device_in: &'static str,
 }
 
 impl<'a> Decoded<'a> {
     /// Makes room for what a body of this length usually has.
-    fn for_body(length: usize) -> Self {
+    fn for_body(length: usize, device_in: &'static str) -> Self {
         let guess = (length / 48).min(ITEMS_MAX);
-        Self { items: Vec::with_capacity(guess), readings: Vec::with_capacity(guess) }
+        let (items, readings) = (Vec::with_capacity(guess), Vec::with_capacity(guess));
+        Self { items, readings, device_in }
     }
 
     /// The readings of an item of this request.
@@ -152,20 +199,15 @@ impl<'a> Decoded<'a> {
     }
 
     /// Closes the item whose readings start at `first`: kept whole, or not at all.
-    fn close(
-        &mut self,
-        first: usize,
-        parsed: Result<ItemHead<'a>, ItemFault>,
-        at: impl FnOnce() -> String,
-    ) {
+    fn close(&mut self, first: usize, parsed: Result<ItemHead<'a>, ItemFault>, place: Place) {
         let item = match parsed {
             Ok((device, source)) => {
-                Ok(DecodedItem { device, source, readings: first..self.readings.len() })
+                Ok(DecodedItem { place, device, source, readings: first..self.readings.len() })
             }
             Err(fault) => {
                 self.readings.truncate(first);
                 let ItemFault { code, detail, path } = fault;
-                Err(ItemError { index: self.items.len(), code, detail, at: at() + &path })
+                Err(ItemError::new(self.items.len(), place, &path, code, detail))
             }
         };
         self.items.push(item);

@@ -188,13 +188,22 @@ impl<S: Service> Local<S> {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Value, Failure> {
+        let token = self.admin_token()?;
+        Ok(client::call(self.settings.listen(), &token, method, path, body).await?)
+    }
+
+    /// The text of its admin token.
+    ///
+    /// # Errors
+    /// When there is no node, or its token cannot be read.
+    pub fn admin_token(&self) -> Result<String, Failure> {
         let file = self.admin_token_path();
         let token = std::fs::read_to_string(&file).map_err(|error| match self.key() {
             // There is no node at all.
             Err(missing) => missing,
             Ok(_) => Fault::file(&file, error).into(),
         })?;
-        Ok(client::call(self.settings.listen(), token.trim(), method, path, body).await?)
+        Ok(token.trim().to_owned())
     }
 
     /// Where its admin token lies.

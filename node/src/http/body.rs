@@ -121,7 +121,7 @@ impl HttpBody for LimitedBody {
     }
 }
 
-/// The whole body of a request.
+/// The whole body of a request, as it was sent.
 #[derive(Clone, Debug)]
 pub struct RawBody(pub Bytes);
 

@@ -156,6 +156,7 @@ impl hyper::service::Service<Request<Incoming>> for Service {
         let limits = self.limits;
         let mut request = request.map(|body| Body::new(LimitedBody::new(body, limits)));
         request.extensions_mut().insert(ConnectInfo(self.peer));
+        request.extensions_mut().insert(limits);
         let router = TowerToHyperService::new(self.router.clone());
         Box::pin(async move {
             let answer = hyper::service::Service::call(&router, request).await?;

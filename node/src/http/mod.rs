@@ -2,17 +2,19 @@
 //!
 //! [`bind`] opens a listener, [`Listener::serve`] runs a router on it until told to stop.
 //! `connection` bounds what one client can hold (time, headers, memory), `body` reads requests,
-//! `extract` turns them into values, `guard` surrounds every handler with an id, a span and a
-//! safety net for panics.
+//! `inflate` what is compressed in them, `extract` turns them into values, `guard` surrounds every
+//! handler with an id, a span and a safety net for panics.
 
 mod body;
 mod connection;
 mod extract;
 mod guard;
+mod inflate;
 
 pub use body::{BodyFault, LimitedBody, RawBody};
 pub use extract::{Json, Path, Query};
 pub use guard::REQUEST_ID;
+pub use inflate::Content;
 
 use crate::problem;
 use axum::Router;

@@ -35,6 +35,7 @@ fn router() -> Router {
             }),
         )
         .route("/length", post(|RawBody(body): RawBody| async move { body.len().to_string() }))
+        .route("/content", post(|Content(body): Content| async move { body.len().to_string() }))
         .route("/panic", get(|| async { panic!("secret inside") as () }))
         .route("/deaf", post(|| async { "did not listen" }))
         .route("/window", get(|Query(w): Query<Window>| async move { format!("{:?}", w.points) }))
@@ -105,6 +106,34 @@ async fn unknown_routes_and_methods_are_problems() {
     assert_problem(&answer, 405, "GET is not possible here");
     assert!(answer.contains("allow: POST"), "{answer}");
     assert_problem(&get_once(&served, "/refuse").await, 507, "urn:holdfast:problem:no-room");
+}
+
+#[tokio::test]
+async fn a_compressed_body_is_inflated_up_to_the_limit_of_bodies() {
+    use std::io::Write as _;
+    let served = serve(Limits { body_bytes: 100_000, ..short() }).await;
+    let post = async |coding: &str, zeros: usize| {
+        let level = flate2::Compression::best();
+        let mut body = flate2::write::GzEncoder::new(Vec::new(), level);
+        body.write_all(&vec![0; zeros]).unwrap();
+        let body = body.finish().unwrap();
+        let head = format!(
+            "POST /content HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+             content-encoding: {coding}\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        let mut stream = connect(&served).await;
+        stream.write_all(&[head.as_bytes(), &body].concat()).await.unwrap();
+        rest(&mut stream).await
+    };
+    assert!(post("gzip", 100_000).await.ends_with("100000"));
+    let bomb = post("gzip", 50_000_000).await;
+    assert_problem(&bomb, 413, "when inflated");
+    assert!(bomb.contains("\"max\":100000"), "{bomb}");
+    let coding = post("zstd", 10).await;
+    assert_problem(&coding, 415, "`zstd`");
+    assert!(coding.contains("accept-encoding: gzip, identity"), "{coding}");
+    is_well(&served).await;
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The waterworks as a program: simulated stations that post to a gateway until they are stopped.
 //!
-//! At the end it says what was acknowledged, and writes it to a file if asked to.
+//! At the end it says what was acknowledged, and writes it to a file if asked to. `replay` posts
+//! recorded readings instead.
 
 use std::error::Error;
 use std::fs::File;
@@ -9,18 +10,26 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Parser;
-use holdfast_tests::waterworks::{Account, Backlog, Habits, Pace, Patience, Shift, Works};
+use clap::{Parser, Subcommand};
+use holdfast_edge::files::{FileFormat, Source};
+use holdfast_edge::formats::line::Precision;
+use holdfast_tests::waterworks::{Account, Backlog, Habits, Pace, Patience, Replay, Shift, Works};
 
 #[derive(Parser)]
-#[command(name = "holdfast-sim", about = "Simulated pumping stations that post to a gateway")]
+#[command(
+    name = "holdfast-sim",
+    about = "Simulated pumping stations that post to a gateway",
+    after_help = "Example:\n  holdfast-sim --token hf_ing_... --stations 5 --speed 60\n"
+)]
 struct Options {
     /// Address of the gateway's HTTP listener.
-    #[arg(long, default_value = "127.0.0.1:8484")]
+    #[arg(long, global = true, default_value = "127.0.0.1:8484")]
     gateway: SocketAddr,
-    /// Ingest token of the gateway.
-    #[arg(long, env = "HOLDFAST_TOKEN", hide_env_values = true)]
-    token: String,
+    /// Ingest token of the gateway; needed.
+    #[arg(long, global = true, env = "HOLDFAST_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Number of stations.
     #[arg(long, default_value_t = 20)]
     stations: u64,
@@ -48,9 +57,64 @@ struct Options {
     account: Option<PathBuf>,
 }
 
+#[derive(Subcommand)]
+enum Command {
+    /// Posts recorded readings again, with their own times.
+    #[command(
+        after_help = "It reads what `holdfast-edge import` and `export` know.\n\nExamples:\n  \
+        holdfast-sim replay day.csv --speed 60x --token hf_ing_...\n  \
+        holdfast-edge export | holdfast-sim replay - --format ndjson --speed max\n"
+    )]
+    Replay {
+        /// The files, compressed with gzip or not; - is standard input.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// How many times as fast as they were measured, such as 1x or 10x; max is as fast as the
+        /// gateway answers.
+        #[arg(long, default_value = "1x")]
+        speed: Pace,
+        /// Their format; without it the ending of the name tells.
+        #[arg(long, value_enum)]
+        format: Option<FileFormat>,
+        /// The device of readings that name none.
+        #[arg(long, value_name = "ID")]
+        device: Option<String>,
+        /// The unit of timestamps in line protocol: ns, us, ms or s.
+        #[arg(long, default_value = "ns", value_parser = precision)]
+        precision: Precision,
+    },
+}
+
+fn precision(text: &str) -> Result<Precision, String> {
+    Precision::named(text).ok_or_else(|| format!("there are {}", Precision::NAMES))
+}
+
+async fn replay(gateway: SocketAddr, token: &str, command: Command) -> Result<(), Box<dyn Error>> {
+    let Command::Replay { files, speed, format, device, precision } = command;
+    let patience = Patience { limit: Some(Duration::from_secs(60)), ..Patience::default() };
+    let mut replay = Replay::new(gateway, token, speed, patience);
+    let mut end = Ok(());
+    for file in files {
+        let source = Source::open(&file, format, precision)?;
+        end = tokio::select! {
+            done = replay.file(source, device.clone()) => done,
+            _ = tokio::signal::ctrl_c() => Err("interrupted".to_owned()),
+        };
+        if end.is_err() {
+            break;
+        }
+    }
+    println!("{}", replay.told());
+    Ok(end?)
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();
+    let token = options.token.ok_or("--token or HOLDFAST_TOKEN is needed")?;
+    if let Some(command) = options.command {
+        return replay(options.gateway, &token, command).await;
+    }
     let now = jiff::Timestamp::now();
     let start_ms = now.as_millisecond();
     let boot = options.boot.unwrap_or_else(|| u32::try_from(now.as_second()).unwrap_or(u32::MAX));
@@ -59,7 +123,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let backlog =
             Backlog { devices: options.stations, ..Backlog::days(options.seed, days, start_ms) };
         println!("posting a backlog of {} readings", backlog.readings());
-        Backlog { boot, ..backlog }.post(options.gateway, &options.token, 500, patience).await?;
+        Backlog { boot, ..backlog }.post(options.gateway, &token, 500, patience).await?;
     }
     let every_ms = (options.every.max(0.001) * 1000.0) as i64;
     let habits = Habits { every_ms, jitter_ms: every_ms / 12, ..Habits::default() };
@@ -73,7 +137,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         end_ms: options.seconds.map(|s| start_ms + (s * 1000.0) as i64),
         pace: if options.speed > 0.0 { Pace::Times(options.speed) } else { Pace::Flat },
     };
-    let shift = works.start(options.gateway, &options.token, patience);
+    let shift = works.start(options.gateway, &token, patience);
     println!("{} stations post to {}", options.stations, options.gateway);
     let account = until_done(shift, options.seconds.is_some()).await?;
     report(&account);

@@ -151,8 +151,17 @@ impl Service {
     /// # Errors
     /// When the command fails.
     pub fn export(&self, each: impl FnMut(&str)) -> io::Result<()> {
-        let launch = Launch::binary(self.kind.program).args(["export", "--config"]);
-        launch.args([&self.config]).settings(&self.settings).each_line(each)
+        self.export_as("ndjson", each)
+    }
+
+    /// As [`Service::export`], in a shape that the command knows.
+    ///
+    /// # Errors
+    /// When the command fails.
+    pub fn export_as(&self, shape: &str, each: impl FnMut(&str)) -> io::Result<()> {
+        let launch = Launch::binary(self.kind.program).args(["export", "--format", shape]);
+        let launch = launch.args(["--config".as_ref(), self.config.as_os_str()]);
+        launch.settings(&self.settings).each_line(each)
     }
 
     /// Kills the node at once; it can be started again.
@@ -189,11 +198,28 @@ impl Service {
             .settings(&self.settings)
     }
 
+    /// Starts a command of the binary on this node, to be waited for or disturbed.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn command_started<const N: usize>(
+        &self,
+        command: &str,
+        args: [&str; N],
+    ) -> io::Result<Running> {
+        let words = std::iter::once(command).chain(args).map(OsString::from);
+        self.task(words, &Settings::default()).start()
+    }
+
     fn run(
         &self,
         args: impl IntoIterator<Item = OsString>,
         extra: &Settings,
     ) -> io::Result<Vec<String>> {
+        self.task(args, extra).run(LIMIT)?.expect_success()
+    }
+
+    fn task(&self, args: impl IntoIterator<Item = OsString>, extra: &Settings) -> Launch {
         // Commands that talk to the running node must find it where it listens now.
         let now =
             self.kind.listeners.iter().zip(&self.addresses).filter(|_| self.process.is_some());
@@ -206,8 +232,6 @@ impl Service {
             .settings(&self.settings)
             .settings(&now)
             .settings(extra)
-            .run(LIMIT)?
-            .expect_success()
     }
 }
 

@@ -12,8 +12,11 @@ use crate::process::{Fleet, FleetPlan, LIMIT};
 use crate::rng::Rng;
 use crate::wait::until_async;
 use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use hyper::Method;
 use serde_json::{Value, json};
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -27,12 +30,15 @@ const SILENT: usize = 600;
 const JSON: &str = "application/json";
 const NDJSON: &str = "application/x-ndjson";
 const LINES: &str = "text/plain";
+const SENML: &str = "application/senml+json";
+const SENML_CBOR: &str = "application/senml+cbor";
 
 /// A request, and what must come back.
 struct Case {
     name: &'static str,
     path: &'static str,
     content_type: &'static str,
+    coding: Option<&'static str>,
     body: Vec<u8>,
     status: u16,
     /// What must be in the text of the problem: where it is, or what was expected.
@@ -41,7 +47,25 @@ struct Case {
 
 fn case(name: &'static str, body: impl Into<Vec<u8>>, status: u16, says: &'static str) -> Case {
     let (path, content_type) = ("/v1/readings", JSON);
-    Case { name, path, content_type, body: body.into(), status, says }
+    Case { name, path, content_type, coding: None, body: body.into(), status, says }
+}
+
+fn senml(body: impl Into<Vec<u8>>, status: u16, says: &'static str) -> Case {
+    Case { content_type: SENML, ..case("SenML", body, status, says) }
+}
+
+fn cbor(body: impl Into<Vec<u8>>, status: u16, says: &'static str) -> Case {
+    Case { content_type: SENML_CBOR, ..case("SenML in CBOR", body, status, says) }
+}
+
+fn coded(coding: &'static str, body: impl Into<Vec<u8>>, status: u16, says: &'static str) -> Case {
+    Case { coding: Some(coding), ..case("compressed body", body, status, says) }
+}
+
+fn gzip(content: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(content).expect("a vector takes all");
+    encoder.finish().expect("a vector takes all")
 }
 
 fn text(name: &'static str, body: &str, status: u16, says: &'static str) -> Case {
@@ -108,6 +132,105 @@ fn cases() -> Vec<Case> {
     ]
 }
 
+fn all_cases() -> Vec<Case> {
+    cases().into_iter().chain(packs()).chain(compressed()).collect()
+}
+
+/// Packs of SenML that are wrong, that lie about lengths, or never end.
+fn packs() -> Vec<Case> {
+    let record = r#"{"n":"bad/x","v":1}"#;
+    let many = format!("[{}]", vec![record; 10_001].join(","));
+    let repeated = |first: &[u8], byte: u8| {
+        let mut body = first.to_vec();
+        body.resize(1 << 20, byte);
+        body
+    };
+    vec![
+        senml(record, 400, "an array of SenML records"),
+        senml(r#"[{"bn":7,"n":"bad/x","v":1}]"#, 400, "/0/bn"),
+        senml(r#"[{"bver":11,"n":"bad/x","v":1}]"#, 400, "/0/bver"),
+        senml(r#"[{"n":"bad/x","v":1e999}]"#, 422, "/0/v"),
+        senml(r#"[{"n":"_bad/x","v":1}]"#, 422, "/0/n"),
+        senml(r#"[{"n":"bad/x","vd":"aGk"}]"#, 422, "binary"),
+        senml(r#"[{"n":"bad/x","v":1,"t":-1e300}]"#, 422, "/0/t"),
+        senml(r#"[{"n":"bad/x","v":1,"must_":1}]"#, 422, "must_"),
+        senml(r#"[{"n":"level","v":1}]"#, 422, "no device is named"),
+        senml(r#"[{"n":"bad/x","v":1},"#, 400, "line 1"),
+        senml(repeated(br#"[{"x":"#, b'['), 400, "32 levels"),
+        senml(many, 413, "10000"),
+        cbor("", 400, "byte 0"),
+        cbor(&b"\x9b\xff\xff\xff\xff\xff\xff\xff\xff"[..], 400, "too early"),
+        cbor(&b"\x81\xbb\xff\xff\xff\xff\xff\xff\xff\xff"[..], 400, "too early"),
+        cbor(&b"\x81\xa1\x00\x7b\x7f\xff\xff\xff\xff\xff\xff\xff"[..], 400, "byte 12"),
+        cbor(&b"\x81\xa1\x61x\x5b\x00\x00\x00\x00\xff\xff\xff\xff"[..], 400, "byte 13"),
+        cbor(&b"\x81\xa2\x00\x65bad/x\x02\xf9\x7e\x00"[..], 422, "/0/v"),
+        cbor(&b"\x81\xa1\x21\x07"[..], 400, "/0/bn"),
+        cbor(repeated(b"\x81\xa1\x61x", 0x81), 400, "32 levels"),
+        cbor(repeated(b"\x81\xa1\x61x", 0xc1), 400, "too early"),
+        cbor(repeated(b"\x9f", 0xa0), 413, "10000"),
+    ]
+}
+
+/// Bodies that inflate to too much or not at all, in codings known and unknown.
+fn compressed() -> Vec<Case> {
+    let item = reading("bad", 1, 1.0).to_string();
+    let whole = gzip(item.as_bytes());
+    let mut checksum = whole.clone();
+    checksum[whole.len() - 8] ^= 1;
+    let bomb = gzip(&vec![b' '; 32 << 20]);
+    vec![
+        coded("gzip", bomb, 413, "when inflated"),
+        coded("gzip", &whole[..whole.len() / 2], 400, "body: byte"),
+        coded("gzip", checksum, 400, "checksum"),
+        coded("gzip", item.as_bytes(), 400, "not gzip at byte"),
+        coded("gzip", "", 400, "byte 0"),
+        coded("gzip", gzip(b"{]"), 400, "line 1, column 2"),
+        coded("gzip, gzip", gzip(&whole), 415, "gzip, identity"),
+        coded("br", item.as_bytes(), 415, "gzip, identity"),
+    ]
+}
+
+/// Noise as each format that is not text: never stored, never an error of the gateway's own.
+async fn noise_as_content(tally: &Tally, client: &mut Client, rng: &mut Rng) {
+    for round in 0..40 {
+        let len = 1 + rng.index(2_000);
+        let mut body: Vec<u8> = (0..len).map(|_| rng.next_u64() as u8).collect();
+        let mut headers = vec![("content-type", SENML_CBOR)];
+        match round % 4 {
+            0 => {}
+            // Where a pack and its first record begin, so that the noise is deeper in it.
+            1 => drop(body.splice(0..1, *b"\x9f\xbf")),
+            2 => body = gzip(&body),
+            _ => drop(body.splice(0..1, *b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff")),
+        }
+        if round % 4 > 1 {
+            headers.push(("content-encoding", "gzip"));
+        }
+        let answer = client.send(Method::POST, "/v1/readings", &headers, body.into()).await;
+        let answer = answer.expect("an answer");
+        let stored = answer.json()["accepted"].as_u64().unwrap_or(0);
+        assert!(answer.status.as_u16() < 500 && stored == 0, "{}", answer.text());
+        tally.strike("random content");
+    }
+}
+
+/// Wrong lines as clients of InfluxDB hear of them.
+async fn influx(tally: &Tally, client: &mut Client) {
+    for (path, told, code) in
+        [("/write", "error", "malformed"), ("/api/v2/write", "message", "invalid")]
+    {
+        let answer = client.post(path, LINES, "level,host=a value=\n\n").await.expect("an answer");
+        let body = answer.json();
+        let said = body[told].as_str().unwrap_or_default();
+        assert!(said.starts_with("partial write: line 1: ") && answer.status == 400, "{body}");
+        assert_eq!((&body["code"], &body["line"]), (&json!(code), &json!(1)), "{body}");
+        let many = client.post(path, LINES, "m value=1\n".repeat(10_001)).await;
+        let many = many.expect("an answer");
+        assert!(many.status == 413 && many.json()[told].is_string(), "{}", many.text());
+        tally.strike("line protocol of InfluxDB");
+    }
+}
+
 /// Checks that an answer is a problem of `status` that says what is wrong, and gives it.
 fn problem(name: &str, answer: &Answer, status: u16) -> Value {
     let told = answer.text();
@@ -123,10 +246,13 @@ fn problem(name: &str, answer: &Answer, status: u16) -> Value {
 }
 
 async fn malformed(tally: &Tally, client: &mut Client, admin: &mut Client, rng: &mut Rng) {
-    let mut cases = cases();
+    let mut cases = all_cases();
     rng.shuffle(&mut cases);
     for case in cases {
-        let answer = client.post(case.path, case.content_type, case.body).await;
+        let mut headers = vec![("content-type", case.content_type)];
+        headers.extend(case.coding.map(|coding| ("content-encoding", coding)));
+        let body = case.body.into();
+        let answer = client.send(Method::POST, case.path, &headers, body).await;
         let answer = answer.unwrap_or_else(|error| panic!("{}: {error}", case.name));
         let body = problem(case.name, &answer, case.status);
         let told = body.to_string();
@@ -320,7 +446,7 @@ pub fn bad_input(scale: Scale) {
 }
 
 async fn campaign(scale: Scale) {
-    let names: Vec<_> = cases().iter().map(|case| case.name).collect();
+    let names: Vec<_> = all_cases().iter().map(|case| case.name).collect();
     let others = [
         "bad query",
         "missing token",
@@ -331,6 +457,8 @@ async fn campaign(scale: Scale) {
         "oversized body",
         "truncated body",
         "random bytes",
+        "random content",
+        "line protocol of InfluxDB",
         "broken head",
         "body that stalls",
         "slow headers",
@@ -353,6 +481,8 @@ async fn campaign(scale: Scale) {
     let mut before = 0;
     for round in 0..scale.of(20, 3) {
         malformed(&tally, &mut bad, &mut admin, &mut rng).await;
+        noise_as_content(&tally, &mut bad, &mut rng).await;
+        influx(&tally, &mut bad).await;
         broken(&tally, address, &token, &mut rng).await;
         if round == 0 {
             strangers(&tally, &fleet, &mut admin).await;

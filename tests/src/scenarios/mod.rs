@@ -12,6 +12,7 @@ pub mod demo;
 pub mod enrolment;
 pub mod full;
 mod hands;
+pub mod import;
 pub mod kills;
 pub mod links;
 pub mod load;
@@ -92,6 +93,7 @@ pub const FIRST_LIGHT: &[Campaign] = &[
         run: bad_input::bad_input,
     },
     Campaign { name: "clocks", about: "wrong clocks of devices and nodes", run: clocks::clocks },
+    Campaign { name: "import", about: "10 imports that are interrupted", run: import::imports },
     Campaign { name: "full", about: "quotas and disks without room", run: full::full },
     Campaign { name: "rot", about: "1,000 flipped bits and lost tails", run: rot::rot },
 ];

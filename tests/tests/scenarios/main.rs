@@ -4,6 +4,7 @@ mod backlog;
 mod disks;
 mod endpoints;
 mod enrolment;
+mod import;
 mod kills;
 mod links;
 mod power;

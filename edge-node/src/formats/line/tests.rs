@@ -153,18 +153,6 @@ fn bytes_that_are_no_text_concern_their_line() {
 }
 
 #[test]
-fn the_errors_make_one_sentence() {
-    let decoded = decode(b"a value=1\nb\nc value=x", Precision::Nanos).unwrap();
-    let text = partial_write(&decoded).unwrap();
-    assert!(text.starts_with("partial write: line 2: the fields are missing"), "{text}");
-    assert!(text.contains("; line 3: the field `value` is `x`") && text.ends_with("dropped=2"));
-    let many = "b\n".repeat(30);
-    let many = decode(many.as_bytes(), Precision::Nanos).unwrap();
-    assert!(partial_write(&many).unwrap().contains("and 20 more"));
-    assert_eq!(partial_write(&decode(b"a value=1", Precision::Nanos).unwrap()), None);
-}
-
-#[test]
 fn lines_and_fields_are_bounded() {
     let over = decode("m value=1\n".repeat(ITEMS_MAX + 1).as_bytes(), Precision::Nanos)
         .map(|decoded| decoded.items.len());
