@@ -153,6 +153,12 @@ impl Condition {
         self.heard = self.heard.max(Some(received));
     }
 
+    /// Learns when another condition heard the same series.
+    pub fn learn(&mut self, other: &Self) {
+        self.newest = self.newest.max(other.newest);
+        self.heard = self.heard.max(other.heard);
+    }
+
     /// Takes a reading.
     pub fn take(&mut self, rule: &Rule, sample: Sample) -> Option<Change> {
         self.rebase(sample.received);
@@ -196,8 +202,12 @@ impl Condition {
         }
     }
 
-    /// The receiver's clock was set by so much: what waits for it goes on waiting as long.
-    pub fn clock_set(&mut self, by_ns: i64) {
+    /// The receiver's clock was set by so much and shows `now`: what waits for it goes on waiting
+    /// as long, and what it stamped with a time to come stands in nobody's way.
+    pub fn clock_set(&mut self, by_ns: i64, now: Timestamp) {
+        if let Some(newest) = &mut self.newest {
+            *newest = now.min(*newest);
+        }
         for time in [&mut self.heard, &mut self.late].into_iter().flatten() {
             *time = time.saturating_add(by_ns);
         }

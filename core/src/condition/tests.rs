@@ -138,9 +138,18 @@ fn a_clock_that_is_set_forward_makes_nobody_silent_when_it_is_told() {
     let rule = silent(60);
     let mut condition = Condition::default();
     condition.take(&rule, now(100, 1.0));
-    condition.clock_set(86_400 * SECOND);
+    condition.clock_set(86_400 * SECOND, at(86_400 + 101));
     assert_eq!(condition.tick(&rule, at(86_400 + 159)), None);
     assert_eq!(condition.tick(&rule, at(86_400 + 160)), raised(at(86_400 + 100)));
+}
+
+#[test]
+fn a_clock_that_is_set_back_leaves_no_reading_in_the_way_when_it_is_told() {
+    let rule = above(3.0, 3.0, 0, 0);
+    let mut condition = Condition::default();
+    condition.take(&rule, now(200, 1.0));
+    condition.clock_set(-120 * SECOND, at(80));
+    assert_eq!(condition.take(&rule, now(81, 4.0)), raised(at(81)));
 }
 
 fn hex(condition: &Condition) -> String {
@@ -222,7 +231,7 @@ fn feed(condition: &mut Condition, rule: &Rule, input: Input) -> Option<Change> 
         Input::Take(sample) => condition.take(rule, sample),
         Input::Tick(now) => condition.tick(rule, now),
         Input::Set(by_ns) => {
-            condition.clock_set(by_ns);
+            condition.clock_set(by_ns, at(200));
             None
         }
     }
