@@ -1,11 +1,11 @@
-//! The command line: `init`, `join`, `run`, `status`, `verify`, `export`, `token`.
+//! The command line: `init`, `join`, `run`, `status`, `alert`, `verify`, `export`, `token`.
 
 use crate::service;
 use crate::settings::Settings;
 use crate::uplink::leave_invitation;
 use clap::{Parser, Subcommand};
 use holdfast_node::cli::{
-    self, ExportArgs, Failure, Local, Place, TokenBook, TokenKind, VerifyArgs,
+    self, AlertAction, ExportArgs, Failure, Local, Place, TokenBook, TokenKind, VerifyArgs,
 };
 use holdfast_sync::identity::Invitation;
 use holdfast_sync::store::INVITATION;
@@ -64,6 +64,13 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Lists alerts, and takes note of them.
+    #[command(after_help = "Examples:\n  holdfast-edge alert list\n  \
+        holdfast-edge alert ack ID --note 'pump is being replaced'\n")]
+    Alert {
+        #[command(subcommand)]
+        action: AlertAction,
+    },
     /// Reads every file of the data directory and names each damage.
     #[command(after_help = "Example:\n  holdfast-edge verify\n")]
     Verify {
@@ -113,6 +120,10 @@ async fn run(place: Place, command: Command) -> Result<ExitCode, Failure> {
         Command::Run { check_config: true } => node()?.valid(),
         Command::Run { check_config: false } => Ok(service::run(place.begin::<Settings>()?).await?),
         Command::Status { json } => status(&node()?, json).await,
+        Command::Alert { action } => {
+            action.run(&node()?).await?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Verify { args } => cli::verify(&node()?.dir, &args),
         Command::Export { args } => cli::export(&node()?.dir, &args),
         Command::Token { action } => token(&node()?, action).await,
