@@ -67,9 +67,14 @@ impl Fact {
             }
             _ => return None,
         };
-        // The log keeps milliseconds; a fact must be the same when it is read again.
-        let at = Timestamp::from_millis(at.millis()).unwrap_or(at);
-        Some(Self { origin, id, by, at, kind, payload: payload.into() })
+        let fact = Self { origin, id, by, at, kind, payload: payload.into() };
+        Some(fact.said_at(at))
+    }
+
+    /// The fact as the log keeps it, in milliseconds: it is the same wherever it is read.
+    #[must_use]
+    pub fn said_at(self, at: Timestamp) -> Self {
+        Self { at: Timestamp::from_millis(at.millis()).unwrap_or(at), ..self }
     }
 
     /// The entry for the event stream.

@@ -91,14 +91,16 @@ impl Writing {
                 None => drop(tx.delete(Table::Alert, key)?),
             }
         }
-        for some in self.said.chunks(COMMIT_FACTS) {
+        let now = tx.now();
+        let said: Vec<_> = self.said.into_iter().map(|fact| fact.said_at(now)).collect();
+        for some in said.chunks(COMMIT_FACTS) {
             let events: Vec<_> = some.iter().map(Fact::event).collect();
-            tx.append_events(&events)?;
+            tx.append_events_at(now, &events)?;
         }
         for alert in &self.forgotten {
             tx.delete(Table::Alert, &alert.key())?;
         }
-        let facts: Vec<_> = self.heard.into_iter().chain(self.said).collect();
+        let facts: Vec<_> = self.heard.into_iter().chain(said).collect();
         Book::record(tx, &facts)
     }
 }

@@ -121,6 +121,9 @@ impl Watch {
             watch.book.read_log(view, here)?;
         }
         watch.take_up(view)?;
+        // The clock may have been set while the node was down.
+        let now = watch.env.now();
+        watch.machines.iter_mut().for_each(|m| m.state.condition.clock_set(0, now));
         Ok(watch)
     }
 

@@ -187,8 +187,9 @@ async fn acknowledge(
         let (origin, id) = (alert.origin, alert.id);
         let ack = AlertAcknowledged { origin, id, who: &name, note: &note };
         let event = Event::AlertAcknowledged(ack);
-        tx.append_events(&[event])?;
-        let fact = Fact::of(&event, here, tx.now(), here).expect("an acknowledgement of ours");
+        let now = tx.now();
+        tx.append_events_at(now, &[event])?;
+        let fact = Fact::of(&event, here, now, here).expect("an acknowledgement of ours");
         Book::record(tx, &[fact])
     });
     let (_committed, changed) = written.await.map_err(|error| {
