@@ -13,8 +13,8 @@ use crate::scenarios::load::{SOON, block_on, online};
 use crate::wait::until_async;
 use crate::waterworks::{Backlog, Patience};
 
-/// Hours of backlog.
-const FULL_HOURS: u64 = 24 * 14;
+/// Days of backlog; one is nearly a million readings.
+const FULL_DAYS: u64 = 5;
 /// Thin enough that a backlog takes its time.
 const THIN: Direction = Direction {
     delay: Duration::from_millis(20),
@@ -48,8 +48,7 @@ async fn campaign(scale: Scale) {
     let edge = &mut fleet.edges[0];
     edge.stop().expect("the gateway stops in good order");
     edge.start().expect("the gateway starts without a link");
-    let hours = scale.of(FULL_HOURS, 12);
-    let days = u32::try_from(hours.div_ceil(24)).expect("two weeks have few days");
+    let days = u32::try_from(scale.of(FULL_DAYS, 1)).expect("a week has few days");
     let plan = Backlog::days(scale.seed, days, jiff::Timestamp::now().as_millisecond());
     let token = edge.ingest_token().expect("the gateway makes a token");
     let posted = plan.post(edge.http(), &token, 500, Patience::default()).await;
