@@ -9,6 +9,7 @@ const EVENT: u8 = 0;
 const READING: u8 = 2;
 const RAISED: u8 = 5;
 const CLEARED: u8 = 6;
+const READABLE: &str = "the store can be read from outside";
 
 /// A commit as it stands in a store, in the order of arrival.
 struct Commit {
@@ -39,29 +40,26 @@ fn uint(bytes: &mut &[u8]) -> u64 {
     out
 }
 
-fn commits(data: &Path) -> Vec<Commit> {
+fn commits(data: &Path) -> rusqlite::Result<Vec<Commit>> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
-    let database = Connection::open_with_flags(data.join("holdfast.db"), flags);
-    let database = database.expect("the store can be opened");
+    let database = Connection::open_with_flags(data.join("holdfast.db"), flags)?;
     let mut chains = BTreeMap::new();
-    let mut statement = database.prepare("SELECT key, value FROM records WHERE tab=2").unwrap();
-    let mut rows = statement.query([]).unwrap();
-    while let Some(row) = rows.next().unwrap() {
-        let (key, value): (Vec<u8>, Vec<u8>) = (row.get(0).unwrap(), row.get(1).unwrap());
+    let mut statement = database.prepare("SELECT key, value FROM records WHERE tab=2")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (key, value): (Vec<u8>, Vec<u8>) = (row.get(0)?, row.get(1)?);
         let no = u32::from_be_bytes(key.try_into().expect("a chain's number"));
         let mut rest = &value[32..];
         let boot = uint(&mut rest);
         take(&mut rest, 8);
         chains.insert(no, (boot, rest[0]));
     }
-    let mut statement = database.prepare("SELECT chain, body FROM commits ORDER BY pos").unwrap();
-    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
-    let commits = rows.map(|row| {
-        let (chain, body): (u32, Vec<u8>) = row.unwrap();
-        let (boot, stream) = chains[&chain];
-        Commit { boot, stream, body }
-    });
-    commits.collect()
+    let mut statement = database.prepare("SELECT chain, body FROM commits ORDER BY pos")?;
+    let rows = statement.query_map([], |row| {
+        let (boot, stream) = chains[&row.get::<_, u32>(0)?];
+        Ok(Commit { boot, stream, body: row.get(1)? })
+    })?;
+    rows.collect()
 }
 
 /// The alerts that a body of events raises and clears.
@@ -84,7 +82,8 @@ fn said_in(body: &[u8]) -> Vec<(u8, u64)> {
 /// What the log of a store says of alerts.
 pub(super) fn said(data: &Path) -> Said {
     let mut out = Said::new();
-    for commit in commits(data).iter().filter(|commit| commit.stream == EVENT) {
+    let commits = commits(data).expect(READABLE);
+    for commit in commits.iter().filter(|commit| commit.stream == EVENT) {
         for (kind, id) in said_in(&commit.body) {
             let counts = out.entry(id).or_default();
             *(if kind == RAISED { &mut counts.0 } else { &mut counts.1 }) += 1;
@@ -95,7 +94,7 @@ pub(super) fn said(data: &Path) -> Said {
 
 /// How many commits of readings of the newest start came before the first alert of that start.
 pub(super) fn readings_before_alert(data: &Path) -> Option<usize> {
-    let commits = commits(data);
+    let commits = commits(data).expect(READABLE);
     let newest = commits.iter().map(|commit| commit.boot).max()?;
     let of_start: Vec<_> = commits.iter().filter(|commit| commit.boot == newest).collect();
     let raises = |commit: &&Commit| {
