@@ -168,16 +168,18 @@ impl Book {
         }
     }
 
-    /// Those to be forgotten so that `more` fit: the oldest that are over.
-    pub(super) fn surplus(&self, more: usize) -> Vec<Alert> {
+    /// Those to be forgotten so that `more` fit: the oldest that are over, then the oldest that
+    /// others raised and never end. This node's own active ones stay; rules bound their number.
+    pub(super) fn surplus(&self, here: NodeId, more: usize) -> Vec<Alert> {
         self.read(|alerts| {
             let surplus = (alerts.len() + more).saturating_sub(KEPT_MAX);
             if surplus == 0 {
                 return Vec::new();
             }
-            let mut over: Vec<_> = alerts.values().filter(|alert| !alert.is_active()).collect();
-            over.sort_by_cached_key(|alert| (alert.since(), alert.id));
-            over.into_iter().take(surplus).cloned().collect()
+            let may_go = |alert: &&Alert| alert.origin != here || !alert.is_active();
+            let mut old: Vec<_> = alerts.values().filter(may_go).collect();
+            old.sort_by_cached_key(|alert| (alert.is_active(), alert.since(), alert.id));
+            old.into_iter().take(surplus).cloned().collect()
         })
     }
 }

@@ -439,7 +439,7 @@ impl Watch {
             states: gone.chain(moved).collect(),
             said: round.said.clone(),
             heard: round.heard.iter().filter(|fact| is_news(fact)).cloned().collect(),
-            forgotten: self.book.surplus(round.said.len() + round.heard.len()),
+            forgotten: self.book.surplus(self.here, round.said.len() + round.heard.len()),
         }
     }
 
