@@ -1,9 +1,10 @@
-// The page of a gateway. It answers first what somebody who looks wants to know: is the cloud
-// reached, how much has it not got yet, how long will the disk do, is anything damaged. Below are
-// the devices with their live readings; a series opens with its chart. The address after `#` holds
-// what is open, so the back button and a bookmark work.
+// The page of a gateway. Active alerts come first. Then it answers what somebody who looks wants to
+// know: is the cloud reached, how much has it not got yet, how long will the disk do, is anything
+// damaged. Below are the devices with their live readings; a series opens with its chart. The
+// address after `#` holds what is open, so the back button and a bookmark work.
 
 import { classes, html, render, useMemo, useState } from './lib/ui.js';
+import { Alerts } from './lib/alerts.js';
 import { devicesOf, keyOf, matches, silence } from './lib/catalog.js';
 import { SeriesDetail } from './lib/detail.js';
 import { useFeed, useHash, useNow } from './lib/hooks.js';
@@ -23,6 +24,7 @@ function Edge({ session, signOut }) {
   return html`
     <${Head} title=${name} kind="gateway" feed=${feed} session=${session} signOut=${signOut} />
     <main>
+      <${Alerts} feed=${feed} mayChange=${session.scope === 'admin'} ofFleet=${false} />
       ${status && html`<${State} status=${status} />`}
       ${catalog && html`<${Readings} catalog=${catalog} />`}
       ${!catalog && html`<${Waiting} feed=${feed} />`}

@@ -1,8 +1,9 @@
-// The page of the hub. Trouble comes first: gateways that fell silent, then those that never came,
+// The page of the hub. Trouble comes first: active alerts, then gateways that fell silent, then those that never came,
 // then the ones at work. A gateway opens with its state in words, the backlog it still has to send,
 // and a live chart in which the gap of an outage is seen filling up.
 
 import { classes, html, render, useMemo, useState } from './lib/ui.js';
+import { Alerts } from './lib/alerts.js';
 import { AddGateway, RemoveGateway } from './lib/enrol.js';
 import { NodeDetail } from './lib/node.js';
 import { useAnswer, useFeed, useHash } from './lib/hooks.js';
@@ -23,6 +24,7 @@ function Hub({ session, signOut }) {
     <${Head} title=${fleet ? `Fleet ${shortId(fleet)}` : 'Fleet'} kind="hub"
       feed=${feed} session=${session} signOut=${signOut} />
     <main>
+      <${Alerts} feed=${feed} mayChange=${session.scope === 'admin'} ofFleet />
       ${nodes ? html`<${Fleet} nodes=${nodes} feed=${feed} about=${about}
         mayChange=${session.scope === 'admin'} />`
         : html`<${Waiting} feed=${feed} />`}

@@ -1,9 +1,11 @@
-//! The command line: `init`, `serve`, `token`, `node`, `status`, `verify`, `export`.
+//! The command line: `init`, `serve`, `token`, `node`, `status`, `alert`, `verify`, `export`.
 
 use crate::service::{self, ROOT_FILE};
 use crate::settings::Settings;
 use clap::{Parser, Subcommand};
-use holdfast_node::cli::{self, ExportArgs, Failure, Local, Place, TokenBook, VerifyArgs};
+use holdfast_node::cli::{
+    self, AlertAction, ExportArgs, Failure, Local, Place, TokenBook, VerifyArgs,
+};
 use holdfast_sync::env::System;
 use holdfast_sync::identity::NodeKey;
 use serde_json::{Value, json};
@@ -64,6 +66,13 @@ enum Command {
     /// Shows how the running hub is.
     #[command(after_help = "Example:\n  holdfast-hub status\n")]
     Status,
+    /// Lists alerts, and takes note of them.
+    #[command(after_help = "Examples:\n  holdfast-hub alert list\n  \
+        holdfast-hub alert ack ID --note 'pump is being replaced'\n")]
+    Alert {
+        #[command(subcommand)]
+        action: AlertAction,
+    },
     /// Reads every file of the data directory and names each damage.
     #[command(after_help = "Example:\n  holdfast-hub verify\n")]
     Verify {
@@ -133,6 +142,10 @@ async fn run(place: Place, command: Command) -> Result<ExitCode, Failure> {
         Command::Node { action } => node(&hub()?, action).await,
         Command::Status => {
             println!("{:#}", hub()?.call("GET", "/v1/status", None).await?);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Alert { action } => {
+            action.run(&hub()?).await?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Verify { args } => cli::verify(&hub()?.dir, &args),

@@ -19,6 +19,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+/// What the hub itself is called; a gateway has a site before its name.
+const HUB: &str = "hub";
 const META_SERIAL: &[u8] = b"serial";
 const NAME_MAX: usize = 64;
 const HUB_YEARS_S: i64 = 30 * 365 * 86_400;
@@ -177,8 +179,8 @@ impl Fleet {
             serial: 0,
             node: store.node(),
             role: Role::Hub,
-            site: "hub".to_owned(),
-            name: "hub".to_owned(),
+            site: HUB.to_owned(),
+            name: HUB.to_owned(),
             not_after_s: store.env().now().seconds().saturating_add(HUB_YEARS_S),
         };
         let hub = Membership::sign(&root, grant).expect("`hub` is a valid name");
@@ -415,11 +417,17 @@ impl Enroller for Fleet {
 
 impl Nodes for Fleet {
     fn name(&self, node: &NodeId) -> String {
+        if *node == self.inner.store.node() {
+            return HUB.to_owned();
+        }
         self.read(|members| members.get(node).map(Member::called))
             .unwrap_or_else(|| node.to_string())
     }
 
     fn find(&self, name: &str) -> Option<NodeId> {
+        if name == HUB {
+            return Some(self.inner.store.node());
+        }
         if let Some(node) = NodeId::from_hex(name) {
             return Some(node);
         }

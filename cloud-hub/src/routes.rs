@@ -28,6 +28,7 @@ pub fn routes() -> Router<App> {
         .route("/v1/enrolments", post(invite))
         .route("/v1/lag", get(lag))
         .merge(api::data_routes())
+        .merge(api::alert_routes())
         .merge(api::token_routes())
         .merge(holdfast_node::auth::routes())
         .merge(holdfast_node::events::routes())
@@ -101,6 +102,7 @@ async fn status(_: Reader, State(app): State<App>) -> Json<Value> {
         "store": api::usage_json(&store.usage()),
         "pipeline": api::progress_json(&app.data),
         "nodes": { "online": states[0], "stale": states[1], "never": states[2] },
+        "alerts": app.alerts.summary(),
         "series": app.data.catalog.len(),
         "findings": *app.findings,
     }))

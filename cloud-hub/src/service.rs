@@ -6,7 +6,8 @@ use crate::live::LiveBook;
 use crate::routes;
 use crate::settings::Settings;
 use axum::Router;
-use holdfast_node::api::{self, Data, Nodes, Tokens};
+use holdfast_node::alerts::{self, Observation, Plan, Seen};
+use holdfast_node::api::{self, Alerts, Data, Nodes, Tokens};
 use holdfast_node::auth::Auth;
 use holdfast_node::cli::{Failure, Local, Service as _};
 use holdfast_node::events::Events;
@@ -32,7 +33,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 const STATUS_EVERY: Duration = Duration::from_secs(2);
-const EVENTS: &[&str] = &["readings", "status"];
+const EVENTS: &[&str] = &["readings", "status", "alerts"];
 
 /// The fleet's root key's file in a data directory.
 pub const ROOT_FILE: &str = "fleet.key";
@@ -46,6 +47,8 @@ pub struct App {
     pub live: Arc<LiveBook>,
     /// What queries answer from.
     pub data: Data,
+    /// What somebody should look at.
+    pub alerts: Alerts,
     /// The running sessions.
     pub peers: HubPeers,
     /// The addresses that invitations name.
@@ -63,7 +66,12 @@ pub struct App {
 }
 
 holdfast_node::parts!(
-    App: Data => data, Auth => auth, Tokens => tokens, Events => events, Health => health
+    App: Data => data,
+    Alerts => alerts,
+    Auth => auth,
+    Tokens => tokens,
+    Events => events,
+    Health => health,
 );
 
 /// Runs the hub until it is told to stop.
@@ -128,6 +136,9 @@ fn start(
     let (life, invited) = (settings.fleet.membership_life.0, settings.fleet.invitation_life.0);
     let fleet = Fleet::load(store.clone(), root, life, invited).map_err(text)?;
     let told = (events.clone(), fleet.clone());
+    let live = Arc::new(LiveBook::default());
+    let plan = plan(settings, &store, &fleet, &live, &events);
+    let on_alerts = Arc::clone(&plan.on_alerts);
     let options = pipeline::Options {
         widths_s: Vec::new(),
         on_live: Arc::new(move |live| {
@@ -135,17 +146,17 @@ fn start(
                 told.0.publish("readings", &api::live_json(&told.1, live));
             }
         }),
+        alerts: plan,
     };
     let pipeline = Pipeline::load(store.clone(), options, settings.store.max_series);
     let pipeline = pipeline.map_err(text)?;
     let nodes = Arc::new(fleet.clone()) as Arc<dyn Nodes>;
     let (catalog, progress) = (pipeline.catalog(), pipeline.progress());
     let data = Data { store: store.clone(), catalog, progress, nodes };
-    supervisor.run_once("pipeline", |stop| pipeline.run(stop));
-
-    let live = Arc::new(LiveBook::default());
+    let alerts = Alerts { data: data.clone(), book: pipeline.book(), on_alerts };
     let heard = data.catalog.by_origin();
     live.remember(heard.iter().filter_map(|(node, totals)| Some((*node, totals.received?))));
+    supervisor.run_once("pipeline", |stop| pipeline.run(stop));
     let (noting, env) = (Arc::clone(&live), Arc::clone(store.env()));
     let peers = serve(
         net,
@@ -162,6 +173,7 @@ fn start(
         fleet,
         live,
         data,
+        alerts,
         peers,
         advertised: Arc::new(advertised),
         findings: Arc::new(findings),
@@ -175,6 +187,41 @@ fn start(
     let watched = app.clone();
     supervisor.spawn("watch", move |stop| watch_over(watched.clone(), stop));
     Ok(app)
+}
+
+/// What is watched here: whether gateways are online, and the disk.
+fn plan(
+    settings: &Settings,
+    store: &Store,
+    fleet: &Fleet,
+    live: &Arc<LiveBook>,
+    events: &Events,
+) -> Plan {
+    let (watched, fleet, live) = (store.clone(), fleet.clone(), Arc::clone(live));
+    let told = (events.clone(), fleet.clone());
+    let days = settings.alerts.disk_days;
+    let observe = move || {
+        let members = fleet.members().into_iter().filter_map(|member| {
+            let node = member.membership.node();
+            let live = live.get(&node);
+            let seen = match (live.online, live.since) {
+                (true, _) => Seen::Heard,
+                (false, Some(since)) => Seen::HeardAt(since),
+                // One that never came is awaited, not missed.
+                (false, None) => return None,
+            };
+            Some(Observation::gateway(node, &member.called(), seen))
+        });
+        // Nobody takes anything off a hub: what comes stays.
+        members.chain([alerts::disk(&watched.usage(), days, true)]).collect()
+    };
+    let on_alerts = move |alerts: &[alerts::Alert]| {
+        if told.0.has_listeners() {
+            told.0.publish("alerts", &api::alerts_json(&told.1, alerts));
+        }
+    };
+    let rules = settings.alerts.rules();
+    Plan { rules, observe: Arc::new(observe), on_alerts: Arc::new(on_alerts) }
 }
 
 /// What invitations say about where this hub is.

@@ -1,6 +1,7 @@
 //! The hub's configuration: sections, defaults, and the file that `init` writes.
 
 use crate::VERSION;
+use holdfast_node::alerts::HubAlerts;
 use holdfast_node::cli::Service;
 use holdfast_node::config::{Bytes, Duration, Listen, Log};
 use holdfast_sync::identity::NodeKey;
@@ -23,6 +24,8 @@ pub struct Settings {
     pub fleet: Fleet,
     /// What is kept.
     pub store: Storage,
+    /// What is told.
+    pub alerts: HubAlerts,
     /// The log.
     pub log: Log,
 }

@@ -3,7 +3,8 @@
 //! What a device, a gateway and the hub must agree on lives here once and runs unchanged on all
 //! three. [`reading`] says what a measurement is, [`id`] who wrote it, [`ranges`] which entries a
 //! node holds, [`rollup`] how windows summarise, [`log`] how entries become hash-chained commits,
-//! [`envelope`] how records are framed, [`hlc`] and [`backoff`] when things happen.
+//! [`envelope`] how records are framed, [`condition`] when something is to be raised, [`hlc`] and
+//! [`backoff`] when things happen.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -14,6 +15,7 @@ extern crate std;
 
 pub mod backoff;
 pub mod codec;
+pub mod condition;
 pub mod envelope;
 pub mod hlc;
 pub mod id;

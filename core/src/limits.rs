@@ -11,6 +11,10 @@ pub const METRIC_MAX_BYTES: usize = 128;
 pub const UNIT_MAX_BYTES: usize = 32;
 /// Bytes of a text value: a state or an error message, not a document.
 pub const TEXT_MAX_BYTES: usize = 256;
+/// Bytes of what people read or write about an alert or an event: a paragraph.
+pub const NOTE_MAX_BYTES: usize = 1024;
+/// Bytes of the name of an alert rule.
+pub const RULE_MAX_BYTES: usize = 64;
 /// Entries in one commit: bounds what a reader has to hold to check one link.
 pub const COMMIT_MAX_ENTRIES: u32 = 16_384;
 /// Bytes of one canonical commit body: bounds a receiver's buffer for one record.

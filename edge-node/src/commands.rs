@@ -1,5 +1,5 @@
-//! The command line: `init`, `join`, `run`, `status`, `verify`, `export`,
-//! `import`, `token`.
+//! The command line: `init`, `join`, `run`, `status`, `alert`, `verify`, `export`, `import`,
+//! `token`.
 
 use crate::import::{ImportArgs, import};
 use crate::service;
@@ -7,7 +7,7 @@ use crate::settings::Settings;
 use crate::uplink::leave_invitation;
 use clap::{Parser, Subcommand};
 use holdfast_node::cli::{
-    self, ExportArgs, Failure, Local, Place, TokenBook, TokenKind, VerifyArgs,
+    self, AlertAction, ExportArgs, Failure, Local, Place, TokenBook, TokenKind, VerifyArgs,
 };
 use holdfast_sync::identity::Invitation;
 use holdfast_sync::store::INVITATION;
@@ -78,6 +78,13 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Lists alerts, and takes note of them.
+    #[command(after_help = "Examples:\n  holdfast-edge alert list\n  \
+        holdfast-edge alert ack ID --note 'pump is being replaced'\n")]
+    Alert {
+        #[command(subcommand)]
+        action: AlertAction,
+    },
     /// Reads every file of the data directory and names each damage.
     #[command(after_help = "Example:\n  holdfast-edge verify\n")]
     Verify {
@@ -133,6 +140,10 @@ async fn run(place: Place, command: Command) -> Result<ExitCode, Failure> {
         Command::Run { check_config: true } => node()?.valid(),
         Command::Run { check_config: false } => Ok(service::run(place.begin::<Settings>()?).await?),
         Command::Status { json } => status(&node()?, json).await,
+        Command::Alert { action } => {
+            action.run(&node()?).await?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Verify { args } => cli::verify(&node()?.dir, &args),
         Command::Export { args } => cli::export(&node()?.dir, &args),
         Command::Import { args } => import(&node()?, &args).await,

@@ -34,6 +34,7 @@ pub fn routes() -> Router<App> {
         .route("/v1/devices", get(devices))
         .route("/v1/status", get(status))
         .merge(api::data_routes())
+        .merge(api::alert_routes())
         .merge(api::token_routes())
         .merge(holdfast_node::auth::routes())
         .merge(holdfast_node::events::routes())

@@ -7,7 +7,8 @@ use crate::settings::Settings;
 use crate::uplink::{Fleet, Keeper, UplinkSettings};
 use axum::Router;
 use holdfast_core::NodeId;
-use holdfast_node::api::{self, Data, Nodes, Tokens};
+use holdfast_node::alerts::{self, OnAlerts, Plan};
+use holdfast_node::api::{self, Alerts, Data, Nodes, Tokens};
 use holdfast_node::auth::Auth;
 use holdfast_node::cli::{Failure, Local, Service as _};
 use holdfast_node::events::Events;
@@ -37,7 +38,7 @@ const CLOCK_OFF_MS: u64 = 60_000;
 /// No clock that is right shows less: this program was not written then. 2026-11-01.
 const EARLIEST_MS: i64 = 1_793_491_200_000;
 const STATUS_EVERY: Duration = Duration::from_secs(2);
-const EVENTS: &[&str] = &["readings", "status"];
+const EVENTS: &[&str] = &["readings", "status", "alerts"];
 
 /// The state that handlers see.
 #[derive(Clone)]
@@ -46,6 +47,8 @@ pub struct App {
     pub ingest: Ingest,
     /// What queries answer from.
     pub data: Data,
+    /// What somebody should look at.
+    pub alerts: Alerts,
     auth: Auth,
     tokens: Tokens,
     events: Events,
@@ -61,6 +64,7 @@ pub struct App {
 holdfast_node::parts!(
     App: Ingest => ingest,
     Data => data,
+    Alerts => alerts,
     Auth => auth,
     Tokens => tokens,
     Events => events,
@@ -131,6 +135,7 @@ impl App {
             "pipeline": api::progress_json(&self.data),
             "devices": self.ingest.devices().len(),
             "series": self.data.catalog.len(),
+            "alerts": self.alerts.summary(),
             "findings": *self.findings,
         })
     }
@@ -196,6 +201,16 @@ fn start(
     let names = Arc::new(Names { node: store.node(), called: RwLock::new(called) });
     let nodes = Arc::clone(&names) as Arc<dyn Nodes>;
     let told = (events.clone(), Arc::clone(&nodes));
+    let ingest = Ingest::load(store.clone(), settings.ingest.auto_register).map_err(text)?;
+    let uplink_settings = UplinkSettings {
+        backfill: settings.sync.backfill.into(),
+        backoff_min: settings.sync.backoff_min,
+        backoff_max: settings.sync.backoff_max,
+    };
+    let keeper = Keeper::new(store.clone(), key, uplink_settings);
+    let uplink = keeper.state();
+    let plan = plan(settings, &store, &ingest, uplink.clone(), on_alerts(&events, &nodes));
+    let on_alerts = Arc::clone(&plan.on_alerts);
     let widths = settings.rollups.widths.iter();
     let options = pipeline::Options {
         widths_s: widths.map(|width| width.0.as_secs().clamp(1, 86_400) as u32).collect(),
@@ -204,6 +219,7 @@ fn start(
                 told.0.publish("readings", &api::live_json(told.1.as_ref(), live));
             }
         }),
+        alerts: plan,
     };
     let pipeline = Pipeline::load(store.clone(), options, settings.store.max_series);
     let pipeline = pipeline.map_err(text)?;
@@ -213,16 +229,9 @@ fn start(
         progress: pipeline.progress(),
         nodes,
     };
+    let alerts = Alerts { data: data.clone(), book: pipeline.book(), on_alerts };
     supervisor.run_once("pipeline", |stop| pipeline.run(stop));
-    let uplink_settings = UplinkSettings {
-        backfill: settings.sync.backfill.into(),
-        backoff_min: settings.sync.backoff_min,
-        backoff_max: settings.sync.backoff_max,
-    };
-    let keeper = Keeper::new(store.clone(), key, uplink_settings);
-    let uplink = keeper.state();
     supervisor.run_once("uplink", |stop| keeper.run(stop));
-    let ingest = Ingest::load(store.clone(), settings.ingest.auto_register).map_err(text)?;
     let tokens = Tokens::load(store.clone()).map_err(text)?;
     let auth = Auth::new(tokens.book(), Sources::of(store.env()));
     let started = Time(store.env().now());
@@ -231,6 +240,7 @@ fn start(
     let app = App {
         ingest,
         data,
+        alerts,
         auth,
         tokens,
         events,
@@ -244,6 +254,35 @@ fn start(
     let watched = app.clone();
     supervisor.spawn("watch", move |stop| watch_over(watched.clone(), stop));
     Ok(app)
+}
+
+/// Tells the pages of alerts that changed.
+fn on_alerts(events: &Events, nodes: &Arc<dyn Nodes>) -> OnAlerts {
+    let (events, nodes) = (events.clone(), Arc::clone(nodes));
+    Arc::new(move |alerts| {
+        if events.has_listeners() {
+            events.publish("alerts", &api::alerts_json(nodes.as_ref(), alerts));
+        }
+    })
+}
+
+/// What is watched here: readings by their rules, the disk and the clock.
+fn plan(
+    settings: &Settings,
+    store: &Store,
+    ingest: &Ingest,
+    uplink: watch::Receiver<UplinkState>,
+    on_alerts: OnAlerts,
+) -> Plan {
+    let (store, wrong) = (store.clone(), ingest.clock_wrong());
+    let days = settings.alerts.disk_days;
+    let observe = move || {
+        // What the hub has can be removed; without it everything stays.
+        let is_growing = !uplink.borrow().online;
+        let disk = alerts::disk(&store.usage(), days, is_growing);
+        vec![disk, alerts::node_clock(wrong.load(Ordering::Relaxed))]
+    };
+    Plan { rules: settings.alerts.rules(), observe: Arc::new(observe), on_alerts }
 }
 
 /// Tells health and pages now and then how the node is.

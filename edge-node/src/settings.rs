@@ -1,6 +1,7 @@
 //! The gateway's configuration: sections, defaults, and the file that `init` writes.
 
 use crate::VERSION;
+use holdfast_node::alerts::EdgeAlerts;
 use holdfast_node::cli::Service;
 use holdfast_node::config::{Bytes, Duration, Listen, Log};
 use holdfast_sync::identity::NodeKey;
@@ -24,6 +25,8 @@ pub struct Settings {
     pub ingest: Ingest,
     /// What is summarised.
     pub rollups: Rollups,
+    /// What is told.
+    pub alerts: EdgeAlerts,
     /// The uplink.
     pub sync: Sync,
     /// The log.

@@ -1,6 +1,7 @@
-//! What both services are made of: configuration, HTTP shell, pipeline and queries.
+//! What both services are made of: configuration, HTTP shell, pipeline, alerts and queries.
 #![forbid(unsafe_code)]
 
+pub mod alerts;
 pub mod api;
 pub mod auth;
 pub mod cli;

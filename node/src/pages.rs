@@ -41,6 +41,7 @@ pub const WEB: &[Page] = embed!("../web":
     "hub.html",
     "hub.js",
     "icon.svg",
+    "lib/alerts.js",
     "lib/api.js",
     "lib/catalog.js",
     "lib/chart.js",

@@ -63,13 +63,13 @@ export function useAnswer(url, deps = []) {
 
 /**
  * The state at `statusUrl` and the catalogue of series, both kept up to date. `status` is null
- * until it is known; `lostSince` is set while nothing answers, `problem` to a refusal. A gateway
+ * until it is known; `alerts` counts how often alerts may have changed; `lostSince` is set while nothing answers, `problem` to a refusal. A gateway
  * shows only what is its own, and its name changes when it joins: there a series has no node. Of a
  * fleet only the series of one gateway are kept, the one that is to be followed.
  */
 export function useFeed(statusUrl, { ofFleet }) {
   const [feed, set] = useState({
-    status: null, catalog: null, link: 'connecting', lostSince: null, problem: null,
+    status: null, catalog: null, link: 'connecting', lostSince: null, problem: null, alerts: 0,
   });
   const heard = useRef(0);
   const followed = useRef(null);
@@ -106,18 +106,23 @@ export function useFeed(statusUrl, { ofFleet }) {
       }
     };
     ask.current = askSeries;
+    const alertsChanged = () => set((before) => ({ ...before, alerts: before.alerts + 1 }));
     const gather = gathering((readings) => set((before) => (
       before.catalog ? { ...before, catalog: withReadings(before.catalog, readings) } : before
     )));
-    const end = listen(path('/v1/events', { types: 'readings,status' }), {
+    const end = listen(path('/v1/events', { types: 'readings,status,alerts' }), {
       onEvent(type, value) {
         if (type === 'readings') gather.add(kept(value));
         if (type === 'status') asked(value);
+        if (type === 'alerts' || type === 'lagged') alertsChanged();
         if (type === 'lagged') askSeries();
       },
       onState(link) {
         update({ link });
-        if (link === 'live') askSeries();
+        if (link === 'live') {
+          askSeries();
+          alertsChanged();
+        }
       },
     });
     askStatus();

@@ -96,7 +96,33 @@ export function rollups(url) {
   return { as_of: asOf(), width_s: width / 1000, nodes: [{ node: 'north/ps-017', windows }] };
 }
 
-export const edgeRoutes = (status = edgeStatus(), series = edgeSeries()) => ({
+export function alert(id, text, change = {}) {
+  return {
+    id, text, node: 'north/ps-017', state: 'active', severity: 'warning', rule: 'tank-high',
+    device: 'tank-1', metric: 'level', unit: 'm', gateway: null, value: 3.7, since: iso(-9e5),
+    said: iso(-9e5), cleared: null, acknowledged: [], ...change,
+  };
+}
+
+/** The routes of alerts; the list may be changed while a page is open. */
+export function alertRoutes(alerts = []) {
+  return {
+    'GET /v1/alerts': (url) => {
+      const wanted = (one) => url.searchParams.get('state') === 'all' || one.state === 'active';
+      const found = alerts.filter(wanted);
+      return { as_of: asOf(), total: found.length, unwatched: 0, alerts: found };
+    },
+    'POST *': (url, { note }) => {
+      const found = alerts.find((one) => url.pathname === `/v1/alerts/${one.id}/ack`);
+      if (!found) return { status: 404, problem: 'there is no such alert' };
+      found.acknowledged = [{ node: 'north/ps-017', at: iso(0), who: 'Ann', note }];
+      return found;
+    },
+  };
+}
+
+export const edgeRoutes = (status = edgeStatus(), series = edgeSeries(), alerts = []) => ({
+  ...alertRoutes(alerts),
   'GET /v1/status': () => status,
   'GET /v1/series': () => series,
   'GET /v1/readings': readings,
@@ -128,7 +154,7 @@ export function fleet(number = 24) {
 
 const pathOf = ({ site, name }) => `/v1/nodes/${site}/${name}`;
 
-export function hubRoutes(nodes, lacks) {
+export function hubRoutes(nodes, lacks, alerts = []) {
   const series = { as_of: asOf(), total: 0, series: [] };
   for (const device of ['pump-1', 'tank-1']) {
     for (const [metric, unit, value] of METRICS) {
@@ -142,6 +168,7 @@ export function hubRoutes(nodes, lacks) {
   };
   const hub = { id: '12D3KooWHub', version: '0.1.0', started: iso(-9e7), role: 'hub', fleet: 'f7' };
   return {
+    ...alertRoutes(alerts),
     'GET /v1/status': () => ({
       node: hub, store: STORE, pipeline: PIPELINE, nodes: {}, series: 12, findings: [],
     }),

@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { browserPath, startBrowser } from './browser.mjs';
 import {
-  edgeRoutes, edgeSeries, edgeStatus, fleet, hubRoutes, iso, reading, readings,
+  alert, edgeRoutes, edgeSeries, edgeStatus, fleet, hubRoutes, iso, reading, readings,
 } from './fixtures.mjs';
 import { TOKEN, serve } from './server.mjs';
 
@@ -72,7 +72,9 @@ test('a session that ends midway leads back to the form', { skip }, () => (
 
 test('a token that may not read is told so', { skip }, () => {
   const refused = () => ({ status: 403, problem: 'this token may only post' });
-  const routes = { 'GET /v1/status': refused, 'GET /v1/series': refused };
+  const routes = {
+    'GET /v1/status': refused, 'GET /v1/series': refused, 'GET /v1/alerts': refused,
+  };
   return visit('edge.html', routes, { allowed: /403/ }, (page) => (
     page.shows('this token may only post')
   ));
@@ -319,6 +321,60 @@ test('by keyboard alone: from the filter to a row, opened with Enter', { skip },
     await page.until("document.querySelector('.pane') === document.activeElement");
   })
 ));
+
+const ALERTS = "document.querySelector('.alerts').innerText";
+
+test('an alert shows as it is raised, is taken note of, and ends in the history', { skip }, () => {
+  const alerts = [];
+  return visit('edge.html', edgeRoutes(edgeStatus(), edgeSeries(), alerts), {}, async (page, s) => {
+    await page.shows('No active alert');
+    await page.until("document.querySelector('.link')?.innerText === 'live'");
+    const first = "document.querySelector('main').firstElementChild.className";
+    assert.ok((await page.value(first)).includes('alerts'), 'it stands before everything else');
+    alerts.push(alert('a1', 'Tank 1 overflows soon', { severity: 'critical' }));
+    s.send('alerts', alerts);
+    await page.shows('1 active alert');
+    await page.shows('Tank 1 overflows soon');
+    assert.ok((await page.value(first)).includes('alarm'));
+    await page.click('.alerts button', 'Acknowledge…');
+    await page.type('dialog[open] [name=note]', 'opening the valve');
+    await page.press('Enter');
+    await page.shows('Acknowledged by Ann');
+    await page.until(`${ALERTS}.includes('opening the valve')`);
+    assert.equal(s.count('POST /v1/alerts/a1/ack'), 1);
+    Object.assign(alerts[0], {
+      state: 'cleared', cleared: { at: iso(-3e5), said: iso(-3e5), reason: 'over', value: 3.1 },
+    });
+    s.send('alerts', alerts);
+    await page.shows('No active alert');
+    await page.click('.alerts button', 'History');
+    await page.until(`${ALERTS}.includes('after 10 min')`);
+    assert.ok(!(await page.value(ALERTS)).includes('Acknowledge…'), 'it is over');
+  });
+});
+
+test('alerts of a fleet come first, name their gateway, and fit a phone', { skip }, () => {
+  const silent = alert('a2', 'gateway south/ps-003 is not heard', {
+    node: 'hub', rule: 'gateway-silent', device: null, metric: null, gateway: 'south/ps-003',
+  });
+  const alerts = [alert('a1', `The text of a rule ${'is long '.repeat(30)}`), silent];
+  const routes = hubRoutes(fleet(3), undefined, alerts);
+  return visit('hub.html', routes, { width: 360, height: 740 }, async (page, server) => {
+    await page.shows('2 active alerts');
+    await page.shows('north/ps-017 · tank-1 · level');
+    await page.shows('hub · south/ps-003');
+    assert.ok(await page.value('document.documentElement.scrollWidth <= innerWidth'));
+    await page.click('.alerts button', 'Acknowledge…');
+    await page.until('document.querySelector("dialog").scrollWidth <= innerWidth');
+    await page.click('dialog button', 'Cancel');
+    await page.until("!document.querySelector('dialog')");
+    server.state.scope = 'viewer';
+    await page.send('Page.reload');
+    const quiet = `${ALERTS}.includes('2 active') && !${ALERTS}.includes('Acknowledge')`;
+    await page.until(`document.querySelector('.alerts') && ${quiet}`);
+    assert.equal(server.count('POST /v1/alerts'), 0);
+  });
+});
 
 test('a gap in the data is not bridged', { skip }, () => {
   const gap = (time) => time > Date.now() - 9 * 60_000 && time < Date.now() - 4 * 60_000;

@@ -1,12 +1,15 @@
 //! The canonical body of a commit of events: what a node noticed and did, in envelopes.
 //!
 //! A reader skips kinds it does not know and relays them unchanged. Kinds known today: the start of
-//! an incarnation, a declared gap, a changed unit, a notice for people.
+//! an incarnation, a declared gap, a changed unit, a notice for people, and what became of alerts.
 
+use super::alerts::{AlertAcknowledged, AlertCleared, AlertRaised};
 use super::{Link, put_head, read_head};
 use crate::codec::{Reader, Sink};
 use crate::envelope::Envelope;
-use crate::limits::{DEVICE_MAX_BYTES, METRIC_MAX_BYTES, TEXT_MAX_BYTES, UNIT_MAX_BYTES};
+use crate::limits::{
+    DEVICE_MAX_BYTES, METRIC_MAX_BYTES, NOTE_MAX_BYTES, TEXT_MAX_BYTES, UNIT_MAX_BYTES,
+};
 use crate::ranges::Range;
 use crate::{Incarnation, Reject, Seq, SeriesKey, Stream, Timestamp, Unit};
 
@@ -14,6 +17,9 @@ const KIND_START: u8 = 1;
 const KIND_GAP: u8 = 2;
 const KIND_UNIT: u8 = 3;
 const KIND_NOTICE: u8 = 4;
+const KIND_RAISED: u8 = 5;
+const KIND_CLEARED: u8 = 6;
+const KIND_ACKNOWLEDGED: u8 = 7;
 /// Streams times the incarnations one start may have to close.
 const MAX_ENDS: u64 = 1024;
 
@@ -81,8 +87,31 @@ pub enum Severity {
     Critical = 2,
 }
 
+impl Severity {
+    /// The word used in configuration and answers.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+
+    /// Reads the number under which a severity is stored.
+    #[must_use]
+    pub const fn from_u8(number: u8) -> Option<Self> {
+        match number {
+            0 => Some(Self::Info),
+            1 => Some(Self::Warning),
+            2 => Some(Self::Critical),
+            _ => None,
+        }
+    }
+}
+
 /// One event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Event<'a> {
     /// An incarnation starts: always the first entry of its event chain.
     Start {
@@ -109,6 +138,12 @@ pub enum Event<'a> {
         /// The text.
         text: &'a str,
     },
+    /// An alert begins.
+    AlertRaised(AlertRaised<'a>),
+    /// An alert ends.
+    AlertCleared(AlertCleared<'a>),
+    /// Somebody has taken note of an alert.
+    AlertAcknowledged(AlertAcknowledged<'a>),
     /// A kind of a later version, kept as it is.
     Unknown(Envelope<'a>),
 }
@@ -215,6 +250,18 @@ impl<'a> Event<'a> {
                 scratch.put_bytes(text.as_bytes())?;
                 KIND_NOTICE
             }
+            Self::AlertRaised(alert) => {
+                alert.encode(&mut scratch)?;
+                KIND_RAISED
+            }
+            Self::AlertCleared(alert) => {
+                alert.encode(&mut scratch)?;
+                KIND_CLEARED
+            }
+            Self::AlertAcknowledged(alert) => {
+                alert.encode(&mut scratch)?;
+                KIND_ACKNOWLEDGED
+            }
             Self::Unknown(envelope) => return envelope.encode(out),
         };
         Envelope { kind, flags: 0, payload: scratch.as_ref() }.encode(out)
@@ -237,15 +284,13 @@ impl<'a> Event<'a> {
                 unit: Unit::new(reader.str(UNIT_MAX_BYTES)?)?,
             },
             KIND_NOTICE => Self::Notice {
-                severity: match reader.u8()? {
-                    0 => Severity::Info,
-                    1 => Severity::Warning,
-                    2 => Severity::Critical,
-                    _ => return Err(Reject::Malformed),
-                },
+                severity: Severity::from_u8(reader.u8()?).ok_or(Reject::Malformed)?,
                 code: reader.str(TEXT_MAX_BYTES)?,
-                text: reader.str(4 * TEXT_MAX_BYTES)?,
+                text: reader.str(NOTE_MAX_BYTES)?,
             },
+            KIND_RAISED => Self::AlertRaised(AlertRaised::decode(&mut reader)?),
+            KIND_CLEARED => Self::AlertCleared(AlertCleared::decode(&mut reader)?),
+            KIND_ACKNOWLEDGED => Self::AlertAcknowledged(AlertAcknowledged::decode(&mut reader)?),
             _ => return Ok(Self::Unknown(envelope)),
         };
         reader.finish()?;
@@ -308,7 +353,9 @@ pub fn check(body: &[u8]) -> Result<u64, Reject> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::alerts::{AlertId, ClearReason, Subject};
     use super::*;
+    use crate::{Device, NodeId, Value};
     use proptest::prelude::*;
     use std::string::String;
     use std::vec::Vec;
@@ -345,10 +392,22 @@ mod tests {
                 unit: Unit::new("K").unwrap(),
             },
             Event::Notice { severity: Severity::Warning, code: "clock-wrong", text: "off by 3 h" },
+            Event::AlertRaised(AlertRaised { subject: Subject::Node, value: None, ..RAISED }),
+            Event::AlertRaised(AlertRaised {
+                subject: Subject::Device(Device::new("p1").unwrap()),
+                ..RAISED
+            }),
+            Event::AlertRaised(AlertRaised { subject: Subject::Peer(NodeId([7; 32])), ..RAISED }),
+            Event::AlertCleared(AlertCleared {
+                id: RAISED.id,
+                reason: ClearReason::Unwatched,
+                at: Timestamp(-1),
+                value: None,
+            }),
             Event::Unknown(Envelope { kind: 200, flags: 9, payload: b"from the future" }),
         ];
         let bytes = body(&events);
-        assert_eq!(check(&bytes), Ok(5));
+        assert_eq!(check(&bytes), Ok(9));
         let (time, read) = read(&bytes).unwrap();
         let read: Vec<_> = read.map(Result::unwrap).collect();
         assert_eq!(time, Timestamp(5_000_000));
@@ -371,6 +430,50 @@ mod tests {
         let hex: String = body(&events).iter().map(|b| std::format!("{b:02x}")).collect();
         assert_eq!(hex, GOLDEN);
     }
+
+    const RAISED: AlertRaised<'static> = AlertRaised {
+        id: AlertId(0x1122_3344_5566_7788),
+        severity: Severity::Critical,
+        rule: "too-hot",
+        subject: Subject::Node,
+        since: Timestamp(1_000_000_000),
+        value: Some(Value::Bool(true)),
+        text: "hot",
+    };
+
+    /// The vector of `docs/formats/log.md`: an alert from its beginning to its end.
+    #[test]
+    fn golden_vector_of_an_alert() {
+        let series = SeriesKey::new("p1", "t", "Cel").unwrap();
+        let value = Some(Value::float(81.5).unwrap());
+        let raised = AlertRaised { subject: Subject::Series(series), value, ..RAISED };
+        let acknowledged =
+            AlertAcknowledged { origin: NodeId([7; 32]), id: RAISED.id, who: "Ann", note: "fan" };
+        let cleared = AlertCleared {
+            id: RAISED.id,
+            reason: ClearReason::Over,
+            at: Timestamp(62_000_000_000),
+            value: Some(Value::Int(70)),
+        };
+        let events = [
+            Event::AlertRaised(raised),
+            Event::AlertAcknowledged(acknowledged),
+            Event::AlertCleared(cleared),
+        ];
+        let bytes = body(&events);
+        let read: Vec<_> = read(&bytes).unwrap().1.map(Result::unwrap).collect();
+        assert_eq!(read, events);
+        let hex: String = bytes.iter().map(|b| std::format!("{b:02x}")).collect();
+        assert_eq!(hex, GOLDEN_ALERT);
+    }
+
+    const GOLDEN_ALERT: &str = concat!(
+        "010a0105002788776655443322110207746f6f2d686f74",
+        "0202703101740343656c80a8d6b90706de0c03686f74060d7513",
+        "010700300707070707070707070707070707070707070707070707070707070707070707",
+        "887766554433221103416e6e0366616efaf9ab91",
+        "0106001288776655443322110080b0e7f7cd03018c01a7673ce1"
+    );
 
     const GOLDEN: &str = concat!(
         "010a0101000605302e312e302e6595c10102002d028877665544332211020456",

@@ -3,9 +3,10 @@
 //! A *commit* is what one transaction appended to one chain: a first sequence, a count and a
 //! canonical body. The chain's link runs over commits and over content, never over stored bytes, so
 //! encodings may change and the chain stays checkable. A *checkpoint* is a signature of a link by
-//! the origin. Bodies: [`readings`], [`rollups`], [`events`]. Byte-exact page:
-//! `docs/formats/log.md`.
+//! the origin. Bodies: [`readings`], [`rollups`], [`events`], of which some are
+//! about [`alerts`]. Byte-exact page: `docs/formats/log.md`.
 
+pub mod alerts;
 mod chain;
 pub mod events;
 pub mod readings;

@@ -60,7 +60,7 @@ impl Data {
         })
     }
 
-    fn node(&self, name: Option<&str>) -> Result<Option<NodeId>, Problem> {
+    pub(super) fn node(&self, name: Option<&str>) -> Result<Option<NodeId>, Problem> {
         let Some(name) = name else { return Ok(None) };
         match self.nodes.find(name) {
             Some(node) => Ok(Some(node)),
@@ -125,7 +125,7 @@ async fn series(
     Ok(Json(json!({ "as_of": data.as_of(), "total": listed.len(), "series": page })))
 }
 
-fn limit(wanted: Option<usize>) -> Result<usize, Problem> {
+pub(super) fn limit(wanted: Option<usize>) -> Result<usize, Problem> {
     match wanted.unwrap_or(LIMIT) {
         limit @ 1..=LIMIT_MAX => Ok(limit),
         _ => {

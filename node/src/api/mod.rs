@@ -1,12 +1,14 @@
-//! The routes both services share: series, readings, rollups and access tokens.
+//! The routes both services share: series, readings, rollups, alerts and access tokens.
 //!
 //! A gateway answers for itself, the hub for its fleet; [`Nodes`] says which nodes there are and
 //! what they are called.
 
+mod alerts;
 mod data;
 mod tokens;
 mod wire;
 
+pub use alerts::{Alerts, alert_json, alerts_json, routes as alert_routes};
 pub use data::{Data, Named, readings, routes as data_routes};
 pub use tokens::{Tokens, create_token, routes as token_routes};
 pub use wire::{live_json, progress_json, usage_json, value_json};

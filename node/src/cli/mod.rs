@@ -3,11 +3,13 @@
 //! A command names a [`Place`]; with the service's settings it becomes a [`Local`] node, which is
 //! made, asked while it runs, or looked into while it does not.
 
+mod alert;
 mod export;
 mod place;
 mod token;
 mod verify;
 
+pub use alert::AlertAction;
 pub use export::{ExportArgs, export};
 pub use place::{Local, Place, Service};
 pub use token::{TokenBook, TokenKind, print_new_token};

@@ -229,7 +229,7 @@ impl Catalog {
         self.inner.write().unwrap_or_else(PoisonError::into_inner).saved = count;
     }
 
-    pub(super) fn last(&self, no: SeriesNo) -> Option<Last> {
+    pub(crate) fn last(&self, no: SeriesNo) -> Option<Last> {
         self.read(|inner| inner.series.get(no.0 as usize)?.1.clone())
     }
 

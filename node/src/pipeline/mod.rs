@@ -1,9 +1,9 @@
 //! The pipeline: a durable consumer of the log that keeps series, windows and rollups.
 //!
 //! It reads commits in log order from its cursor and writes one transaction per step: cursor,
-//! series, windows and rollup entries together. After a crash it reads the same commits again and
-//! comes to the same state, because a summary takes nothing twice. Ingest never waits for it; its
-//! lag is the distance from cursor to head.
+//! series, windows, rollup entries and alerts together. After a crash it reads the same commits
+//! again and comes to the same state, because a summary takes nothing twice. Ingest never waits for
+//! it; its lag is the distance from cursor to head.
 
 mod catalog;
 mod step;
@@ -12,6 +12,7 @@ mod windows;
 pub use catalog::{Catalog, Last, SeriesInfo, SeriesNo, Totals};
 pub use windows::{WindowKey, decode_window, window_prefix};
 
+use crate::alerts::{Book, Plan, Watch};
 use holdfast_core::rollup::Window;
 use holdfast_core::{NodeId, Timestamp};
 use holdfast_sync::Fault;
@@ -47,6 +48,8 @@ pub struct Options {
     pub widths_s: Vec<u32>,
     /// Takes the newest values.
     pub on_live: OnLive,
+    /// What raises alerts.
+    pub alerts: Plan,
 }
 
 /// How far the pipeline is.
@@ -68,6 +71,9 @@ pub struct Pipeline {
     /// Windows that have readings behind their last rollup, by the time they are due.
     pending: BTreeMap<WindowKey, Pending>,
     windows: windows::Cache,
+    watch: Watch,
+    /// Up to here the log was read before: the cursor was lost with a repair.
+    again_to: u64,
     intact: Intact,
 }
 
@@ -84,9 +90,13 @@ impl Pipeline {
     /// A fault of the store.
     pub fn load(store: Store, options: Options, max_series: usize) -> Result<Self, Fault> {
         let now = store.env().monotonic_ms();
-        let (catalog, cursor, pending) = store.read_blocking(|view| {
+        let plan = options.alerts.clone();
+        let about = (store.node(), Arc::clone(store.env()));
+        let (catalog, cursor, pending, watch, head) = store.read_blocking(|view| {
             let catalog = Catalog::load(view, max_series)?;
-            Ok((catalog, cursor(view)?, windows::load_pending(view)?))
+            let cursor = cursor(view)?;
+            let watch = Watch::load(view, plan, about, &catalog, cursor == 0)?;
+            Ok((catalog, cursor, windows::load_pending(view)?, watch, view.head()?))
         })?;
         let pending = pending.into_iter().map(|key| (key, Pending { since_ms: now })).collect();
         Ok(Self {
@@ -97,6 +107,8 @@ impl Pipeline {
             chains: HashMap::new(),
             pending,
             windows: windows::Cache::default(),
+            watch,
+            again_to: if cursor == 0 { head } else { 0 },
             intact: Intact::default(),
         })
     }
@@ -105,6 +117,12 @@ impl Pipeline {
     #[must_use]
     pub fn catalog(&self) -> Arc<Catalog> {
         Arc::clone(&self.catalog)
+    }
+
+    /// The alerts it knows.
+    #[must_use]
+    pub fn book(&self) -> Arc<Book> {
+        Arc::clone(self.watch.book())
     }
 
     /// Follows how far it is.
@@ -145,7 +163,10 @@ impl Pipeline {
         let from = self.progress.borrow().cursor;
         let commits = self.store.read(move |view| view.commits_after(from, STEP_BYTES)).await?;
         let due = self.due();
-        if commits.is_empty() && due.is_empty() {
+        if commits.is_empty()
+            && due.is_empty()
+            && !self.watch.is_due(self.store.env().monotonic_ms())
+        {
             return Ok(false);
         }
         self.step(commits, due).await?;

@@ -1,9 +1,10 @@
-//! One step: commits in, changed series, windows and rollups out, in one transaction.
+//! One step: commits in, changed series, windows, rollups and alerts out, in one transaction.
 
 use super::catalog::{self, Last, SeriesInfo, SeriesNo};
 use super::windows::{self, ROLLUPS_MAX, WindowKey};
 use super::{Live, Pending, Pipeline, Progress, is_due};
-use holdfast_core::log::events::Event;
+use crate::alerts::{Alert, Reading, Round, Writing};
+use holdfast_core::log::events::{self, Event};
 use holdfast_core::log::{readings, rollups};
 use holdfast_core::rollup::{Revision, Sample, Summary, Window};
 use holdfast_core::{ChainId, Stream, Timestamp};
@@ -24,6 +25,7 @@ struct Findings {
     emit: BTreeSet<WindowKey>,
     /// Windows that have to wait for theirs.
     wait: BTreeSet<WindowKey>,
+    alerts: Round,
     unreadable: u64,
 }
 
@@ -44,15 +46,23 @@ impl Pipeline {
         }
         let before = *self.progress.borrow();
         let cursor = commits.last().map_or(before.cursor, |commit| commit.pos);
+        self.judge(cursor, &mut findings.alerts);
+        let writing = self.watch.writing(&findings.alerts);
+        let forgotten = writing.forgotten();
+        if commits.is_empty() && findings.emit.is_empty() && writing.is_empty() {
+            self.watch.settle(findings.alerts, &[], &[]);
+            return Ok(());
+        }
         let rolled = tokio::task::block_in_place(|| self.rollups(&findings))?;
         let unsaved = self.catalog.unsaved();
         let known = self.catalog.len();
-        let mut changes = Changes::of(&findings, &unsaved, rolled, cursor);
+        let mut changes = Changes::of(&findings, &unsaved, rolled, writing, cursor);
         let own = unsaved.iter().filter(|info| info.origin == self.store.node());
         changes.units = own
             .filter_map(|info| Some((self.catalog.before_unit(info)?, Arc::clone(info))))
             .collect();
-        self.store.write(move |tx| changes.write(tx)).await?;
+        let (_committed, changed) = self.store.write(move |tx| changes.write(tx)).await?;
+        self.watch.settle(findings.alerts, &changed, &forgotten);
         self.catalog.saved(known);
         for key in &findings.emit {
             self.pending.remove(key);
@@ -77,10 +87,20 @@ impl Pipeline {
         Ok(())
     }
 
+    /// Judges the clock once in a while, and only when everything has been read: what ended a
+    /// silence may stand in the next commit.
+    fn judge(&mut self, cursor: u64, round: &mut Round) {
+        let is_due = self.watch.is_due(self.store.env().monotonic_ms());
+        if is_due && cursor >= self.store.watch().borrow().pos {
+            tokio::task::block_in_place(|| self.watch.scan(round, &self.catalog));
+        }
+    }
+
     /// Reads the commits; nothing is changed but what can be forgotten.
     fn look(&mut self, commits: &[StoredCommit]) -> Result<Findings, Fault> {
         let store = self.store.clone();
-        let mut findings = Findings::default();
+        let mut findings = Findings { alerts: self.watch.begin(), ..Findings::default() };
+        findings.alerts.is_again = self.progress.borrow().cursor < self.again_to;
         store.read_blocking(|view| {
             for commit in commits {
                 let Some(chain) = self.chain(view, commit)? else { continue };
@@ -94,6 +114,7 @@ impl Pipeline {
                     Stream::Rollup if chain.origin != self.store.node() => {
                         self.received_rollups(view, &chain, commit, &mut findings)?;
                     }
+                    Stream::Event => self.events(&chain, commit, &mut findings.alerts),
                     _ => {}
                 }
             }
@@ -117,8 +138,17 @@ impl Pipeline {
         Ok(found)
     }
 
+    /// Alerts as their nodes tell of them; of this node's own everything is known already, unless
+    /// a record was lost.
+    fn events(&self, chain: &ChainId, commit: &StoredCommit, round: &mut Round) {
+        let (at, events) = events::read(&commit.body).expect("it was checked");
+        for event in events.flatten() {
+            round.hear(&event, chain.origin, at, self.store.node());
+        }
+    }
+
     fn readings(
-        &self,
+        &mut self,
         view: &Snapshot<'_>,
         chain: &ChainId,
         commit: &StoredCommit,
@@ -132,6 +162,11 @@ impl Pipeline {
         for (row, seq) in body.rows().flatten().zip(commit.first..) {
             let Some(info) = &series[row.series as usize] else { continue };
             let time = row.effective_time(received);
+            if own {
+                let (value, quality) = (row.value, row.quality);
+                let reading = Reading { time, received, value, quality };
+                self.watch.take(&mut findings.alerts, &self.catalog, info, &reading);
+            }
             note_last(&self.catalog, findings, info, &row, time, received);
             let Some(value) = row.value.number().filter(|_| own) else { continue };
             let revision = Revision { boot: chain.incarnation.boot, seq };
@@ -257,6 +292,7 @@ struct Changes {
     rollups: Vec<Rolled>,
     /// Series that began because a device changed the unit of a metric: as it was, as it is.
     units: Vec<(Arc<SeriesInfo>, Arc<SeriesInfo>)>,
+    alerts: Writing,
     cursor: u64,
 }
 
@@ -265,6 +301,7 @@ impl Changes {
         findings: &Findings,
         unsaved: &[Arc<SeriesInfo>],
         rollups: Vec<Rolled>,
+        alerts: Writing,
         cursor: u64,
     ) -> Self {
         let named = unsaved.iter().filter(|info| !findings.series.contains_key(&info.no));
@@ -283,11 +320,13 @@ impl Changes {
             settled: findings.emit.iter().map(WindowKey::pending_record).collect(),
             rollups,
             units: Vec::new(),
+            alerts,
             cursor,
         }
     }
 
-    fn write(self, tx: &mut WriteTx<'_>) -> Result<(), WriteError> {
+    /// Writes it; gives the alerts that changed.
+    fn write(self, tx: &mut WriteTx<'_>) -> Result<Vec<Alert>, WriteError> {
         for (key, value) in &self.series {
             tx.put(Table::Series, key, value)?;
         }
@@ -319,6 +358,7 @@ impl Changes {
             }
             tx.append_rollups(&series, &rows)?;
         }
-        Ok(tx.put(Table::Cursor, PIPELINE, &self.cursor.to_be_bytes())?)
+        tx.put(Table::Cursor, PIPELINE, &self.cursor.to_be_bytes())?;
+        self.alerts.write(tx)
     }
 }

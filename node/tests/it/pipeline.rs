@@ -3,6 +3,7 @@
 use holdfast_core::log::events::{self, Event};
 use holdfast_core::reading::Finite;
 use holdfast_core::{Quality, SeriesKey, Stream, Timestamp};
+use holdfast_node::alerts::Plan;
 use holdfast_node::pipeline::{Catalog, Options, Pipeline};
 use holdfast_node::query::{self, Span};
 use holdfast_sync::env::System;
@@ -37,7 +38,8 @@ impl Node {
             unsafe_normal_sync: false,
         };
         let (store, _) = Store::open(options, System::env()).unwrap();
-        let options = Options { widths_s: vec![60], on_live: Arc::new(|_| {}) };
+        let options =
+            Options { widths_s: vec![60], on_live: Arc::new(|_| {}), alerts: Plan::default() };
         let pipeline = Pipeline::load(store.clone(), options, 1_000).unwrap();
         let (catalog, stop) = (pipeline.catalog(), CancellationToken::new());
         let task = tokio::spawn(pipeline.run(stop.clone()));

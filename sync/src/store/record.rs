@@ -39,11 +39,13 @@ pub enum Table {
     Event = 14,
     /// Declared gaps: chain number, first sequence -> gap.
     Gap = 15,
+    /// Alerts: conditions that are under way, and what is known of each alert.
+    Alert = 16,
 }
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Meta,
         Self::Chain,
         Self::Acked,
@@ -59,6 +61,7 @@ impl Table {
         Self::Enrolment,
         Self::Event,
         Self::Gap,
+        Self::Alert,
     ];
 }
 

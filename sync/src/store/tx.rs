@@ -175,7 +175,18 @@ impl WriteTx<'_> {
     /// # Errors
     /// A database fault, or one for an event over the envelope's limit.
     pub fn append_events(&mut self, events: &[Event<'_>]) -> Result<u64, WriteError> {
-        let received = self.now();
+        self.append_events_at(self.now(), events)
+    }
+
+    /// As [`Self::append_events`], for a caller that keeps the time itself.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn append_events_at(
+        &mut self,
+        received: Timestamp,
+        events: &[Event<'_>],
+    ) -> Result<u64, WriteError> {
         let mut body = Vec::new();
         events::start_body(&mut body, received)?;
         for event in events {

@@ -9,13 +9,13 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use holdfast_tests::scenarios::{Campaign, FIRST_LIGHT, Scale};
+use holdfast_tests::scenarios::{ALERTS, Campaign, FIRST_LIGHT, Scale};
 
 #[derive(Parser)]
 #[command(name = "holdfast-soak", about = "Campaigns of faults with their full numbers")]
 struct Options {
     /// Which set of campaigns.
-    #[arg(value_parser = ["first-light"])]
+    #[arg(value_parser = ["first-light", "alerts"])]
     set: String,
     /// Only this campaign; may be given several times.
     #[arg(long)]
@@ -36,15 +36,16 @@ struct Done {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let known = |name: &String| FIRST_LIGHT.iter().any(|campaign| campaign.name == name);
+    let all = if options.set == "alerts" { ALERTS } else { FIRST_LIGHT };
+    let known = |name: &String| all.iter().any(|campaign| campaign.name == name);
     if let Some(name) = options.only.iter().find(|name| !known(name)) {
-        let names: Vec<_> = FIRST_LIGHT.iter().map(|campaign| campaign.name).collect();
+        let names: Vec<_> = all.iter().map(|campaign| campaign.name).collect();
         eprintln!("there is no campaign `{name}`: {}", names.join(", "));
         return ExitCode::FAILURE;
     }
     let wanted =
         |name: &str| options.only.is_empty() || options.only.iter().any(|only| only == name);
-    let campaigns = FIRST_LIGHT.iter().filter(|campaign| wanted(campaign.name));
+    let campaigns = all.iter().filter(|campaign| wanted(campaign.name));
     let scale = Scale { seed: options.seed, part: options.part };
     let done: Vec<_> = campaigns.map(|campaign| run(campaign, scale)).collect();
     let total: Duration = done.iter().map(|done| done.took).sum();

@@ -4,6 +4,7 @@
 //! the soak at full size. It prints how often each fault really struck; one that never struck fails
 //! it.
 
+pub mod alerts;
 pub mod audit;
 pub mod backlog;
 pub mod bad_input;
@@ -96,6 +97,13 @@ pub const FIRST_LIGHT: &[Campaign] = &[
     Campaign { name: "import", about: "10 imports that are interrupted", run: import::imports },
     Campaign { name: "full", about: "quotas and disks without room", run: full::full },
     Campaign { name: "rot", about: "1,000 flipped bits and lost tails", run: rot::rot },
+];
+
+/// The campaigns of `soak alerts`.
+pub const ALERTS: &[Campaign] = &[
+    Campaign { name: "alert-kills", about: "200 crossings with kills", run: alerts::kills },
+    Campaign { name: "alert-outage", about: "an alert before a backlog", run: alerts::outage },
+    Campaign { name: "alert-clocks", about: "clocks that are set, silence", run: alerts::clocks },
 ];
 
 /// Tells how far a campaign is, at each tenth.

@@ -1,5 +1,6 @@
 //! The scenarios at the size of the test command, with fixed seeds.
 
+mod alerts;
 mod backlog;
 mod disks;
 mod endpoints;
