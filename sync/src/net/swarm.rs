@@ -24,8 +24,9 @@ const STREAM_TIMEOUT: Duration = Duration::from_secs(15);
 /// A link that is up but silent costs one packet each way in this time.
 const KEEP_ALIVE: Duration = Duration::from_secs(25);
 const IDLE_TIMEOUT_MS: u32 = 60_000;
-/// A rebooted gateway may come back before its old connection has timed out.
-const CONNECTIONS_PER_PEER: u32 = 3;
+/// Connections that a peer keeps: a rebooted gateway may come back before its old one has timed out.
+/// With a further one the oldest is closed.
+const CONNECTIONS_PER_PEER: usize = 2;
 const CONNECTIONS: u32 = 4096;
 const PENDING: u32 = 256;
 
@@ -180,7 +181,8 @@ impl Net {
 
 fn build(keypair: identity::Keypair) -> Result<Swarm<Behaviour>, String> {
     let limits = ConnectionLimits::default()
-        .with_max_established_per_peer(Some(CONNECTIONS_PER_PEER))
+        // One more comes in before the oldest is closed.
+        .with_max_established_per_peer(Some(CONNECTIONS_PER_PEER as u32 + 2))
         .with_max_established_incoming(Some(CONNECTIONS))
         .with_max_pending_incoming(Some(PENDING));
     let swarm = libp2p::SwarmBuilder::with_existing_identity(keypair)
@@ -221,6 +223,7 @@ async fn bound(swarm: &mut Swarm<Behaviour>) -> Result<SocketAddr, String> {
 async fn run(mut swarm: Swarm<Behaviour>, mut orders: mpsc::Receiver<Command>) {
     let mut dialling: HashMap<ConnectionId, oneshot::Sender<Result<PeerId, String>>> =
         HashMap::new();
+    let mut open: HashMap<PeerId, Vec<ConnectionId>> = HashMap::new();
     loop {
         tokio::select! {
             order = orders.recv() => match order {
@@ -248,6 +251,18 @@ async fn run(mut swarm: Swarm<Behaviour>, mut orders: mpsc::Receiver<Command>) {
                 SwarmEvent::ConnectionEstablished { peer_id, connection_id, .. } => {
                     if let Some(reply) = dialling.remove(&connection_id) {
                         let _ = reply.send(Ok(peer_id));
+                    }
+                    let open = open.entry(peer_id).or_default();
+                    open.push(connection_id);
+                    if open.len() > CONNECTIONS_PER_PEER {
+                        swarm.close_connection(open.remove(0));
+                    }
+                }
+                SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, .. } => {
+                    if num_established == 0 {
+                        open.remove(&peer_id);
+                    } else if let Some(open) = open.get_mut(&peer_id) {
+                        open.retain(|id| *id != connection_id);
                     }
                 }
                 SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {

@@ -226,6 +226,26 @@ async fn a_second_connection_of_a_peer_replaces_the_first() {
     assert_eq!(replaced, 0, "the end of a replaced session is not the end of the peer: {seen:?}");
 }
 
+/// A gateway that is killed and starts again leaves a connection that the hub takes for living until
+/// it times out. Three of them kept the fourth start out for a minute.
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_connections_of_a_peer_do_not_keep_it_out() {
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let hub = hub(dirs[0].path()).await;
+    let key = key();
+    let mut silent = Vec::new();
+    for _ in 0..6 {
+        let net = Net::start(&key, None).await.unwrap();
+        net.dial(&hub.address).await.unwrap();
+        silent.push(net);
+    }
+    let (store, _) = open(dirs[1].path(), &key);
+    let uplink = uplink(&store, &key, hub.book.invitation.clone());
+    let state = uplink.state();
+    until("online", || state.borrow().online).await;
+    drop(silent);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_blocked_peer_is_cut_off_until_it_is_taken_again() {
     let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];

@@ -41,9 +41,11 @@ const LOW: f64 = 1.0;
 /// One gateway with the rule, and its hub.
 fn fleet(seed: u64, edge: &Settings) -> Fleet {
     let plan = FleetPlan::new(1, seed);
-    let quick = Settings::default().env("HOLDFAST_SYNC_BACKOFF_MIN", "50ms");
-    let edge = plan.edge.clone().with(&quick).with(edge);
-    let mut fleet = FleetPlan { edge, ..plan }.build().expect("the fleet starts");
+    // What the logs say is read from outside, commit by commit.
+    let plain = Settings::default().env("HOLDFAST_STORE_SEAL_AFTER", "0");
+    let quick = plain.clone().env("HOLDFAST_SYNC_BACKOFF_MIN", "50ms");
+    let (hub, edge) = (plan.hub.clone().with(&plain), plan.edge.clone().with(&quick).with(edge));
+    let mut fleet = FleetPlan { edge, hub, ..plan }.build().expect("the fleet starts");
     let path = fleet.dir().join(fleet.edges[0].name()).join("edge.toml");
     let text = fs::read_to_string(&path).expect("init wrote a configuration");
     let ruled = text.replacen("#rules = []", RULES, 1);
