@@ -24,8 +24,8 @@ const STREAM_TIMEOUT: Duration = Duration::from_secs(15);
 /// A link that is up but silent costs one packet each way in this time.
 const KEEP_ALIVE: Duration = Duration::from_secs(25);
 const IDLE_TIMEOUT_MS: u32 = 60_000;
-/// Connections that a peer keeps: a rebooted gateway may come back before its old one has timed out.
-/// With a further one the oldest is closed.
+/// Connections that a peer keeps: a rebooted gateway may come back before its old one has timed
+/// out. With a further one the oldest is closed.
 const CONNECTIONS_PER_PEER: usize = 2;
 const CONNECTIONS: u32 = 4096;
 const PENDING: u32 = 256;

@@ -226,8 +226,8 @@ async fn a_second_connection_of_a_peer_replaces_the_first() {
     assert_eq!(replaced, 0, "the end of a replaced session is not the end of the peer: {seen:?}");
 }
 
-/// A gateway that is killed and starts again leaves a connection that the hub takes for living until
-/// it times out. Three of them kept the fourth start out for a minute.
+/// A gateway that is killed and starts again leaves a connection that the hub takes for living
+/// until it times out. Three of them kept the fourth start out for a minute.
 #[tokio::test(flavor = "multi_thread")]
 async fn dead_connections_of_a_peer_do_not_keep_it_out() {
     let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
