@@ -27,6 +27,8 @@ use tokio_util::sync::CancellationToken;
 const STEP_BYTES: usize = 512 << 10;
 /// How long after its end a window waits for late readings before its first rollup.
 pub const GRACE_S: i64 = 10;
+/// How long a window that is over waits for more late readings before it is summed up again.
+const LATE_MS: u64 = 3_000;
 const RETRY: Duration = Duration::from_secs(2);
 
 /// The newest value of a series, as it is told to the pages.
@@ -174,13 +176,15 @@ impl Pipeline {
     }
 
     /// Pending windows whose time has come: by the wall clock, or when it does not move, by the one
-    /// that only goes forward.
+    /// that only goes forward. One that late readings revise waits a little for more of them, or a
+    /// backlog would write a rollup for nearly each of its readings.
     fn due(&self) -> Vec<WindowKey> {
         let env = self.store.env();
         let (now, mono) = (env.now(), env.monotonic_ms());
         let due = self.pending.iter().filter(|(key, pending)| {
             let patience = u64::from(key.window.width_s) * 1000 + GRACE_S as u64 * 1000;
-            is_due(key.window, now) || mono.saturating_sub(pending.since_ms) >= patience
+            let waited = mono.saturating_sub(pending.since_ms);
+            (is_due(key.window, now) && waited >= LATE_MS) || waited >= patience
         });
         due.map(|(key, _)| *key).take(windows::ROLLUPS_MAX).collect()
     }

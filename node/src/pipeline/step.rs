@@ -2,7 +2,7 @@
 
 use super::catalog::{self, Last, SeriesInfo, SeriesNo};
 use super::windows::{self, ROLLUPS_MAX, WindowKey};
-use super::{Live, Pending, Pipeline, Progress, is_due};
+use super::{Live, Pending, Pipeline, Progress};
 use crate::alerts::{Alert, Reading, Round, Writing};
 use holdfast_core::log::events::{self, Event};
 use holdfast_core::log::{readings, rollups};
@@ -202,11 +202,7 @@ impl Pipeline {
             None => Summary::of(sample, revision),
         };
         findings.windows.insert(key, summary);
-        if is_due(key.window, self.store.env().now()) {
-            findings.emit.insert(key);
-        } else {
-            findings.wait.insert(key);
-        }
+        findings.wait.insert(key);
         Ok(())
     }
 

@@ -6,12 +6,21 @@
 
 mod ingest;
 mod load;
+mod size;
 mod sync;
 
 pub use ingest::ingest;
+pub use size::size;
 pub use sync::sync;
 
+use crate::client::Client;
+use crate::process::Edge;
 use serde_json::json;
+use std::io;
+use std::time::{Duration, Instant};
+
+/// Longer than anything takes.
+const LIMIT: Duration = Duration::from_secs(600);
 
 /// Which way a figure is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,8 +68,26 @@ impl Figure {
         };
         let (name, value, unit, target) = (self.name, self.value, self.unit, self.target);
         let word = if met { "met" } else { "missed" };
+        // Of small figures the fraction counts.
+        let places = if target < 100.0 { 1 } else { 0 };
         println!(
-            "{name:<24} {value:>12.0} {unit:<12} target {target:>10.0} ({better} is better): {word}"
+            "{name:<32} {value:>12.places$} {unit:<12} target {target:>10.places$} \
+             ({better} is better): {word}"
         );
     }
+}
+
+/// Waits until the pipeline has read what was posted, so that it does not take its share of the
+/// cores.
+async fn until_read(edge: &Edge) -> io::Result<()> {
+    let mut client = Client::new(edge.http()).with_token(edge.admin_token()?);
+    let started = Instant::now();
+    while started.elapsed() < LIMIT {
+        let status = client.get("/v1/status").await.map_err(io::Error::other)?.json();
+        if status["pipeline"]["lag"] == 0 {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    Err(io::Error::other("the pipeline does not catch up"))
 }

@@ -2,7 +2,7 @@
 
 use super::ingest::json_batch;
 use super::load::{Load, request};
-use super::{Better, Figure};
+use super::{Better, Figure, until_read};
 use crate::client::Client;
 use crate::process::{Edge, Hub, Settings};
 use std::io;
@@ -61,19 +61,4 @@ pub async fn sync(as_json: bool) -> io::Result<()> {
 
 fn client(hub: &Hub) -> io::Result<Client> {
     Ok(Client::new(hub.http()).with_token(hub.admin_token()?))
-}
-
-/// Waits until the pipeline has read what was posted, so that it does not take its share of the
-/// cores.
-async fn until_read(edge: &Edge) -> io::Result<()> {
-    let mut client = Client::new(edge.http()).with_token(edge.admin_token()?);
-    let started = Instant::now();
-    while started.elapsed() < LIMIT {
-        let status = client.get("/v1/status").await.map_err(io::Error::other)?.json();
-        if status["pipeline"]["lag"] == 0 {
-            return Ok(());
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-    Err(io::Error::other("the pipeline does not catch up"))
 }

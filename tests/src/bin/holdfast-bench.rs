@@ -21,6 +21,8 @@ enum Name {
     Ingest,
     /// Catching up after an outage.
     Sync,
+    /// Bytes of a reading on disk, sealed.
+    Size,
 }
 
 #[tokio::main]
@@ -29,6 +31,7 @@ async fn main() -> ExitCode {
     let ran = match options.name {
         Name::Ingest => bench::ingest(options.json).await,
         Name::Sync => bench::sync(options.json).await,
+        Name::Size => bench::size(options.json).await,
     };
     match ran {
         Ok(()) => ExitCode::SUCCESS,
