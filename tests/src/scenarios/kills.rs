@@ -87,6 +87,7 @@ async fn campaign(scale: Scale) {
     let told: u64 = accounts.iter().map(|account| account.readings()).sum();
     let report = audit(&mut fleet, &accounts, &WIDTHS_S).await;
     println!("kills: {number} kills, {told} readings acknowledged; {report}");
+    assert!(report.segments > 0, "nothing was sealed meanwhile");
     tally.finish().expect("every kind of kill struck");
 }
 

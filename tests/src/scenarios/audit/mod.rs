@@ -17,7 +17,7 @@ use std::time::Duration;
 use serde_json::Value as Json;
 
 use crate::client::Client;
-use crate::process::{Edge, Fleet, Hub};
+use crate::process::{Edge, Fleet, Hub, Service};
 use crate::wait::until_async;
 use crate::waterworks::{Account, Item, Key, Value};
 
@@ -36,17 +36,19 @@ pub struct Report {
     pub unanswered: u64,
     /// Rollups compared.
     pub windows: usize,
+    /// Segments in the logs of all nodes.
+    pub segments: u64,
     /// The digest of both sides.
     pub digest: Digest,
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { readings, unanswered, windows, digest } = self;
+        let Self { readings, unanswered, windows, segments, digest } = self;
         write!(
             f,
             "{readings} readings on the hub exactly once ({unanswered} items stored and never \
-             answered), {windows} rollups equal, digest {digest}"
+             answered), {windows} rollups equal, {segments} segments, digest {digest}"
         )
     }
 }
@@ -129,8 +131,8 @@ pub async fn audit(fleet: &mut Fleet, accounts: &[Account], widths_s: &[u32]) ->
     let unanswered = exactly_once(&hub, accounts);
     in_order(&hub, accounts);
     without_holes(&hub);
-    verify(fleet);
-    Report { readings: hub.digest.lines, unanswered, windows, digest: hub.digest }
+    let segments = verify(fleet);
+    Report { readings: hub.digest.lines, unanswered, windows, segments, digest: hub.digest }
 }
 
 /// Every posted item against the readings with its name; gives how many items in doubt were stored.
@@ -257,17 +259,20 @@ async fn rollups(fleet: &Fleet, widths_s: &[u32]) -> usize {
     expected.len()
 }
 
-/// Stops all nodes and has them verify what they stored.
+/// Stops all nodes and has them verify what they stored. Returns how many segments that was.
 ///
 /// # Panics
 /// When a node does not stop in good order, or `verify` finds damage.
-pub fn verify(fleet: &mut Fleet) {
-    for edge in &mut fleet.edges {
-        edge.stop().expect("the gateway stops in good order");
-        edge.command("verify", []).expect("`verify` of the gateway finds nothing");
-    }
-    fleet.hub.stop().expect("the hub stops in good order");
-    fleet.hub.command("verify", []).expect("`verify` of the hub finds nothing");
+pub fn verify(fleet: &mut Fleet) -> u64 {
+    let hub: &mut Service = &mut fleet.hub;
+    let nodes = fleet.edges.iter_mut().map(|edge| &mut **edge).chain([hub]);
+    let segments = nodes.map(|node| {
+        node.stop().expect("the node stops in good order");
+        let told = node.command("verify", ["--json"]).expect("`verify` finds nothing");
+        let report: Json = serde_json::from_str(&told.join("")).expect("one object");
+        report["segments"].as_u64().expect("a number")
+    });
+    segments.sum()
 }
 
 #[cfg(test)]
