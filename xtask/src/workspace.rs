@@ -37,6 +37,8 @@ pub struct Metadata {
 pub struct Package {
     /// Its name in `Cargo.toml`.
     pub name: String,
+    /// Its version.
+    pub version: String,
     /// Its `Cargo.toml`.
     pub manifest_path: PathBuf,
     /// What it declares to need, of every kind.
@@ -92,6 +94,15 @@ pub struct Executable {
 /// Runs `cargo build` with `arguments`, its own progress on standard error, and says what can be
 /// run now.
 pub fn build(metadata: &Metadata, arguments: &[&str]) -> Result<Vec<Executable>, Problem> {
+    build_with(metadata, arguments, &[])
+}
+
+/// As [`build`], with variables for this build alone.
+pub fn build_with(
+    metadata: &Metadata,
+    arguments: &[&str],
+    variables: &[(String, String)],
+) -> Result<Vec<Executable>, Problem> {
     let dir = metadata.target_directory.join("xtask");
     let messages = dir.join("build.json");
     let cannot = |e: std::io::Error| format!("cannot write {}: {e}", messages.display());
@@ -99,6 +110,7 @@ pub fn build(metadata: &Metadata, arguments: &[&str]) -> Result<Vec<Executable>,
     let file = std::fs::File::create(&messages).map_err(cannot)?;
     let mut cargo = cargo();
     cargo.args(["build", "--message-format=json-render-diagnostics"]).args(arguments).stdout(file);
+    cargo.envs(variables.iter().cloned());
     let end = child::run(&mut cargo, None).map_err(|e| format!("cannot run cargo: {e}"))?;
     if !end.success() {
         return Err("the build failed".into());
@@ -142,6 +154,7 @@ mod tests {
     fn only_what_can_be_run_is_taken_from_the_messages_of_a_build() {
         let package = Package {
             name: "a".into(),
+            version: "0.1.0".into(),
             manifest_path: "/r/a/Cargo.toml".into(),
             dependencies: Vec::new(),
             targets: Vec::new(),
