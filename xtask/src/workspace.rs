@@ -104,7 +104,8 @@ pub fn build_with(
     variables: &[(String, String)],
 ) -> Result<Vec<Executable>, Problem> {
     let dir = metadata.target_directory.join("xtask");
-    let messages = dir.join("build.json");
+    // Of this process alone: another command of the project may be building, too.
+    let messages = dir.join(format!("build-{}.json", std::process::id()));
     let cannot = |e: std::io::Error| format!("cannot write {}: {e}", messages.display());
     std::fs::create_dir_all(&dir).map_err(cannot)?;
     let file = std::fs::File::create(&messages).map_err(cannot)?;
@@ -112,10 +113,11 @@ pub fn build_with(
     cargo.args(["build", "--message-format=json-render-diagnostics"]).args(arguments).stdout(file);
     cargo.envs(variables.iter().cloned());
     let end = child::run(&mut cargo, None).map_err(|e| format!("cannot run cargo: {e}"))?;
+    let text = std::fs::read_to_string(&messages).map_err(cannot)?;
+    std::fs::remove_file(&messages).map_err(cannot)?;
     if !end.success() {
         return Err("the build failed".into());
     }
-    let text = std::fs::read_to_string(&messages).map_err(cannot)?;
     Ok(executables(metadata, &text))
 }
 

@@ -4,6 +4,7 @@
 //! hands the gateway to the emulator. On an ARM machine nothing needs to be emulated.
 
 use super::{Lane, Run, suite};
+use crate::child;
 use crate::cross::{self, Machine};
 use crate::needs::{self, Need, need};
 use crate::report::{Record, Verdict};
@@ -48,7 +49,12 @@ pub fn run(run: &mut Run<'_>) -> Result<(), Problem> {
         Ok(dir.clone())
     };
     let dir = wrap().map_err(|error| format!("{}: {error}", dir.display()))?;
-    suite::run_with(run, Lane::Arm, Some(dir), |test| test.is_scenario(SMOKE))
+    let before = run.records.len();
+    suite::run_with(run, Lane::Arm, Some(dir), |test| test.is_scenario(SMOKE))?;
+    if run.records.len() == before && run.options.filter.is_none() && !child::interrupted() {
+        return Err(format!("there is no test in the module {SMOKE} of the scenarios"));
+    }
+    Ok(())
 }
 
 /// It becomes the emulator, so that the process started is the one a signal reaches.
