@@ -78,13 +78,14 @@ pub fn run(options: &Options) -> Result<ExitCode, Problem> {
     }
     println!("machine  program         size      budget of {} MB", BUDGET_BYTES / 1_000_000);
     println!("{}", lines.join("\n"));
-    if !heavy.is_empty() {
-        return Err(format!("over the budget: {}", heavy.join(", ")));
-    }
     if options.try_out {
         trial::run(&metadata.target_directory, &here_packages)?;
     }
-    Ok(ExitCode::SUCCESS)
+    if heavy.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    // The packages are made and work; it is the build machine that must not overlook it.
+    Err(format!("over the budget: {}", heavy.join(", ")))
 }
 
 /// Release builds without symbols; those for campaigns and measurements keep their line numbers.
