@@ -13,6 +13,7 @@ use holdfast_node::cli::{Failure, Local, Service as _};
 use holdfast_node::events::Events;
 use holdfast_node::health::{Health, Level};
 use holdfast_node::http::{self, Limits};
+use holdfast_node::manager::Manager;
 use holdfast_node::pages;
 use holdfast_node::pipeline::{self, Pipeline};
 use holdfast_node::rebirth;
@@ -80,6 +81,9 @@ holdfast_node::parts!(
 /// A sentence about what kept it from starting.
 pub async fn run(node: Local<Settings>) -> Result<ExitCode, Failure> {
     let env = System::env();
+    let manager = Manager::of_process();
+    // From here on: opening a store that needs repair takes its time.
+    manager.keep_alive();
     let (key, root) = (node.key()?, node.key_in(ROOT_FILE)?);
     let settings = node.settings;
     let options = settings.store_options(node.dir, key.clone());
@@ -89,7 +93,7 @@ pub async fn run(node: Local<Settings>) -> Result<ExitCode, Failure> {
     }
     let stop = CancellationToken::new();
     let supervisor = Supervisor::new(Sources::of(&env), Restarts::default(), stop.clone());
-    stop_on_signals(&stop).map_err(|error| format!("signals: {error}"))?;
+    stop_on_signals(&stop, manager.clone()).map_err(|error| format!("signals: {error}"))?;
     let net = Net::start(&key, Some(settings.sync.listen.0)).await.map_err(|e| e.to_string())?;
     let listener = http::bind(settings.http.listen.0).await.map_err(|error| error.to_string())?;
     let address = listener.address();
@@ -105,6 +109,7 @@ pub async fn run(node: Local<Settings>) -> Result<ExitCode, Failure> {
         routes::routes().merge(pages::routes("hub.html", pages::WEB)).with_state(app);
     health.serving();
     announce::ready();
+    manager.ready();
     let served = tokio::spawn(listener.serve(router, limits, stop.clone()));
     let code = supervisor.run().await;
     health.stopping();

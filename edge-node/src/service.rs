@@ -14,6 +14,7 @@ use holdfast_node::cli::{Failure, Local, Service as _};
 use holdfast_node::events::Events;
 use holdfast_node::health::{Health, Level};
 use holdfast_node::http::{self, Limits};
+use holdfast_node::manager::Manager;
 use holdfast_node::pages;
 use holdfast_node::pipeline::{self, Pipeline};
 use holdfast_node::rebirth;
@@ -147,6 +148,9 @@ impl App {
 /// A sentence about what kept it from starting.
 pub async fn run(node: Local<Settings>) -> Result<ExitCode, Failure> {
     let env = System::env();
+    let manager = Manager::of_process();
+    // From here on: opening a store that needs repair takes its time.
+    manager.keep_alive();
     let key = node.key()?;
     let settings = node.settings;
     let options = settings.store_options(node.dir, key.clone());
@@ -156,7 +160,7 @@ pub async fn run(node: Local<Settings>) -> Result<ExitCode, Failure> {
     }
     let stop = CancellationToken::new();
     let supervisor = Supervisor::new(Sources::of(&env), Restarts::default(), stop.clone());
-    stop_on_signals(&stop).map_err(|error| format!("signals: {error}"))?;
+    stop_on_signals(&stop, manager.clone()).map_err(|error| format!("signals: {error}"))?;
     let listener = http::bind(settings.http.listen.0).await?;
     let address = listener.address();
     let app = start(&settings, &supervisor, store.clone(), key, report.findings)?;
@@ -174,6 +178,7 @@ pub async fn run(node: Local<Settings>) -> Result<ExitCode, Failure> {
     }
     health.serving();
     announce::ready();
+    manager.ready();
     let served = tokio::spawn(listener.serve(router, limits, stop.clone()));
     let code = supervisor.run().await;
     health.stopping();

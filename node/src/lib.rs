@@ -12,6 +12,7 @@ pub mod export;
 pub mod health;
 pub mod http;
 pub mod logs;
+pub mod manager;
 pub mod pages;
 pub mod pipeline;
 pub mod problem;

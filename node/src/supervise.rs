@@ -4,6 +4,7 @@
 //! fails too often takes the process down, with the reason: a supervisor outside can do more than
 //! a loop inside. SIGINT and SIGTERM cancel one token that everything listens to.
 
+use crate::manager::Manager;
 use crate::sources::Sources;
 use holdfast_core::backoff::Backoff;
 use std::collections::VecDeque;
@@ -175,11 +176,12 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Cancels `stop` on SIGINT or SIGTERM.
+/// Cancels `stop` on SIGINT or SIGTERM and tells `manager`. It is not told of a stop of our own,
+/// after which the process wants to be started again.
 ///
 /// # Errors
 /// When the operating system does not let signals be handled.
-pub fn stop_on_signals(stop: &CancellationToken) -> std::io::Result<()> {
+pub fn stop_on_signals(stop: &CancellationToken, manager: Manager) -> std::io::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let stop = stop.clone();
@@ -190,6 +192,7 @@ pub fn stop_on_signals(stop: &CancellationToken) -> std::io::Result<()> {
             () = stop.cancelled() => return,
         };
         tracing::info!(signal = name, "stopping");
+        manager.stopping();
         stop.cancel();
     });
     Ok(())

@@ -1,4 +1,4 @@
-//! The project's commands: `cargo xtask test | demo | soak | bench | tidy`.
+//! The project's commands: `cargo xtask test | demo | soak | bench | dist | tidy`.
 //!
 //! Everything a contributor or a build machine runs is a subcommand here, so there is one place to
 //! look and no shell to port. `test` is made of lanes and ends with one line that counts; `tidy`
@@ -6,6 +6,8 @@
 //! program that drives them.
 
 mod child;
+mod cross;
+mod dist;
 mod launch;
 mod needs;
 mod report;
@@ -45,6 +47,14 @@ enum Command {
     #[command(after_help = "Examples:\n  cargo xtask bench ingest\n  \
                       cargo xtask bench sync --json")]
     Bench(launch::NamedOptions),
+    /// Build both nodes for PCs and ARM boards, stripped, and make Debian packages of them
+    ///
+    /// The packages and the sizes of the programs are printed; what is made lies in target/dist/.
+    /// Cross compilers are Debian's: as root on Debian they are installed, elsewhere the line that
+    /// installs them is printed.
+    #[command(after_help = "Examples:\n  cargo xtask dist\n  cargo xtask dist aarch64\n  \
+                      sudo -E cargo xtask dist --try")]
+    Dist(dist::Options),
     /// Check what the compiler does not: who knows whom, sizes, marks, licences, promises
     #[command(after_help = "Example:\n  cargo xtask tidy")]
     Tidy,
@@ -56,6 +66,7 @@ fn main() -> ExitCode {
         Command::Demo(options) => launch::demo(&options),
         Command::Soak(options) => launch::soak(&options),
         Command::Bench(options) => launch::bench(&options),
+        Command::Dist(options) => dist::run(&options),
         Command::Tidy => tidy::run(),
     };
     match outcome {

@@ -9,13 +9,14 @@ use std::path::Path;
 /// A program and the Debian package that brings it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Need {
-    /// What is looked for in `PATH`.
+    /// What is looked for in `PATH`, or a file by its whole path.
     pub program: &'static str,
     /// What is installed.
     pub package: &'static str,
 }
 
-const fn need(program: &'static str, package: &'static str) -> Need {
+/// A program, or a file by its whole path, and the package that brings it.
+pub const fn need(program: &'static str, package: &'static str) -> Need {
     Need { program, package }
 }
 
@@ -52,7 +53,8 @@ fn absent(needs: &[Need]) -> Vec<Need> {
     needs.iter().filter(|need| !is_here(need)).copied().collect()
 }
 
-fn is_root() -> bool {
+/// Whether this process may do anything.
+pub fn is_root() -> bool {
     // SAFETY: geteuid has no arguments and cannot fail.
     unsafe { libc::geteuid() == 0 }
 }
@@ -88,7 +90,9 @@ mod tests {
     fn what_is_not_in_the_path_is_absent() {
         let here = need("sh", "dash");
         let nowhere = need("holdfast-no-such-program", "holdfast-no-such-package");
-        assert_eq!(absent(&[here, nowhere]), vec![nowhere]);
+        let file = need("/no/such/crt1.o", "holdfast-no-such-library");
+        let shell = need("/bin/sh", "dash");
+        assert_eq!(absent(&[here, nowhere, shell, file]), vec![nowhere, file]);
         assert!(line_to_install(&[nowhere]).ends_with(" holdfast-no-such-package"));
     }
 }

@@ -37,6 +37,8 @@ pub struct Metadata {
 pub struct Package {
     /// Its name in `Cargo.toml`.
     pub name: String,
+    /// Its version.
+    pub version: String,
     /// Its `Cargo.toml`.
     pub manifest_path: PathBuf,
     /// What it declares to need, of every kind.
@@ -92,18 +94,30 @@ pub struct Executable {
 /// Runs `cargo build` with `arguments`, its own progress on standard error, and says what can be
 /// run now.
 pub fn build(metadata: &Metadata, arguments: &[&str]) -> Result<Vec<Executable>, Problem> {
+    build_with(metadata, arguments, &[])
+}
+
+/// As [`build`], with variables for this build alone.
+pub fn build_with(
+    metadata: &Metadata,
+    arguments: &[&str],
+    variables: &[(String, String)],
+) -> Result<Vec<Executable>, Problem> {
     let dir = metadata.target_directory.join("xtask");
-    let messages = dir.join("build.json");
+    // Of this process alone: another command of the project may be building, too.
+    let messages = dir.join(format!("build-{}.json", std::process::id()));
     let cannot = |e: std::io::Error| format!("cannot write {}: {e}", messages.display());
     std::fs::create_dir_all(&dir).map_err(cannot)?;
     let file = std::fs::File::create(&messages).map_err(cannot)?;
     let mut cargo = cargo();
     cargo.args(["build", "--message-format=json-render-diagnostics"]).args(arguments).stdout(file);
+    cargo.envs(variables.iter().cloned());
     let end = child::run(&mut cargo, None).map_err(|e| format!("cannot run cargo: {e}"))?;
+    let text = std::fs::read_to_string(&messages).map_err(cannot)?;
+    std::fs::remove_file(&messages).map_err(cannot)?;
     if !end.success() {
         return Err("the build failed".into());
     }
-    let text = std::fs::read_to_string(&messages).map_err(cannot)?;
     Ok(executables(metadata, &text))
 }
 
@@ -142,6 +156,7 @@ mod tests {
     fn only_what_can_be_run_is_taken_from_the_messages_of_a_build() {
         let package = Package {
             name: "a".into(),
+            version: "0.1.0".into(),
             manifest_path: "/r/a/Cargo.toml".into(),
             dependencies: Vec::new(),
             targets: Vec::new(),

@@ -10,3 +10,4 @@ mod kills;
 mod links;
 mod power;
 mod refusal;
+mod smoke;

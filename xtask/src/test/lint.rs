@@ -2,13 +2,13 @@
 
 use super::{Lane, Run};
 use crate::child;
+use crate::cross;
 use crate::needs;
 use crate::report::{Record, Verdict};
 use crate::tidy;
 use crate::workspace::{self, Problem};
-use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// A target without an operating system: whatever builds for it uses neither clock nor socket.
 const BARE_TARGET: &str = "thumbv7m-none-eabi";
@@ -47,28 +47,11 @@ fn check(run: &mut Run<'_>, name: &str, mut command: Command) -> Result<(), Prob
 
 fn core_without_a_system(run: &mut Run<'_>, build: Command) -> Result<(), Problem> {
     let name = format!("core builds for {BARE_TARGET}");
-    if has_target() || add_target() {
+    let Err(line) = cross::bring_library(BARE_TARGET) else {
         return check(run, &name, build);
-    }
-    let line = format!("rustup target add {BARE_TARGET}");
+    };
     eprintln!("{name}: left out; to have it: {line}");
     let verdict = if needs::on_build_machine() { Verdict::Failed } else { Verdict::Skipped };
     run.records.push(Record::new(Lane::Lint, format!("{name}; it needs: {line}"), verdict));
     Ok(())
-}
-
-fn has_target() -> bool {
-    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let output = child::command(rustc, &workspace::root()).args(["--print", "sysroot"]).output();
-    let Ok(output) = output else { return false };
-    let sysroot = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    Path::new(&sysroot).join("lib/rustlib").join(BARE_TARGET).join("lib").exists()
-}
-
-/// The target is part of the toolchain file, so rustup may bring it without being asked again.
-fn add_target() -> bool {
-    let mut rustup = child::command("rustup", &workspace::root());
-    rustup.args(["target", "add", BARE_TARGET]);
-    let end = child::run(&mut rustup, Some(Duration::from_secs(300)));
-    end.is_ok_and(child::End::success) && has_target()
 }

@@ -3,6 +3,7 @@
 //! A lane exists once it holds something; one that is empty is not mentioned. All lanes run even
 //! when an early one fails, because a contributor wants to know everything that is wrong at once.
 
+mod arm;
 mod doc;
 mod lint;
 mod progress;
@@ -29,12 +30,15 @@ pub enum Lane {
     Sim,
     /// The real binaries under real faults
     Scenario,
+    /// The gateway built for ARM, under an emulator
+    Arm,
     /// The pages in a browser
     Web,
 }
 
 impl Lane {
-    const ALL: [Self; 5] = [Self::Lint, Self::Unit, Self::Sim, Self::Scenario, Self::Web];
+    const ALL: [Self; 6] =
+        [Self::Lint, Self::Unit, Self::Sim, Self::Scenario, Self::Arm, Self::Web];
 
     /// The name it is called by on the command line.
     pub fn name(self) -> &'static str {
@@ -43,15 +47,17 @@ impl Lane {
             Self::Unit => "unit",
             Self::Sim => "sim",
             Self::Scenario => "scenario",
+            Self::Arm => "arm",
             Self::Web => "web",
         }
     }
 
-    fn needs(self) -> &'static [Need] {
+    fn needs(self) -> Vec<Need> {
         match self {
-            Self::Scenario => needs::SCENARIO,
-            Self::Web => needs::WEB,
-            Self::Lint | Self::Unit | Self::Sim => &[],
+            Self::Scenario => needs::SCENARIO.to_vec(),
+            Self::Arm => arm::needs(),
+            Self::Web => needs::WEB.to_vec(),
+            Self::Lint | Self::Unit | Self::Sim => Vec::new(),
         }
     }
 
@@ -110,6 +116,7 @@ pub fn run(options: &Options) -> Result<ExitCode, Problem> {
     }
     for lane in built {
         match lane {
+            Lane::Arm => run.timed(lane, arm::run),
             Lane::Web => run.timed(lane, web::run),
             _ => run.timed(lane, |run| suite::run(run, lane)),
         }
@@ -129,7 +136,7 @@ impl Run<'_> {
         }
         let existing = |lane: &Lane| exists(&self.root, *lane);
         let lanes: Vec<Lane> = Lane::ALL.into_iter().filter(is_asked).filter(existing).collect();
-        let needs: Vec<Need> = lanes.iter().flat_map(|lane| lane.needs()).copied().collect();
+        let needs: Vec<Need> = lanes.iter().flat_map(|lane| lane.needs()).collect();
         let missing = needs::missing(&needs);
         let lacks = |lane: &Lane| lane.needs().iter().any(|need| missing.contains(need));
         let (left_out, lanes): (Vec<Lane>, Vec<Lane>) = lanes.into_iter().partition(lacks);
@@ -194,6 +201,7 @@ fn exists(root: &Path, lane: Lane) -> bool {
             sim.exists() || sim.with_extension("rs").exists()
         }
         Lane::Scenario => root.join("tests/tests/scenarios/main.rs").exists(),
+        Lane::Arm => root.join("tests/tests/scenarios/smoke.rs").exists(),
         Lane::Web => !web::files(root).is_empty(),
     }
 }

@@ -9,7 +9,7 @@ use crate::child::{self, End};
 use crate::report::{Record, Verdict};
 use crate::workspace::{Executable, Problem};
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -26,17 +26,30 @@ const STRUCK: &str = "struck: ";
 const SHOWN_LINES: usize = 120;
 
 /// One test function.
-struct Test<'a> {
+pub struct Test<'a> {
     executable: &'a Executable,
     path: String,
     ignored: bool,
 }
 
+/// What the tests of one lane share.
+struct Setting {
+    lane: Lane,
+    logs: PathBuf,
+    bin_dir: Option<PathBuf>,
+}
+
 impl Test<'_> {
+    /// Whether it starts the real binaries, in a module whose path begins so.
+    pub fn is_scenario(&self, module: &str) -> bool {
+        let Executable { package, target, .. } = self.executable;
+        package == "holdfast-tests" && target.name == SCENARIOS && self.path.starts_with(module)
+    }
+
     fn lane(&self) -> Lane {
         let target = &self.executable.target;
         let integration = target.kind.iter().any(|kind| kind == "test");
-        if self.executable.package == "holdfast-tests" && target.name == SCENARIOS {
+        if self.is_scenario("") {
             Lane::Scenario
         } else if integration && self.path.starts_with(SIM) {
             Lane::Sim
@@ -58,14 +71,29 @@ impl Test<'_> {
 
 /// Runs the tests of `lane`.
 pub fn run(run: &mut Run<'_>, lane: Lane) -> Result<(), Problem> {
-    let logs = run.logs(lane)?;
     let bin_dir = run.bin_dir().map(Path::to_path_buf);
+    run_with(run, lane, bin_dir, |test| test.lane() == lane)?;
+    if lane == Lane::Unit && !child::interrupted() {
+        let logs = run.metadata.target_directory.join("xtask/logs").join(lane.name());
+        doc::run(run, &logs)?;
+    }
+    Ok(())
+}
+
+/// Runs the tests that `belongs` picks, on the binaries of `bin_dir`, as tests of `lane`.
+pub fn run_with(
+    run: &mut Run<'_>,
+    lane: Lane,
+    bin_dir: Option<PathBuf>,
+    belongs: impl Fn(&Test<'_>) -> bool,
+) -> Result<(), Problem> {
+    let setting = Setting { lane, logs: run.logs(lane)?, bin_dir };
     let filter = run.options.filter.as_deref().unwrap_or_default();
     let mut tests = Vec::new();
     for executable in run.executables.iter().filter(|executable| executable.test) {
         tests.extend(list(executable)?);
     }
-    tests.retain(|test| test.lane() == lane && test.name().contains(filter));
+    tests.retain(|test| belongs(test) && test.name().contains(filter));
     let (ignored, tests): (Vec<_>, Vec<_>) = tests.into_iter().partition(|test| test.ignored);
     let skipped = ignored.iter().map(|test| Record::new(lane, test.name(), Verdict::Skipped));
     let mut records: Vec<Record> = skipped.collect();
@@ -76,11 +104,10 @@ pub fn run(run: &mut Run<'_>, lane: Lane) -> Result<(), Problem> {
     let (sender, receiver) = mpsc::channel();
     thread::scope(|scope| {
         for _ in 0..jobs {
-            let (sender, next, tests) = (sender.clone(), &next, &tests);
-            let (logs, bin_dir) = (&logs, bin_dir.as_deref());
+            let (sender, next, tests, setting) = (sender.clone(), &next, &tests, &setting);
             scope.spawn(move || {
                 while let Some(test) = tests.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if child::interrupted() || sender.send(run_one(test, logs, bin_dir)).is_err() {
+                    if child::interrupted() || sender.send(run_one(test, setting)).is_err() {
                         return;
                     }
                 }
@@ -95,9 +122,6 @@ pub fn run(run: &mut Run<'_>, lane: Lane) -> Result<(), Problem> {
     });
     progress.end();
     run.records.extend(records);
-    if lane == Lane::Unit && !child::interrupted() {
-        doc::run(run, &logs)?;
-    }
     Ok(())
 }
 
@@ -133,30 +157,30 @@ fn names(list: &str) -> Vec<String> {
     list.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect()
 }
 
-fn run_one(test: &Test<'_>, logs: &Path, bin_dir: Option<&Path>) -> (Record, Option<End>) {
+fn run_one(test: &Test<'_>, setting: &Setting) -> (Record, Option<End>) {
     let Executable { package, target, .. } = test.executable;
     let file = format!("{package}.{}.{}.log", target.name, test.path.replace("::", "."));
-    let log = logs.join(file);
+    let log = setting.logs.join(file);
     let started = Instant::now();
-    let end = start(test, &log, bin_dir);
+    let end = start(test, &log, setting);
     let ran = || read(&log).contains("test result: ok. 1 passed;");
     let passed = end.as_ref().is_ok_and(|end| end.success()) && ran();
-    let mut record = Record::check(test.lane(), test.name(), passed);
+    let mut record = Record::check(setting.lane, test.name(), passed);
     record.took = Some(started.elapsed());
     record.log = Some(log);
     (record, end.ok())
 }
 
-fn start(test: &Test<'_>, log: &Path, bin_dir: Option<&Path>) -> std::io::Result<End> {
+fn start(test: &Test<'_>, log: &Path, setting: &Setting) -> std::io::Result<End> {
     let out = File::create(log)?;
     let mut command = child::command(&test.executable.path, &test.executable.dir);
     command.args(["--exact", &test.path, "--nocapture", "--test-threads=1"]);
     command.env("CARGO_MANIFEST_DIR", &test.executable.dir).env("RUST_BACKTRACE", "1");
-    if let Some(dir) = bin_dir {
+    if let Some(dir) = &setting.bin_dir {
         command.env("HOLDFAST_BIN_DIR", dir);
     }
     command.stdin(Stdio::null()).stderr(out.try_clone()?).stdout(out);
-    child::run(&mut command, Some(limit(test.lane())))
+    child::run(&mut command, Some(limit(setting.lane)))
 }
 
 fn read(log: &Path) -> String {
@@ -233,6 +257,8 @@ mod tests {
         assert_eq!(lane(&executable("holdfast-sync", "x", "lib"), "sim::tests::a"), Lane::Unit);
         let scenarios = executable("holdfast-tests", SCENARIOS, "test");
         assert_eq!(lane(&scenarios, "kill::edge"), Lane::Scenario);
+        let smoke = Test { executable: &scenarios, path: "smoke::all".into(), ignored: false };
+        assert!(smoke.is_scenario("smoke::") && smoke.lane() == Lane::Scenario);
         assert_eq!(lane(&executable("holdfast-tests", "x", "lib"), "proxy::a"), Lane::Unit);
     }
 

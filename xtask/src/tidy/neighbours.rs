@@ -111,6 +111,7 @@ mod tests {
         };
         Package {
             name: name.into(),
+            version: "0.1.0".into(),
             manifest_path: "Cargo.toml".into(),
             dependencies: dependencies.iter().map(dependency).collect(),
             targets: Vec::new(),
