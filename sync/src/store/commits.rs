@@ -15,6 +15,8 @@ use holdfast_core::ranges::Range;
 use holdfast_core::{ChainId, Reject, Seq, SeriesKey, Stream, Timestamp};
 use rusqlite::{Row, params};
 
+/// What a row counts beside its body where bytes are bounded.
+pub(super) const ROW_COST: usize = 64;
 /// Bytes of a filter: beyond two thousand series a segment's own directory has to tell.
 const FILTER_MAX: usize = 4096;
 
@@ -369,7 +371,7 @@ impl Snapshot<'_> {
         while bytes < max_bytes {
             let Some(row) = rows.next().map_err(fault)? else { break };
             let commit = commit(row).map_err(fault)?;
-            bytes += commit.body.len() + 64;
+            bytes += commit.body.len() + ROW_COST;
             out.push(commit);
         }
         Ok(out)

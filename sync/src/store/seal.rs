@@ -5,7 +5,7 @@
 //! is encoded twice at most. Nothing waits for it and nothing depends on it: whatever is sealed or
 //! not, the log is the same.
 
-use super::commits::{CommitFilter, StoredCommit};
+use super::commits::{CommitFilter, ROW_COST, StoredCommit};
 use super::schema::fault;
 use super::snapshot::Snapshot;
 use super::writer::WriteError;
@@ -112,8 +112,13 @@ impl Sealer {
                 let change =
                     store.write(move |tx| tx.seal(&sealed.row, &sealed.filter, sealed.rows));
                 match futures::executor::block_on(change) {
-                    // Retention took some of them; what is left is looked at again.
-                    Ok(_) | Err(WriteError::Refused(_)) => Ok(true),
+                    Ok(_) => Ok(true),
+                    // Retention took some of them. What begins elsewhere now is looked at again,
+                    // what still begins here after the next start: never the same over and over.
+                    Err(WriteError::Refused(_)) => {
+                        self.left.insert(place);
+                        Ok(true)
+                    }
                     Err(error) => Err(error),
                 }
             }
@@ -165,7 +170,7 @@ impl Sealer {
         loop {
             let mut rows = view.unsealed_rows(chain.no, from, ROWS, BODIES)?;
             let Some(first) = rows.first().map(|row| row.first) else { return Ok(None) };
-            let bodies: usize = rows.iter().map(|row| row.body.len() + 64).sum();
+            let bodies: usize = rows.iter().map(|row| row.body.len() + ROW_COST).sum();
             let limited = rows.len() == ROWS || bodies >= BODIES;
             let torn = rows.windows(2).position(|two| two[0].last() + 1 != two[1].first);
             rows.truncate(torn.map_or(rows.len(), |at| at + 1));
@@ -235,28 +240,36 @@ fn unsealed(view: &Snapshot<'_>) -> Result<Vec<(ChainNo, u64)>, Fault> {
 
 /// The newest small segments of a chain that follow each other and together make a larger one.
 fn small_run(view: &Snapshot<'_>, chain: &ChainInfo) -> Result<Option<Run>, Fault> {
-    let sql = "SELECT first, count FROM commits WHERE chain=?1 AND sealed=1 AND count<?2
-               ORDER BY first DESC LIMIT 64";
+    let sql = "SELECT first, count, length(body) FROM commits
+               WHERE chain=?1 AND sealed=1 AND count<?2 ORDER BY first DESC LIMIT 64";
     let mut statement = view.connection.prepare_cached(sql).map_err(fault)?;
     let rows = statement.query_map(params![chain.no.0, (FULL / 2) as i64], |row| {
-        Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64))
+        Ok((
+            row.get::<_, i64>(0)? as u64,
+            row.get::<_, i64>(1)? as u64,
+            row.get::<_, u32>(2)? as usize,
+        ))
     });
-    let rows: Vec<(u64, u64)> = rows.map_err(fault)?.collect::<Result<_, _>>().map_err(fault)?;
-    let (mut count, mut sum, mut first) = (0, 0, 0);
-    for (at, entries) in &rows {
+    let rows: Vec<_> = rows.map_err(fault)?.collect::<Result<_, _>>().map_err(fault)?;
+    let (mut count, mut sum, mut bytes, mut first) = (0, 0, 0, 0);
+    for (at, entries, size) in &rows {
         if count > 0 && (at + entries != first || sum + entries > FULL) {
             if count >= SMALL_ONES || sum >= FULL / 4 * 3 {
                 break;
             }
-            (count, sum) = (0, 0);
+            (count, sum, bytes) = (0, 0, 0);
         }
-        (count, sum, first) = (count + 1, sum + entries, *at);
+        (count, sum, bytes, first) = (count + 1, sum + entries, bytes + size + ROW_COST, *at);
     }
     if count < 2 || (count < SMALL_ONES && sum < FULL / 4 * 3) {
         return Ok(None);
     }
-    let mut rows = view.rows_from(chain.no, first, usize::MAX)?;
+    // No more than these: behind them there may be all of the chain.
+    let mut rows = view.rows_from(chain.no, first, bytes)?;
     rows.truncate(count);
+    if rows.len() != count || rows.iter().any(|row| !row.sealed) {
+        return Ok(None);
+    }
     let before = view.link_before(chain.no, first)?;
     Ok(before.map(|before| Run { chain: chain.clone(), before, rows }))
 }
