@@ -2,8 +2,8 @@
 
 use super::column::{ColumnNo, ColumnReader, Columns};
 use super::series::{
-    Numbers, Order, Part, SeriesSpan, Split, Times, put_numbers, put_part, put_span, put_times,
-    read_span,
+    Numbers, Part, SeriesSpan, Split, Times, deal, places, put_numbers, put_part, put_span,
+    put_times, read_span, whole,
 };
 use super::{Commit, Plan, SegmentError};
 use holdfast_core::codec::{Reader, Sink};
@@ -273,17 +273,9 @@ impl<'u> Cursor<'u> {
     }
 }
 
-fn places<'a>(mut content: Reader<'a>) -> Result<(Order, Vec<Place<'a>>), SegmentError> {
-    let order = Order::read(&mut content)?;
-    let places: Result<Vec<_>, _> = (0..order.series).map(|_| Place::read(&mut content)).collect();
-    let places = places?;
-    content.finish()?;
-    Ok((order, places))
-}
-
 /// The series, by first use.
 pub(super) fn series(content: Reader<'_>) -> Result<Vec<SeriesSpan<'_>>, SegmentError> {
-    Ok(places(content)?.1.iter().map(|place| place.span).collect())
+    Ok(places(content, Place::read)?.1.iter().map(|place| place.span).collect())
 }
 
 /// Makes the bodies anew, in log order.
@@ -293,34 +285,18 @@ pub(super) fn decode(
     plan: &Plan<'_>,
     made: &mut impl FnMut(u32, Vec<u8>) -> Result<(), SegmentError>,
 ) -> Result<(), SegmentError> {
-    let (order, places) = places(content)?;
-    let rows: usize = places.iter().map(|place| place.span.rows).sum();
-    if rows != plan.entries {
-        return Err(Reject::Malformed.into());
-    }
-    let series = order.rows(columns, plan.entries)?;
+    let (order, places) = places(content, Place::read)?;
+    let spans = whole(places.iter().map(|place| place.span), plan)?;
+    let turns = order.rows(columns, plan.entries)?;
     let unpacked: Result<Vec<_>, _> = places.iter().map(|place| place.unpack(columns)).collect();
     let unpacked = unpacked?;
     let mut cursors: Vec<_> = unpacked.iter().map(Cursor::new).collect();
-    let mut turns = series.iter();
-    // Where each series stands in the dictionary of the body being made.
-    let mut standing = vec![(usize::MAX, 0); places.len()];
-    for (number, (count, received)) in plan.counts.iter().zip(plan.received).enumerate() {
-        let (mut keys, mut rows) = (Vec::new(), Vec::with_capacity(*count as usize));
-        for turn in turns.by_ref().take(*count as usize) {
-            let at = *turn as usize;
-            if standing[at].0 != number {
-                standing[at] = (number, keys.len() as u32);
-                keys.push(places[at].span.key);
-            }
-            rows.push(Row { series: standing[at].1, ..cursors[at].next()? });
-        }
-        let received = Timestamp::from_millis(*received).ok_or(Reject::Time)?;
+    let next = |at: usize, series| Ok(Row { series, ..cursors[at].next()? });
+    deal(&turns, &spans, plan, next, |received, count, keys, rows| {
         let mut body = Vec::with_capacity(32 + rows.len() * 12);
-        encode_body(&mut body, received, &keys, rows.into_iter())?;
-        made(*count, body)?;
-    }
-    Ok(())
+        encode_body(&mut body, received, keys, rows.into_iter())?;
+        made(count, body)
+    })
 }
 
 /// Hands every reading of one series to `each`, with the time it was received, in log order.
@@ -331,7 +307,7 @@ pub(super) fn each_row(
     key: &SeriesKey<'_>,
     mut each: impl FnMut(Timestamp, &Row<'_>),
 ) -> Result<(), SegmentError> {
-    let (order, places) = places(content)?;
+    let (order, places) = places(content, Place::read)?;
     let Some(at) = places.iter().position(|place| place.span.key == *key) else { return Ok(()) };
     let unpacked = places[at].unpack(columns)?;
     let mut cursor = Cursor::new(&unpacked);

@@ -2,7 +2,8 @@
 
 use super::column::{ColumnNo, ColumnReader, Columns};
 use super::series::{
-    Numbers, Order, SeriesSpan, Split, Times, put_numbers, put_span, put_times, read_span,
+    Numbers, SeriesSpan, Split, Times, deal, places, put_numbers, put_span, put_times, read_span,
+    whole,
 };
 use super::{Commit, Plan, SegmentError};
 use holdfast_core::codec::Reader;
@@ -133,17 +134,9 @@ impl<'a> Place<'a> {
     }
 }
 
-fn places<'a>(mut content: Reader<'a>) -> Result<(Order, Vec<Place<'a>>), SegmentError> {
-    let order = Order::read(&mut content)?;
-    let places: Result<Vec<_>, _> = (0..order.series).map(|_| Place::read(&mut content)).collect();
-    let places = places?;
-    content.finish()?;
-    Ok((order, places))
-}
-
 /// The series, by first use.
 pub(super) fn series(content: Reader<'_>) -> Result<Vec<SeriesSpan<'_>>, SegmentError> {
-    Ok(places(content)?.1.iter().map(|place| place.span).collect())
+    Ok(places(content, Place::read)?.1.iter().map(|place| place.span).collect())
 }
 
 /// Makes the bodies anew, in log order.
@@ -153,32 +146,19 @@ pub(super) fn decode(
     plan: &Plan<'_>,
     made: &mut impl FnMut(u32, Vec<u8>) -> Result<(), SegmentError>,
 ) -> Result<(), SegmentError> {
-    let (order, places) = places(content)?;
-    let rows: usize = places.iter().map(|place| place.span.rows).sum();
-    if rows != plan.entries {
-        return Err(Reject::Malformed.into());
-    }
-    let series = order.rows(columns, plan.entries)?;
+    let (order, places) = places(content, Place::read)?;
+    let spans = whole(places.iter().map(|place| place.span), plan)?;
+    let turns = order.rows(columns, plan.entries)?;
     let unpacked: Result<Vec<_>, _> = places.iter().map(|place| place.unpack(columns)).collect();
     let unpacked = unpacked?;
     let mut cursors: Vec<_> = unpacked.iter().map(|rows| rows.iter()).collect();
-    let mut turns = series.iter();
-    let mut standing = vec![(usize::MAX, 0); places.len()];
-    for (number, (count, received)) in plan.counts.iter().zip(plan.received).enumerate() {
-        let (mut keys, mut rows) = (Vec::new(), Vec::with_capacity(*count as usize));
-        for turn in turns.by_ref().take(*count as usize) {
-            let at = *turn as usize;
-            if standing[at].0 != number {
-                standing[at] = (number, keys.len() as u32);
-                keys.push(places[at].span.key);
-            }
-            let row = cursors[at].next().ok_or(Reject::Malformed)?;
-            rows.push(Row { series: standing[at].1, ..*row });
-        }
-        let received = Timestamp::from_millis(*received).ok_or(Reject::Time)?;
+    let next = |at: usize, series| {
+        let row = cursors[at].next().ok_or(Reject::Malformed)?;
+        Ok(Row { series, ..*row })
+    };
+    deal(&turns, &spans, plan, next, |received, count, keys, rows| {
         let mut body = Vec::new();
-        encode_body(&mut body, received, &keys, rows.into_iter())?;
-        made(*count, body)?;
-    }
-    Ok(())
+        encode_body(&mut body, received, keys, rows.into_iter())?;
+        made(count, body)
+    })
 }

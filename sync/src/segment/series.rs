@@ -1,7 +1,7 @@
 //! What readings and rollups share: rows taken apart by series, and fields that some rows lack.
 
 use super::column::{ColumnNo, ColumnReader, Columns};
-use super::{SegmentError, limits, order};
+use super::{Plan, SegmentError, limits, order};
 use holdfast_core::codec::{Reader, Sink};
 use holdfast_core::limits::{DEVICE_MAX_BYTES, METRIC_MAX_BYTES, UNIT_MAX_BYTES};
 use holdfast_core::number::{Decimal, ratio};
@@ -85,6 +85,55 @@ impl Order {
         let (hits, misses) = (columns.all_ints(self.hits)?, columns.all_ints(self.misses)?);
         order::decode(&hits, &misses, count, self.series)
     }
+}
+
+/// Reads the order and what stands for each series, which is the whole content.
+pub(super) fn places<'a, P>(
+    mut content: Reader<'a>,
+    read: impl Fn(&mut Reader<'a>) -> Result<P, Reject>,
+) -> Result<(Order, Vec<P>), SegmentError> {
+    let order = Order::read(&mut content)?;
+    let places: Result<Vec<_>, _> = (0..order.series).map(|_| read(&mut content)).collect();
+    content.finish()?;
+    Ok((order, places?))
+}
+
+/// Deals the rows of all series out to the bodies, in log order. `next` gives the next row of the
+/// series at a place, for its number in the body's dictionary.
+pub(super) fn deal<R>(
+    turns: &[u32],
+    spans: &[SeriesSpan<'_>],
+    plan: &Plan<'_>,
+    mut next: impl FnMut(usize, u32) -> Result<R, Reject>,
+    mut body: impl FnMut(Timestamp, u32, &[SeriesKey<'_>], Vec<R>) -> Result<(), SegmentError>,
+) -> Result<(), SegmentError> {
+    let mut turns = turns.iter();
+    // In which body each series was dealt last, and its number there.
+    let mut standing = vec![(usize::MAX, 0); spans.len()];
+    for (number, (count, received)) in plan.counts.iter().zip(plan.received).enumerate() {
+        let (mut keys, mut rows) = (Vec::new(), Vec::with_capacity(*count as usize));
+        for turn in turns.by_ref().take(*count as usize) {
+            let at = *turn as usize;
+            if standing[at].0 != number {
+                standing[at] = (number, keys.len() as u32);
+                keys.push(spans[at].key);
+            }
+            rows.push(next(at, standing[at].1)?);
+        }
+        let received = Timestamp::from_millis(*received).ok_or(Reject::Time)?;
+        body(received, *count, &keys, rows)?;
+    }
+    Ok(())
+}
+
+/// The spans of all series, which together have as many rows as the segment has entries.
+pub(super) fn whole<'a>(
+    spans: impl Iterator<Item = SeriesSpan<'a>>,
+    plan: &Plan<'_>,
+) -> Result<Vec<SeriesSpan<'a>>, SegmentError> {
+    let spans: Vec<_> = spans.collect();
+    let rows: usize = spans.iter().map(|span| span.rows).sum();
+    if rows == plan.entries { Ok(spans) } else { Err(Reject::Malformed.into()) }
 }
 
 pub(super) fn put_span(out: &mut Vec<u8>, span: &SeriesSpan<'_>) -> Result<(), Reject> {
