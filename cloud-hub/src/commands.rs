@@ -1,10 +1,12 @@
 //! The command line: `init`, `serve`, `token`, `node`, `status`, `alert`, `verify`, `export`.
 
+use crate::VERSION;
 use crate::service::{self, ROOT_FILE};
 use crate::settings::Settings;
 use clap::{Parser, Subcommand};
 use holdfast_node::cli::{
-    self, AlertAction, ExportArgs, Failure, Local, Place, TokenBook, VerifyArgs,
+    self, AlertAction, BackupArgs, ExportArgs, Failure, Local, Place, RestoreArgs, TokenBook,
+    VerifyArgs,
 };
 use holdfast_sync::env::System;
 use holdfast_sync::identity::NodeKey;
@@ -73,6 +75,25 @@ enum Command {
         #[command(subcommand)]
         action: AlertAction,
     },
+    /// Backs the node up, running or not: readings, keys, tokens and configuration.
+    #[command(after_help = "Example:\n  holdfast-hub backup /media/usb/hub-2026-11-20\n")]
+    Backup {
+        #[command(flatten)]
+        args: BackupArgs,
+    },
+    /// Makes the node again from a backup, on this machine or another one.
+    #[command(
+        after_help = "The node of the backup must not run anywhere any more. A configuration \
+        that is there\nalready stays as it is.\n\nExample:\n  \
+        holdfast-hub restore /media/usb/hub-2026-11-20\n"
+    )]
+    Restore {
+        #[command(flatten)]
+        args: RestoreArgs,
+    },
+    /// Says that a node that was moved to this machine belongs here from now on.
+    #[command(after_help = "Example:\n  holdfast-hub adopt\n")]
+    Adopt,
     /// Reads every file of the data directory and names each damage.
     #[command(after_help = "Example:\n  holdfast-hub verify\n")]
     Verify {
@@ -148,6 +169,9 @@ async fn run(place: Place, command: Command) -> Result<ExitCode, Failure> {
             action.run(&hub()?).await?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Backup { args } => hub()?.back_up(&args, VERSION),
+        Command::Restore { args } => place.restore::<Settings>(&args, "serve"),
+        Command::Adopt => hub()?.adopt(),
         Command::Verify { args } => cli::verify(&hub()?.dir, &args),
         Command::Export { args } => cli::export(&hub()?.dir, &args),
     }

@@ -6,6 +6,7 @@
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use holdfast_core::codec::{Reader, Sink};
+use holdfast_core::log::events::{Event, Severity};
 use holdfast_core::{NodeId, Reject, Timestamp};
 use holdfast_node::api::Nodes;
 use holdfast_sync::Fault;
@@ -284,17 +285,51 @@ impl Fleet {
         let grant = Grant { serial: grant.serial + 1, not_after_s, ..grant.clone() };
         let membership = Membership::sign(&self.inner.root, grant).ok()?;
         let member = Member { membership: membership.clone(), ..member.clone() };
+        self.keep_stored(member, None);
+        Some(membership)
+    }
+
+    /// Takes a node in that shows a membership of this fleet and is not in the book. The root key
+    /// has signed it and no member ever leaves the book, so the book is older: the hub was restored
+    /// or repaired.
+    fn adopt(&self, membership: &Membership) -> Result<(), String> {
+        let now = self.inner.store.env().now();
+        let member = Member { membership: membership.clone(), joined: now, removed: None };
+        let called = member.called();
+        if self.called(&called).is_some() {
+            return Err(format!(
+                "this hub has lost its record of the node, and another one is called {called} by \
+                 now: remove one of them"
+            ));
+        }
+        let text = format!(
+            "gateway {called} was let in by its membership alone, which this hub has no record of: \
+             the hub was restored from a backup of before it joined; if it had been removed since, \
+             remove it again"
+        );
+        tracing::warn!("{text}");
+        self.keep_stored(member, Some(text));
+        Ok(())
+    }
+
+    /// Keeps a member, and stores it behind the session's back, with a notice for the log.
+    fn keep_stored(&self, member: Member, notice: Option<String>) {
         self.keep(member.clone());
         let store = self.inner.store.clone();
         tokio::spawn(async move {
             let node = member.membership.node();
             let value = member.encode();
-            let write = move |tx: &mut WriteTx<'_>| Ok(tx.put(Table::Member, &node.0, &value)?);
+            let write = move |tx: &mut WriteTx<'_>| {
+                if let Some(text) = &notice {
+                    let (severity, code) = (Severity::Warning, "member-adopted");
+                    tx.append_events(&[Event::Notice { severity, code, text }])?;
+                }
+                Ok(tx.put(Table::Member, &node.0, &value)?)
+            };
             if let Err(error) = store.write(write).await {
-                tracing::warn!(%error, "a renewed membership was not stored: it is made again");
+                tracing::warn!(%error, "a member was not stored: it is kept anew when it comes");
             }
         });
-        Some(membership)
     }
 
     fn admit_node(&self, request: Joined) -> BoxFuture<'static, Result<Membership, Refusal>> {
@@ -387,12 +422,21 @@ impl Policy for Fleet {
             return refuse(code, error.to_string());
         }
         let Some(member) = self.read(|members| members.get(&peer).cloned()) else {
-            return refuse(RefusalCode::Unknown, "this hub does not know the node".to_owned());
+            return match self.adopt(membership) {
+                Ok(()) => Admission::Admit,
+                Err(reason) => refuse(RefusalCode::Unknown, reason),
+            };
         };
         if let Some(at) = member.removed {
             let when = holdfast_node::time_text::format(at);
             let reason = format!("{} was removed from the fleet at {when}", member.called());
             return refuse(RefusalCode::Removed, reason);
+        }
+        let mut member = member;
+        if membership.grant().serial > member.membership.grant().serial {
+            // It was renewed by a state of this hub that is lost.
+            member.membership = membership.clone();
+            self.keep_stored(member.clone(), None);
         }
         let now = self.inner.store.env().now();
         if let Some(fresh) = self.renew(&member, now) {

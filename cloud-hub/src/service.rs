@@ -206,16 +206,19 @@ fn plan(
     let told = (events.clone(), fleet.clone());
     let days = settings.alerts.disk_days;
     let observe = move || {
-        let members = fleet.members().into_iter().filter_map(|member| {
+        let now = watched.env().now();
+        let members = fleet.members().into_iter().flat_map(|member| {
             let node = member.membership.node();
             let live = live.get(&node);
+            let twice = Observation::key_twice(node, &member.called(), live.doubled, now);
             let seen = match (live.online, live.since) {
-                (true, _) => Seen::Heard,
-                (false, Some(since)) => Seen::HeardAt(since),
+                (true, _) => Some(Seen::Heard),
+                (false, Some(since)) => Some(Seen::HeardAt(since)),
                 // One that never came is awaited, not missed.
-                (false, None) => return None,
+                (false, None) => None,
             };
-            Some(Observation::gateway(node, &member.called(), seen))
+            let silent = seen.map(|seen| Observation::gateway(node, &member.called(), seen));
+            std::iter::once(twice).chain(silent)
         });
         // Nobody takes anything off a hub: what comes stays.
         members.chain([alerts::disk(&watched.usage(), days, true)]).collect()

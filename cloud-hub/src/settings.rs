@@ -36,6 +36,8 @@ pub struct Settings {
 pub struct Node {
     /// The data directory.
     pub data: String,
+    /// The file with the machine's id.
+    pub machine_id: String,
 }
 
 /// Pages and queries over HTTP.
@@ -82,7 +84,7 @@ pub struct Storage {
 
 impl Default for Node {
     fn default() -> Self {
-        Self { data: "holdfast-hub-data".to_owned() }
+        Self { data: "holdfast-hub-data".to_owned(), machine_id: "/etc/machine-id".to_owned() }
     }
 }
 
@@ -121,6 +123,10 @@ impl Service for Settings {
 
     fn listen(&self) -> SocketAddr {
         self.http.listen.0
+    }
+
+    fn machine_id(&self) -> &str {
+        &self.node.machine_id
     }
 
     fn log_filter(&self) -> &str {

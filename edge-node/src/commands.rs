@@ -1,13 +1,15 @@
 //! The command line: `init`, `join`, `run`, `status`, `alert`, `verify`, `export`, `import`,
 //! `token`.
 
+use crate::VERSION;
 use crate::import::{ImportArgs, import};
 use crate::service;
 use crate::settings::Settings;
 use crate::uplink::leave_invitation;
 use clap::{Parser, Subcommand};
 use holdfast_node::cli::{
-    self, AlertAction, ExportArgs, Failure, Local, Place, TokenBook, TokenKind, VerifyArgs,
+    self, AlertAction, BackupArgs, ExportArgs, Failure, Local, Place, RestoreArgs, TokenBook,
+    TokenKind, VerifyArgs,
 };
 use holdfast_sync::identity::Invitation;
 use holdfast_sync::store::INVITATION;
@@ -85,6 +87,25 @@ enum Command {
         #[command(subcommand)]
         action: AlertAction,
     },
+    /// Backs the node up, running or not: readings, keys, tokens and configuration.
+    #[command(after_help = "Example:\n  holdfast-edge backup /media/usb/edge-2026-11-20\n")]
+    Backup {
+        #[command(flatten)]
+        args: BackupArgs,
+    },
+    /// Makes the node again from a backup, on this machine or another one.
+    #[command(
+        after_help = "The node of the backup must not run anywhere any more. A configuration \
+        that is there\nalready stays as it is.\n\nExample:\n  \
+        holdfast-edge restore /media/usb/edge-2026-11-20\n"
+    )]
+    Restore {
+        #[command(flatten)]
+        args: RestoreArgs,
+    },
+    /// Says that a node that was moved to this machine belongs here from now on.
+    #[command(after_help = "Example:\n  holdfast-edge adopt\n")]
+    Adopt,
     /// Reads every file of the data directory and names each damage.
     #[command(after_help = "Example:\n  holdfast-edge verify\n")]
     Verify {
@@ -144,6 +165,9 @@ async fn run(place: Place, command: Command) -> Result<ExitCode, Failure> {
             action.run(&node()?).await?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Backup { args } => node()?.back_up(&args, VERSION),
+        Command::Restore { args } => place.restore::<Settings>(&args, "run"),
+        Command::Adopt => node()?.adopt(),
         Command::Verify { args } => cli::verify(&node()?.dir, &args),
         Command::Export { args } => cli::export(&node()?.dir, &args),
         Command::Import { args } => import(&node()?, &args).await,
@@ -227,6 +251,12 @@ async fn status(node: &Local<Settings>, as_json: bool) -> Result<ExitCode, Failu
         Some(1) => println!("behind    1 entry is not at the hub yet"),
         Some(n) => println!("behind    {n} entries are not at the hub yet"),
         None => println!("behind    not known while offline"),
+    }
+    if let Some(entries) = uplink["ahead"].as_u64() {
+        println!(
+            "          the hub had {entries} entries of this node that were not here: was it put \
+             back from a copy, or does another node run with its key?"
+        );
     }
     let megabytes = |value: &Value| value.as_u64().unwrap_or(0) >> 20;
     print!(

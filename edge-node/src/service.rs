@@ -130,6 +130,7 @@ impl App {
                 "last_error": uplink.last_error,
                 "behind": uplink.behind,
                 "heard": uplink.heard.map(Time),
+                "ahead": uplink.ahead,
                 "clock_ahead_ms": uplink.clock_ahead_ms,
             },
             "store": api::usage_json(&usage),

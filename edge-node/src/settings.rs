@@ -39,6 +39,8 @@ pub struct Settings {
 pub struct Node {
     /// The data directory.
     pub data: String,
+    /// The file with the machine's id.
+    pub machine_id: String,
 }
 
 /// The device endpoint over HTTP.
@@ -135,7 +137,7 @@ impl From<BackfillWord> for Backfill {
 
 impl Default for Node {
     fn default() -> Self {
-        Self { data: "holdfast-edge-data".to_owned() }
+        Self { data: "holdfast-edge-data".to_owned(), machine_id: "/etc/machine-id".to_owned() }
     }
 }
 
@@ -194,6 +196,10 @@ impl Service for Settings {
 
     fn listen(&self) -> SocketAddr {
         self.http.listen.0
+    }
+
+    fn machine_id(&self) -> &str {
+        &self.node.machine_id
     }
 
     fn log_filter(&self) -> &str {

@@ -4,6 +4,7 @@
 pub mod alerts;
 pub mod api;
 pub mod auth;
+pub mod backup;
 pub mod cli;
 pub mod client;
 pub mod config;
@@ -12,6 +13,7 @@ pub mod export;
 pub mod health;
 pub mod http;
 pub mod logs;
+pub mod machine;
 pub mod manager;
 pub mod pages;
 pub mod pipeline;

@@ -22,12 +22,17 @@ pub enum Fault {
         detail: String,
     },
     /// The store was written by a newer program.
-    #[error("the store has version {found}, this program knows up to {known}: use a newer release")]
+    #[error(
+        "the store has version {found} and was last opened by release {program}; this program \
+         knows up to version {known}: use release {program} or a later one"
+    )]
     Newer {
         /// Version of the store.
         found: u32,
         /// Greatest version this program knows.
         known: u32,
+        /// The release that opened it last.
+        program: String,
     },
     /// A file could not be read or written.
     #[error("{path}: {source}")]

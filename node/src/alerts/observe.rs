@@ -12,6 +12,10 @@ pub(super) const DISK_FILLING: &str = "disk-filling";
 pub(super) const CLOCK_WRONG: &str = "clock-wrong";
 /// The rule about gateways that are offline.
 pub(super) const GATEWAY_SILENT: &str = "gateway-silent";
+/// The rule about two nodes that run with one key.
+pub(super) const KEY_TWICE: &str = "key-twice";
+/// So long after a start came back another one is still taken to run beside it.
+pub(super) const KEY_TWICE_NS: i64 = 15 * 60 * 1_000_000_000;
 /// From this part of the quota on there is danger, whatever the rate: readings are dropped or
 /// refused.
 const DANGER: f64 = 0.9;
@@ -46,6 +50,25 @@ impl Observation {
     pub fn gateway(node: holdfast_core::NodeId, name: &str, seen: Seen) -> Self {
         let text = format!("gateway {name} is not heard; its site goes on by itself");
         Self { rule: GATEWAY_SILENT, subject: OwnedSubject::Peer(node), seen, text }
+    }
+}
+
+impl Observation {
+    /// Whether two nodes run with a gateway's key; `doubled` is when that was seen last.
+    #[must_use]
+    pub fn key_twice(
+        node: holdfast_core::NodeId,
+        name: &str,
+        doubled: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Self {
+        let is_so = doubled.is_some_and(|at| now.saturating_since(at) < KEY_TWICE_NS);
+        let text = format!(
+            "two nodes run with the key of gateway {name}: stop the copy and make a node of its \
+             own there"
+        );
+        let seen = Seen::Measure(f64::from(u8::from(is_so)), None);
+        Self { rule: KEY_TWICE, subject: OwnedSubject::Peer(node), seen, text }
     }
 }
 

@@ -11,8 +11,13 @@ use serde::{Deserialize, Serialize};
 
 /// The names of the built-in rules.
 pub(super) const DEVICE_SILENT: &str = "device-silent";
-pub(super) const BUILT_IN: [&str; 4] =
-    [DEVICE_SILENT, observe::DISK_FILLING, observe::CLOCK_WRONG, observe::GATEWAY_SILENT];
+pub(super) const BUILT_IN: [&str; 5] = [
+    DEVICE_SILENT,
+    observe::DISK_FILLING,
+    observe::CLOCK_WRONG,
+    observe::GATEWAY_SILENT,
+    observe::KEY_TWICE,
+];
 const MINUTE_NS: i64 = 60 * 1_000_000_000;
 
 /// Alerts of a gateway.
@@ -41,6 +46,8 @@ pub struct HubAlerts {
     pub gateway_silent: bool,
     /// How long it has to be offline.
     pub gateway_silent_after: Duration,
+    /// Whether two nodes with one key are told.
+    pub key_twice: bool,
     /// Whether a disk that fills up is told.
     pub disk_filling: bool,
     /// For fewer days than this it has to last.
@@ -69,6 +76,7 @@ impl Default for HubAlerts {
         Self {
             gateway_silent: true,
             gateway_silent_after: minutes(10),
+            key_twice: true,
             disk_filling: true,
             disk_days: 7,
         }
@@ -105,6 +113,11 @@ impl HubAlerts {
         if self.gateway_silent {
             let when = When::silent(self.gateway_silent_after);
             out.push(built_in(observe::GATEWAY_SILENT, when.rule, &when.to_string()));
+        }
+        if self.key_twice {
+            let rule = condition::Rule { test: Test::Equals(1.0), hold_ns: 0, clear_hold_ns: 0 };
+            let rule = built_in(observe::KEY_TWICE, rule, "two nodes run with one key");
+            out.push(Rule { severity: Severity::Critical, ..rule });
         }
         if self.disk_filling {
             out.push(disk_filling());

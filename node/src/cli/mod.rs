@@ -4,12 +4,14 @@
 //! made, asked while it runs, or looked into while it does not.
 
 mod alert;
+mod backup;
 mod export;
 mod place;
 mod token;
 mod verify;
 
 pub use alert::AlertAction;
+pub use backup::{BackupArgs, RestoreArgs};
 pub use export::{ExportArgs, export};
 pub use place::{Local, Place, Service};
 pub use token::{TokenBook, TokenKind, print_new_token};

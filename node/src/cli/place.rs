@@ -3,7 +3,7 @@
 use super::Failure;
 use crate::auth::Scope;
 use crate::config::{Layers, Loaded};
-use crate::{api, client, logs};
+use crate::{api, backup, client, logs, machine};
 use clap::Args;
 use holdfast_sync::Fault;
 use holdfast_sync::env::System;
@@ -30,6 +30,8 @@ pub trait Service: Default + Serialize + DeserializeOwned {
     fn data(&self) -> &str;
     /// Where it serves HTTP.
     fn listen(&self) -> SocketAddr;
+    /// The file with the machine's id.
+    fn machine_id(&self) -> &str;
     /// Which lines are logged.
     fn log_filter(&self) -> &str;
     /// How its store is opened.
@@ -71,7 +73,7 @@ impl Place {
 
     /// The data directory from the command line. Unlike one in a configuration file, it is meant
     /// from where the command was given.
-    fn data(&self) -> Result<Option<String>, Failure> {
+    pub(super) fn data(&self) -> Result<Option<String>, Failure> {
         let path = self.data.as_ref().map(std::path::absolute).transpose()?;
         Ok(path.map(|path| path.display().to_string()))
     }
@@ -100,7 +102,10 @@ impl Place {
         for name in loaded.unused {
             tracing::warn!(name, "this variable sets nothing here");
         }
-        Ok(self.local(loaded.config))
+        let node = self.local(loaded.config);
+        node.key()?;
+        node.must_be_home()?;
+        Ok(node)
     }
 
     /// Makes the beginnings of a new node: configuration, data directory and key. `flags` are the
@@ -122,6 +127,7 @@ impl Place {
         write_config(&config, S::TEMPLATE, &flags)?;
         let made = self.load::<S>().and_then(|node| {
             new_data_dir(&node.dir)?;
+            machine::bind(&node.dir, Path::new(node.settings.machine_id()))?;
             let key = NodeKey::generate(&System::env());
             key.write(&node.dir.join(KEY_FILE))?;
             Ok((node, key))
@@ -164,11 +170,30 @@ impl<S: Service> Local<S> {
         self.key_in(KEY_FILE)
     }
 
+    fn must_be_home(&self) -> Result<(), Failure> {
+        if machine::is_home(&self.dir, Path::new(self.settings.machine_id()))? {
+            return Ok(());
+        }
+        let (dir, program, config) = (self.dir.display(), S::PROGRAM, self.config.display());
+        let text = format!(
+            "the node in {dir} belongs to another machine: two that run with one key are taken for \
+             each other\n  if it has moved here for good: {program} adopt --config {config}\n  if \
+             the other one goes on: make a node of its own here, with `{program} init` and other \
+             directories"
+        );
+        Err(text.into())
+    }
+
     /// A key of its data directory.
     ///
     /// # Errors
     /// When it is missing or damaged.
     pub fn key_in(&self, file: &str) -> Result<NodeKey, Failure> {
+        if backup::is_unfinished(&self.dir) {
+            let dir = self.dir.display();
+            let text = format!("the restore into {dir} was cut off: give the same command again");
+            return Err(text.into());
+        }
         let path = self.dir.join(file);
         if let Some(key) = NodeKey::read(&path)? {
             return Ok(key);
@@ -260,6 +285,30 @@ fn set_in_template(text: &mut String, path: &str, value: &str) {
     text.replace_range(at..end, &format!("{key} = {}", toml::Value::from(value)));
 }
 
+/// Sets a key in a configuration in use, whether it is shown as a default there or set already.
+pub(super) fn set_in_file(text: &mut String, path: &str, value: &str) {
+    let (section, key) = path.rsplit_once('.').expect("every key is in a section");
+    let line = format!("{key} = {}", toml::Value::from(value));
+    let is_key = |line: &str| {
+        let line = line.trim_start_matches('#').trim_start();
+        line.strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('='))
+    };
+    let header = format!("[{section}]");
+    let mut lines: Vec<&str> = text.lines().collect();
+    match lines.iter().position(|line| line.trim() == header) {
+        Some(at) => {
+            let end = lines[at + 1..].iter().position(|line| line.starts_with('['));
+            let end = end.map_or(lines.len(), |end| at + 1 + end);
+            match lines[at..end].iter().rposition(|line| is_key(line)) {
+                Some(found) => lines[at + found] = &line,
+                None => lines.insert(at + 1, &line),
+            }
+        }
+        None => lines.extend([header.as_str(), &line]),
+    }
+    *text = lines.join("\n") + "\n";
+}
+
 /// Makes a new data directory that only its owner can enter.
 fn new_data_dir(dir: &Path) -> Result<(), Failure> {
     use std::os::unix::fs::DirBuilderExt as _;
@@ -281,5 +330,20 @@ mod tests {
         assert_eq!(text, "[http]\n# Where.\n#listen = \"a\"\n\n[sync]\nlisten = 'c\"d'\n");
         set_in_template(&mut text, "http.listen", "e");
         assert!(text.contains("\nlisten = \"e\"\n\n[sync]"), "{text}");
+    }
+
+    #[test]
+    fn a_key_is_set_in_a_configuration_whatever_stands_there() {
+        for (before, after) in [
+            ("[node]\n#data = \"a\"\n[http]\n", "[node]\ndata = \"x\"\n[http]\n"),
+            ("[node]\ndata = \"b\"\n", "[node]\ndata = \"x\"\n"),
+            ("[node]\n#data = \"a\"\ndata=\"b\"\n", "[node]\n#data = \"a\"\ndata = \"x\"\n"),
+            ("[node]\n[http]\ndata = 1\n", "[node]\ndata = \"x\"\n[http]\ndata = 1\n"),
+            ("[http]\n", "[http]\n[node]\ndata = \"x\"\n"),
+        ] {
+            let mut text = before.to_owned();
+            set_in_file(&mut text, "node.data", "x");
+            assert_eq!(text, after);
+        }
     }
 }

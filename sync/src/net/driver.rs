@@ -14,7 +14,7 @@ use futures::stream::FuturesOrdered;
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt, StreamExt};
 use holdfast_core::codec::Reader;
 use holdfast_core::ranges::Range;
-use holdfast_core::{NodeId, Seq};
+use holdfast_core::{Incarnation, NodeId, Seq};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -32,11 +32,15 @@ pub enum PeerEvent {
     Established {
         /// Who it is.
         membership: Box<Membership>,
+        /// Its start.
+        incarnation: Incarnation,
         /// Its program's version.
         version: String,
         /// Its wall clock less ours, milliseconds.
         clock_ahead_ms: i64,
     },
+    /// The peer has so many entries of this node that are not here.
+    PeerAhead(u64),
     /// The peer gave us a fresh membership.
     Renewed(Box<Membership>),
     /// How many of the peer's entries are not here yet.
@@ -202,9 +206,15 @@ impl Driver {
                     doing.storing.push_back(store_runs(self.store.clone(), runs).boxed());
                 }
                 Output::Acked(no, frontier) => doing.acked.push((no, frontier)),
-                Output::Established { membership, version, clock_ahead_ms } => {
-                    let event = PeerEvent::Established { membership, version, clock_ahead_ms };
-                    (self.events)(peer, event);
+                Output::Unfilled(no, range) => {
+                    tokio::spawn(explain(self.store.clone(), no, range));
+                }
+                Output::PeerAhead(entries) => (self.events)(peer, PeerEvent::PeerAhead(entries)),
+                Output::Established { membership, incarnation, version, clock_ahead_ms } => {
+                    (self.events)(
+                        peer,
+                        PeerEvent::Established { membership, incarnation, version, clock_ahead_ms },
+                    );
                     self.heads(session);
                 }
                 Output::Renewed(fresh) => (self.events)(peer, PeerEvent::Renewed(fresh)),
@@ -368,6 +378,18 @@ async fn store_runs(store: Store, runs: Vec<(u32, Received)>) -> Input {
             Input::NotStored(RefusalCode::Fork, fork.to_string())
         }
         Err(error) => Input::NotStored(RefusalCode::Unavailable, error.to_string()),
+    }
+}
+
+/// A peer that lost what it had acknowledged asks for what was removed here because it had it.
+async fn explain(store: Store, no: ChainNo, range: Range) {
+    match store.write(move |tx| tx.explain(no, range)).await {
+        Ok((_, 0)) => {}
+        Ok((_, entries)) => {
+            tracing::warn!(entries, "the peer has lost entries that were removed here: gone");
+        }
+        // The next session asks again.
+        Err(error) => tracing::warn!(%error, "a hole in the log could not be explained"),
     }
 }
 

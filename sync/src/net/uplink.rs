@@ -13,6 +13,7 @@ use crate::session::{Admission, Backfill, Config, End, Policy, RefusalCode};
 use crate::store::Store;
 use futures::future::BoxFuture;
 use holdfast_core::backoff::Backoff;
+use holdfast_core::log::events::{Event, Severity};
 use holdfast_core::{NodeId, Timestamp};
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,6 +69,9 @@ pub struct UplinkState {
     pub last_error: Option<String>,
     /// Entries that the hub does not have yet, as far as the present session knows.
     pub behind: Option<u64>,
+    /// Entries of this node that the hub had and this data directory had not, at the first hello
+    /// of this start that found any.
+    pub ahead: Option<u64>,
     /// When something came from the hub last.
     pub heard: Option<Timestamp>,
     /// The hub's clock less ours at the last hello, milliseconds.
@@ -285,11 +289,12 @@ impl Runner {
         renewed: tokio::sync::mpsc::UnboundedSender<Membership>,
     ) -> super::driver::PeerEvents {
         let state = Arc::clone(&self.state);
-        let env = Arc::clone(self.options.store.env());
+        let store = self.options.store.clone();
+        let env = Arc::clone(store.env());
         Arc::new(move |hub, event| {
             let now = env.now();
             match event {
-                PeerEvent::Established { membership, version, clock_ahead_ms } => {
+                PeerEvent::Established { membership, version, clock_ahead_ms, .. } => {
                     tracing::info!(hub = %membership, version, clock_ahead_ms, "online");
                     state.send_modify(|state| {
                         state.online = true;
@@ -309,10 +314,33 @@ impl Runner {
                 PeerEvent::Behind(entries) => {
                     state.send_modify(|state| state.behind = Some(entries));
                 }
+                PeerEvent::PeerAhead(entries) => {
+                    if state.borrow().ahead.is_none() {
+                        tokio::spawn(tell_ahead(store.clone(), entries));
+                    }
+                    state.send_modify(|state| state.ahead = state.ahead.max(Some(entries)));
+                }
                 PeerEvent::Heard => state.send_modify(|state| state.heard = Some(now)),
                 PeerEvent::PeerBehind(_) | PeerEvent::Ended(_) => {}
             }
         })
+    }
+}
+
+/// Puts into the log that the node is an earlier state of itself.
+async fn tell_ahead(store: Store, entries: u64) {
+    let text = format!(
+        "the hub has {entries} entries of this node that are not here: the data directory was put \
+         back from a copy, the disk has lost its last writes, or another node runs with this \
+         node's key; what the hub has comes back"
+    );
+    tracing::warn!("{text}");
+    let written = store.write(move |tx| {
+        let (severity, code) = (Severity::Warning, "earlier-state");
+        tx.append_events(&[Event::Notice { severity, code, text: &text }])
+    });
+    if let Err(error) = written.await {
+        tracing::warn!(%error, "that could not be written to the log");
     }
 }
 

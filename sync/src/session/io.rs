@@ -94,10 +94,17 @@ pub enum Output {
     Store(Vec<(u32, Received)>),
     /// The peer has this of a chain on disk.
     Acked(ChainNo, Box<Frontier>),
+    /// The peer lacks this part of an own chain, and it is not here any more.
+    Unfilled(ChainNo, Range),
+    /// The peer has so many entries of this node that are not here: this side is an earlier state
+    /// of itself, or another node runs with its key.
+    PeerAhead(u64),
     /// The peer is let in.
     Established {
         /// Who it is.
         membership: Box<Membership>,
+        /// Its start.
+        incarnation: Incarnation,
         /// Its program's version.
         version: String,
         /// Its wall clock less ours, milliseconds.

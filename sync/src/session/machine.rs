@@ -59,6 +59,8 @@ pub struct Session {
     /// What the peer lists of the chains known here; of others it is only counted.
     listed: HashMap<Place, Option<(Frontier, Link)>>,
     listed_count: usize,
+    /// Entries that the peer lists and this side does not have.
+    ahead: u64,
     /// Own chains that grew before the session was open.
     early: BTreeMap<ChainNo, (ChainId, u64)>,
     pending_renewal: Option<Vec<u8>>,
@@ -110,6 +112,7 @@ impl Session {
             local: Vec::new(),
             listed: HashMap::new(),
             listed_count: 0,
+            ahead: 0,
             early: BTreeMap::new(),
             pending_renewal: None,
             closed: (0, [0; 16]),
@@ -286,6 +289,7 @@ impl Session {
         };
         self.out.push_back(Output::Established {
             membership: Box::new(membership),
+            incarnation: hello.incarnation,
             version: hello.version,
             clock_ahead_ms: hello.wall_ms.saturating_sub(now.wall_ms),
         });
@@ -387,8 +391,9 @@ impl Session {
             return Err(Reject::Full);
         }
         for held in held {
-            if let Some(known) = self.listed.get_mut(&(held.incarnation, held.stream)) {
-                *known = Some((held.frontier, held.head));
+            match self.listed.get_mut(&(held.incarnation, held.stream)) {
+                Some(known) => *known = Some((held.frontier, held.head)),
+                None => self.ahead += held.frontier.count(),
             }
         }
         if last {
@@ -417,9 +422,14 @@ impl Session {
             if chain.acked != theirs {
                 self.out.push_back(Output::Acked(chain.info.no, Box::new(theirs.clone())));
             }
+            let beyond = Range::new(chain.info.last() + 1, theirs.max());
+            self.ahead += beyond.map_or(0, Range::count);
             if self.running != Some(chain.info.id.incarnation) {
                 self.plan.add(chain, theirs);
             }
+        }
+        if self.config.initiator && self.ahead > 0 {
+            self.out.push_back(Output::PeerAhead(self.ahead));
         }
         for (no, (id, last)) in std::mem::take(&mut self.early) {
             self.plan.advance(no, id, last);
@@ -500,10 +510,12 @@ impl Session {
     fn commits(&mut self, now: Now, commits: &[StoredCommit], before: Option<Link>) {
         let Some(request) = self.reading.take() else { return };
         let (Some(first), Some(last)) = (commits.first(), commits.last()) else {
-            return self.plan.done(&request, None);
+            let hole = self.plan.done(&request, None);
+            return self.cannot_fill(request.chain, hole);
         };
         let sent = Range { from: first.first, to: last.last() };
-        self.plan.done(&request, Some(sent));
+        let hole = self.plan.done(&request, Some(sent));
+        self.cannot_fill(request.chain, hole);
         let Some(chain) = self.plan.chain(request.chain) else { return };
         // A commit whose predecessor is not known here cannot be shown to belong where it is.
         let (before, commits) = match before {
@@ -526,6 +538,13 @@ impl Session {
         self.flow.sent(bytes.len() as u64, now.mono_ms);
         for part in bytes.chunks(self.flow.piece()) {
             self.send(&Frame::Data(part.to_vec()));
+        }
+    }
+
+    /// The origin of a chain has to say why nobody gets a part of it any more.
+    fn cannot_fill(&mut self, chain: ChainNo, hole: Option<Range>) {
+        if let Some(hole) = hole.filter(|_| self.config.initiator) {
+            self.out.push_back(Output::Unfilled(chain, hole));
         }
     }
 

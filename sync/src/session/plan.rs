@@ -41,8 +41,8 @@ impl Sending {
         Self { id, live_from: last + 1, last, backlog, theirs, passed, mend: false }
     }
 
-    /// Notes the part of a request for which there was nothing.
-    fn pass(&mut self, request: &ReadRequest, sent: Option<Range>) {
+    /// Notes the part of a request for which there was nothing, and gives it.
+    fn pass(&mut self, request: &ReadRequest, sent: Option<Range>) -> Option<Range> {
         let Range { from, to } = request.range;
         let hole = match sent {
             None => Some(request.range),
@@ -53,6 +53,7 @@ impl Sending {
             // Without room the count of what is behind stays high; nothing else depends on it.
             let _ = self.passed.add(hole);
         }
+        hole
     }
 }
 
@@ -116,15 +117,16 @@ impl Plan {
     }
 
     /// Notes what a read brought: `sent` is the range of the commits found, if there were any.
-    pub(super) fn done(&mut self, request: &ReadRequest, sent: Option<Range>) {
-        let Some(chain) = self.chains.get_mut(&request.chain) else { return };
-        chain.pass(request, sent);
+    /// Gives the part of a backlog that the peer lacks and this side has no more.
+    pub(super) fn done(&mut self, request: &ReadRequest, sent: Option<Range>) -> Option<Range> {
+        let chain = self.chains.get_mut(&request.chain)?;
+        let hole = chain.pass(request, sent);
         if request.live {
             chain.live_from = sent.map_or(request.range.to, |range| range.to) + 1;
-            return;
+            return None;
         }
         let at = if request.back { chain.backlog.len().checked_sub(1) } else { Some(0) };
-        let Some(range) = at.and_then(|at| chain.backlog.get_mut(at)) else { return };
+        let range = at.and_then(|at| chain.backlog.get_mut(at))?;
         let rest = match sent {
             None => None,
             Some(sent) if request.back => Range::new(range.from, sent.from - 1),
@@ -138,6 +140,7 @@ impl Plan {
             }
             (None, None) => {}
         }
+        hole
     }
 
     /// Takes what the peer says it holds of a chain, and returns all it is known to hold. What it

@@ -10,8 +10,8 @@ use holdfast_core::envelope::Envelope;
 use holdfast_core::log::Link;
 use holdfast_core::{Incarnation, Reject, Seq, Stream};
 use std::fs;
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt, fchown};
 use std::path::Path;
 
 const NAME: &str = "mark";
@@ -122,11 +122,25 @@ fn write_mode(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Fault> {
     let mut options = fs::OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(mode);
     let mut file = options.open(&temporary).map_err(fault)?;
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    give_to_owner(&file, dir).map_err(fault)?;
     file.write_all(bytes).map_err(fault)?;
     file.sync_all().map_err(fault)?;
     fs::rename(&temporary, path).map_err(fault)?;
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(fault)
+}
+
+/// Makes a new file in `dir` the directory's owner's: what root writes for a service has to be
+/// readable for the service. Nobody else can give files away, nor has to.
+///
+/// # Errors
+/// What the operating system says of either.
+pub fn give_to_owner(file: &fs::File, dir: &Path) -> io::Result<()> {
+    let of_dir = fs::metadata(dir)?;
+    if of_dir.uid() != file.metadata()?.uid() {
+        let _ = fchown(file, Some(of_dir.uid()), Some(of_dir.gid()));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

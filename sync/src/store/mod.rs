@@ -9,6 +9,7 @@
 
 mod admit;
 mod answers;
+mod backup;
 mod ballast;
 mod chains;
 mod commits;
@@ -33,6 +34,7 @@ pub mod verify;
 mod wal;
 mod writer;
 
+pub use backup::copy_database;
 pub use chains::{ChainInfo, ChainNo, Frontier};
 pub use commits::{CommitFilter, StoredCommit, series_bits};
 pub use ingest::{
@@ -40,11 +42,12 @@ pub use ingest::{
 };
 pub use intact::Intact;
 pub use lookin::look_into;
-pub use mark::{Mark, MarkedChain, write_private, write_whole};
+pub use mark::{Mark, MarkedChain, give_to_owner, write_private, write_whole};
 pub use open::{OpenReport, Options};
 pub use quota::{Overflow, Usage};
 pub use received::Received;
 pub use record::Table;
+pub use schema::VERSION;
 pub use seal::SEAL_AFTER;
 pub use snapshot::{Record, Snapshot};
 pub use tx::WriteTx;
@@ -67,6 +70,12 @@ pub const ADMIN_TOKEN: &str = "admin.token";
 
 /// The file with the invitation that waits to be taken up.
 pub const INVITATION: &str = "invitation";
+
+/// The file with the hash of the id of the machine that the node belongs to.
+pub const MACHINE: &str = "machine";
+
+/// The file that a restore leaves: text, which the next start tells in the event stream.
+pub const RESTORED: &str = "restored";
 
 /// The cursor of the pipeline in [`Table::Cursor`]: a position, big-endian.
 pub const PIPELINE: &[u8] = b"pipeline";

@@ -10,11 +10,12 @@ use super::mark::Mark;
 use super::quota::{Overflow, Quota, Usage};
 use super::record::Table;
 use super::repair::{self, NOTES, Notes};
+use super::schema::META_PROGRAM;
 use super::snapshot::{Pool, Snapshot};
 use super::tx::WriteTx;
 use super::wal::WalState;
 use super::writer::{Job, State, WriteError, Writer};
-use super::{DATABASE, Head, Inner, Interner, Store, damage, schema, seal};
+use super::{DATABASE, Head, Inner, Interner, RESTORED, Store, damage, schema, seal};
 use crate::Fault;
 use crate::env::Env;
 use crate::identity::NodeKey;
@@ -180,7 +181,13 @@ fn attempt(options: &Options, env: &Env, log: &WalState) -> Result<Opened, Fault
         mark_due: true,
     };
     let ends = chain_ends(&chains, node);
-    writer.begin(|tx| start(tx, options.version, &ends, &findings, &notes.gaps))?;
+    let restored = std::fs::read_to_string(dir.join(RESTORED)).ok();
+    let told = Told { findings: &findings, gaps: &notes.gaps, restored: restored.as_deref() };
+    writer.begin(|tx| start(tx, options.version, &ends, &told))?;
+    if restored.is_some() {
+        // Told twice it does no harm.
+        let _ = std::fs::remove_file(dir.join(RESTORED));
+    }
     Ok(Opened { writer, jobs, head, own_heads, usage, findings })
 }
 
@@ -280,24 +287,33 @@ fn chain_ends(chains: &[ChainInfo], node: NodeId) -> Vec<u8> {
     out
 }
 
+/// What a start has to tell.
+struct Told<'a> {
+    findings: &'a [String],
+    gaps: &'a [Gap],
+    restored: Option<&'a str>,
+}
+
 /// The first transaction of an incarnation: the boot count, the start entry, what was found.
 fn start(
     tx: &mut WriteTx<'_>,
     version: &str,
     ends: &[u8],
-    findings: &[String],
-    gaps: &[Gap],
+    told: &Told<'_>,
 ) -> Result<(), WriteError> {
     let boot = tx.state.incarnation.boot;
     tx.put(Table::Meta, META_BOOT, &boot.to_be_bytes())?;
+    tx.put(Table::Meta, META_PROGRAM, version.as_bytes())?;
     let mut events = vec![Event::Start { version, ends: Ends::new(ends)? }];
-    events.extend(findings.iter().map(|text| Event::Notice {
-        severity: Severity::Critical,
-        code: "store-damage",
-        text: &text[..text.floor_char_boundary(1000)],
+    let notices =
+        told.findings.iter().map(|text| (Severity::Critical, "store-damage", text.as_str()));
+    let notices = notices.chain(told.restored.map(|text| (Severity::Warning, "restored", text)));
+    events.extend(notices.map(|(severity, code, text)| {
+        let text = &text[..text.floor_char_boundary(1000)];
+        Event::Notice { severity, code, text }
     }));
     tx.append_events(&events)?;
-    tx.declare(gaps)?;
+    tx.declare(told.gaps)?;
     tx.delete(Table::Meta, NOTES)?;
     Ok(())
 }

@@ -1,10 +1,13 @@
 //! The database's tables and settings.
 
+use super::record::{Table, unseal};
 use crate::Fault;
-use rusqlite::Connection;
+use rusqlite::{Connection, params};
 
 /// The version of the tables. A program refuses a store that is newer than it.
-pub(super) const VERSION: u32 = 1;
+pub const VERSION: u32 = 1;
+/// The record with the release that opened the store last.
+pub(super) const META_PROGRAM: &[u8] = b"program";
 /// Marks the file as ours ("Hfst").
 pub(super) const APPLICATION_ID: i32 = 0x4866_7374;
 /// Bytes of a database page; what SQLite recommends for flash and disks alike.
@@ -66,7 +69,7 @@ pub(super) fn prepare(connection: &Connection) -> Result<(), Fault> {
     }
     let ours = objects == made_objects()?;
     if found > VERSION && !ours {
-        return Err(Fault::Newer { found, known: VERSION });
+        return Err(Fault::Newer { found, known: VERSION, program: program(connection) });
     }
     if found != VERSION || !ours {
         let what = format!("the tables are not those of version {found}");
@@ -77,6 +80,17 @@ pub(super) fn prepare(connection: &Connection) -> Result<(), Fault> {
         connection.execute_batch("PRAGMA journal_mode=WAL;").map_err(fault)?;
     }
     Ok(())
+}
+
+/// The release that opened the store last. Every version of the store keeps this record readable:
+/// it is what an older program has to say.
+fn program(connection: &Connection) -> String {
+    let sql = "SELECT value FROM records WHERE tab=?1 AND key=?2";
+    let key = params![Table::Meta as u8, META_PROGRAM];
+    let sealed = connection.query_row(sql, key, |row| row.get::<_, Vec<u8>>(0)).ok();
+    let value = sealed.and_then(|sealed| unseal(Table::Meta as u8, META_PROGRAM, sealed).ok());
+    let text = value.and_then(|value| String::from_utf8(value).ok());
+    text.unwrap_or_else(|| "unknown".to_owned())
 }
 
 /// What the schema says of a table or an index: its type, name, table, first page and text.

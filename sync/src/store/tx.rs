@@ -412,6 +412,25 @@ impl WriteTx<'_> {
         Ok(())
     }
 
+    /// Declares what was removed from an own chain because a peer had it, where it meets `range`:
+    /// the peer lost it. Gives the number of entries.
+    ///
+    /// # Errors
+    /// A database fault.
+    pub fn explain(&mut self, no: ChainNo, range: Range) -> Result<u64, WriteError> {
+        let mut gaps = self.view().gaps(no)?;
+        gaps.retain(|gap| {
+            let meets = gap.range.from <= range.to && range.from <= gap.range.to;
+            meets && gap.reason == GapReason::Acknowledged
+        });
+        for gap in &mut gaps {
+            gap.reason = GapReason::Quota;
+            self.put(Table::Gap, &gap_key(no, gap), &encode_gap(gap))?;
+        }
+        self.declare(&gaps)?;
+        Ok(gaps.iter().map(|gap| gap.range.count()).sum())
+    }
+
     /// Notes a removed range next to the one before it, so that records stay few.
     fn note_removed(&mut self, dropped: &DroppedCommit) -> Result<(), WriteError> {
         let no = self.chain(&dropped.id)?.no;

@@ -5,7 +5,7 @@ use crate::Fault;
 use crate::identity::{Invitation, NodeKey};
 use crate::store::ballast::{BALLAST_BYTE, BALLAST_BYTES};
 use crate::store::mark::Mark;
-use crate::store::{ADMIN_TOKEN, DATABASE, INVITATION, repair, wal};
+use crate::store::{ADMIN_TOKEN, DATABASE, INVITATION, MACHINE, RESTORED, repair, wal};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
@@ -70,7 +70,7 @@ fn file(check: &mut Check<'_>, path: &Path, name: &str, meta: &fs::Metadata) -> 
             other => drop(other?),
         },
         // Checked against the book of tokens, once that is read.
-        ADMIN_TOKEN => {}
+        ADMIN_TOKEN | MACHINE | RESTORED => {}
         INVITATION => invitation(check, path)?,
         _ if repair::is_kept(name) => {
             let found = "a damaged database that a repair has put aside";

@@ -38,6 +38,8 @@ pub struct Disk {
     pub chains: BTreeMap<u32, Chain>,
     /// Commits that were stored although they were held.
     pub doubles: u64,
+    /// What was removed because the peer had it, and is not declared.
+    pub pruned: Vec<Gap>,
 }
 
 impl Disk {
@@ -184,6 +186,17 @@ impl Disk {
             }
         }
         gaps
+    }
+
+    /// Takes out what was removed undeclared where it meets `range`.
+    pub fn unexplained(&mut self, no: ChainNo, range: Range) -> Vec<Gap> {
+        let id = self.chains[&no.0].info.id;
+        let meets = |gap: &mut Gap| {
+            (gap.incarnation, gap.stream) == (id.incarnation, id.stream)
+                && gap.range.from <= range.to
+                && range.from <= gap.range.to
+        };
+        self.pruned.extract_if(.., meets).collect()
     }
 
     /// How far the chains of a start are.

@@ -94,11 +94,8 @@ impl Plan {
             [Cut, Dark, KillEdge, KillHub, Prune, Shed].into_iter().filter(|_| rng.percent(50)),
         );
         if rng.percent(40) {
-            // A hub that forgets what was pruned as acknowledged cannot get it back, nor can two
-            // sides that both forget.
-            let restore = rng.pick(&[RestoreEdge, RestoreHub]);
-            faults.extend([BackUp, restore]);
-            faults.retain(|fault| restore == RestoreEdge || *fault != Prune);
+            // Two sides that both forget cannot get it back.
+            faults.extend([BackUp, rng.pick(&[RestoreEdge, RestoreHub])]);
         }
         let thin = rng.percent(20);
         Self {

@@ -4,7 +4,7 @@ use super::disk::{Chain, Disk};
 use super::judge::Judge;
 use super::material::{Fleet, Rng, body};
 use super::{Bug, Fault, Plan};
-use holdfast_core::log::events::{self, Event as Entry};
+use holdfast_core::log::events::{self, Event as Entry, Gap};
 use holdfast_core::ranges::Range;
 use holdfast_core::{ChainId, Incarnation, Stream, Timestamp};
 use holdfast_sync::identity::Role;
@@ -196,7 +196,7 @@ impl World {
 
     fn carry_out(&mut self, at: usize) {
         let Some(mut session) = self.nodes[at].session.take() else { return };
-        let mut ended = false;
+        let (mut ended, mut unfilled) = (false, Vec::new());
         while let Some(output) = session.poll() {
             let (conn, life) = (self.nodes[at].conn, self.nodes[at].life);
             match output {
@@ -216,6 +216,7 @@ impl World {
                     self.soon(50, Event::Noted { life, no, held });
                 }
                 Output::Established { .. } if at == EDGE => self.heads(&mut session),
+                Output::Unfilled(no, range) => unfilled.push((no, range)),
                 Output::Behind(entries) => self.judge.behind = Some(entries),
                 Output::End(end) => {
                     self.judge.ended(&end);
@@ -226,6 +227,9 @@ impl World {
         }
         let deadline = session.next_deadline();
         self.nodes[at].session = Some(session);
+        for (no, range) in unfilled {
+            self.explain(no, range);
+        }
         if ended {
             self.leave(at);
         } else if deadline < self.nodes[at].tick {
@@ -514,7 +518,13 @@ impl World {
         let max = self.rng.within(1, 30) as usize;
         let edge = &mut self.nodes[EDGE];
         let acked = |chain: &Chain, range| chain.acked.covers(range);
-        edge.up && !edge.disk.remove_oldest(max, acked).is_empty()
+        if !edge.up {
+            return false;
+        }
+        let pruned = edge.disk.remove_oldest(max, acked);
+        let is_some = !pruned.is_empty();
+        edge.disk.pruned.extend(pruned);
+        is_some
     }
 
     /// The quota is full: the oldest readings go, acknowledged or not, and the gap is declared.
@@ -528,14 +538,26 @@ impl World {
         if gaps.is_empty() {
             return false;
         }
+        self.declare(&gaps);
+        true
+    }
+
+    /// The hub has lost what was pruned because it had it.
+    fn explain(&mut self, no: ChainNo, range: Range) {
+        let gaps = self.nodes[EDGE].disk.unexplained(no, range);
+        if !gaps.is_empty() {
+            self.declare(&gaps);
+        }
+    }
+
+    fn declare(&mut self, gaps: &[Gap]) {
         let mut body = Vec::new();
         let received = Timestamp::from_millis(self.clock().wall_ms).unwrap();
         events::start_body(&mut body, received).unwrap();
-        for gap in &gaps {
+        for gap in gaps {
             Entry::Gap(*gap).encode(&mut body, Vec::new()).unwrap();
         }
         self.commit(Stream::Event, gaps.len() as u32, body);
-        true
     }
 
     /// From now on nothing goes wrong any more.
