@@ -80,9 +80,13 @@ impl Summary {
     /// Takes the next reading of the log. One that is not after the revision is already in and
     /// changes nothing, so the log may be read again after a crash.
     pub fn push(&mut self, sample: Sample, revision: Revision) {
-        if revision <= self.revision {
-            return;
+        if revision > self.revision {
+            self.take(sample, revision);
         }
+    }
+
+    /// Takes a reading that is known not to be in.
+    pub fn take(&mut self, sample: Sample, revision: Revision) {
         self.count += 1;
         self.sum = clamp(self.sum + sample.value);
         self.min = self.min.min(sample.value);
@@ -93,7 +97,7 @@ impl Summary {
         if sample.time >= self.last.time {
             self.last = sample;
         }
-        self.revision = revision;
+        self.revision = self.revision.max(revision);
     }
 
     /// The arithmetic mean.
@@ -102,10 +106,12 @@ impl Summary {
         self.sum / self.count as f64
     }
 
-    /// Of two summaries of the same window and origin, the one that goes further.
+    /// Of two summaries of the same window and origin, the one that goes further; if both go
+    /// equally far, the one with more readings, for which some had come back late.
     #[must_use]
     pub fn later(self, other: Self) -> Self {
-        if other.revision > self.revision { other } else { self }
+        let further = (other.revision, other.count) > (self.revision, self.count);
+        if further { other } else { self }
     }
 }
 

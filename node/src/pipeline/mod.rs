@@ -5,6 +5,7 @@
 //! again and comes to the same state, because a summary takes nothing twice. Ingest never waits for
 //! it; its lag is the distance from cursor to head.
 
+mod again;
 mod catalog;
 mod step;
 mod windows;

@@ -1,5 +1,6 @@
 //! One step: commits in, changed series, windows, rollups and alerts out, in one transaction.
 
+use super::again;
 use super::catalog::{self, Last, SeriesInfo, SeriesNo};
 use super::windows::{self, ROLLUPS_MAX, WindowKey};
 use super::{Live, Pending, Pipeline, Progress};
@@ -21,6 +22,8 @@ type Rolled = (Arc<SeriesInfo>, rollups::Row);
 struct Findings {
     series: BTreeMap<SeriesNo, (Arc<SeriesInfo>, Last)>,
     windows: HashMap<WindowKey, Summary>,
+    /// Windows that got a reading from before what they have.
+    again: BTreeSet<WindowKey>,
     /// Windows whose rollup is to be written now.
     emit: BTreeSet<WindowKey>,
     /// Windows that have to wait for theirs.
@@ -118,7 +121,11 @@ impl Pipeline {
                     _ => {}
                 }
             }
-            Ok(())
+            if findings.again.is_empty() {
+                Ok(())
+            } else {
+                self.summarise_again(view, &mut findings)
+            }
         })?;
         Ok(findings)
     }
@@ -186,23 +193,44 @@ impl Pipeline {
         sample: Sample,
         revision: Revision,
     ) -> Result<(), Fault> {
-        if let Some(summary) = findings.windows.get_mut(&key) {
-            summary.push(sample, revision);
-            return Ok(());
-        }
-        let summary = match self.windows.get(view, &key)? {
-            Some(mut summary) => {
-                let before = summary.revision;
-                summary.push(sample, revision);
-                if summary.revision == before {
-                    return Ok(());
+        let known = match findings.windows.get(&key) {
+            Some(known) => Some(*known),
+            None => self.windows.get(view, &key)?,
+        };
+        let summary = match known {
+            Some(known) if revision <= known.revision => {
+                // Read again, it is in already; else it came back late.
+                if !findings.alerts.is_again {
+                    findings.again.insert(key);
                 }
+                return Ok(());
+            }
+            Some(mut summary) => {
+                summary.push(sample, revision);
                 summary
             }
             None => Summary::of(sample, revision),
         };
         findings.windows.insert(key, summary);
         findings.wait.insert(key);
+        Ok(())
+    }
+
+    /// Makes windows anew that readings from before came back to.
+    fn summarise_again(&self, view: &Snapshot<'_>, findings: &mut Findings) -> Result<(), Fault> {
+        let node = self.store.node();
+        let made = again::summarise(view, node, &self.catalog, &findings.again)?;
+        for (key, summary) in made {
+            let known = match findings.windows.get(&key) {
+                Some(known) => Some(*known),
+                None => self.windows.get(view, &key)?,
+            };
+            // Where readings were removed the summary knows more than the log.
+            if known.is_none_or(|known| summary.count > known.count) {
+                findings.windows.insert(key, summary);
+                findings.wait.insert(key);
+            }
+        }
         Ok(())
     }
 

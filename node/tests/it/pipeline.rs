@@ -1,14 +1,18 @@
 //! What the pipeline keeps equals what the log says, over restarts and in whatever order data came.
 
+use holdfast_core::log::Link;
 use holdfast_core::log::events::{self, Event};
 use holdfast_core::reading::Finite;
-use holdfast_core::{Quality, SeriesKey, Stream, Timestamp};
+use holdfast_core::{ChainId, Quality, SeriesKey, Stream, Timestamp};
 use holdfast_node::alerts::Plan;
 use holdfast_node::pipeline::{Catalog, Options, Pipeline};
 use holdfast_node::query::{self, Span};
 use holdfast_sync::env::System;
 use holdfast_sync::identity::NodeKey;
-use holdfast_sync::store::{self, Draft, IngestBatch, Item, Overflow, OwnedValue, Snapshot, Store};
+use holdfast_sync::store::{
+    self, ChainInfo, Draft, IngestBatch, Item, Overflow, OwnedValue, Received, Snapshot, Store,
+    StoredCommit,
+};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -95,6 +99,22 @@ impl Node {
         each.collect()
     }
 
+    /// The chain of this start's readings, each commit with the link before it.
+    fn own_readings(&self) -> (ChainId, Vec<(Link, StoredCommit)>) {
+        let look = |view: &Snapshot<'_>| {
+            let own = self.store.incarnation();
+            let mut chains = view.chains()?.into_iter();
+            let is_own = |c: &ChainInfo| (c.id.incarnation, c.id.stream) == (own, Stream::Reading);
+            let chain = chains.find(is_own).unwrap();
+            let mut commits = view.commits_after(0, usize::MAX)?;
+            commits.retain(|commit| commit.chain == chain.no);
+            let links: Vec<_> = commits.iter().map(|commit| commit.link).collect();
+            let before = std::iter::once(Link::START).chain(links);
+            Ok((chain.id, before.zip(commits).collect()))
+        };
+        self.store.read_blocking(look).unwrap()
+    }
+
     /// Events and rollup entries in the log.
     fn entries(&self) -> (Vec<String>, u64) {
         let look = |view: &Snapshot<'_>| {
@@ -165,5 +185,40 @@ async fn a_changed_unit_is_another_series_and_an_event() {
     node.counted("cm", 1).await;
     assert_eq!(node.windows(), [(0, 1, 1.0, 1.0, 1.0)], "units are never mixed");
     assert_eq!(node.entries().0, ["m -> cm"]);
+    node.close().await;
+}
+
+/// A node that was put back from a copy gets its lost readings from a peer, the newest first, when
+/// it has taken later ones already. The windows have to be what the log then holds.
+#[tokio::test(flavor = "multi_thread")]
+async fn readings_that_come_back_late_and_in_any_order_are_in_their_windows() {
+    let (dir, key) = (tempfile::tempdir().unwrap(), key());
+    let (home, copy) = (dir.path().join("home"), dir.path().join("copy"));
+    let node = Node::open(&home, &key);
+    node.post("m", &[(0, 1.0)]).await;
+    node.counted("m", 1).await;
+    node.close().await;
+    std::fs::create_dir(&copy).unwrap();
+    for entry in std::fs::read_dir(&home).unwrap().flatten() {
+        std::fs::copy(entry.path(), copy.join(entry.file_name())).unwrap();
+    }
+    let node = Node::open(&home, &key);
+    node.post("m", &[(10, 2.0)]).await;
+    node.post("m", &[(20, 3.0), (70, 7.0)]).await;
+    node.counted("m", 4).await;
+    let lost = node.own_readings();
+    node.close().await;
+
+    let node = Node::open(&copy, &key);
+    node.post("m", &[(30, 4.0)]).await;
+    node.counted("m", 2).await;
+    let (chain, commits) = lost;
+    for (before, commit) in commits.into_iter().rev() {
+        let mut run = Received::new(chain, before);
+        run.push(commit.first, commit.count, None, false, commit.body).unwrap();
+        node.store.write(move |tx| tx.accept(&run)).await.unwrap();
+    }
+    node.counted("m", 5).await;
+    assert_eq!(node.windows(), [(0, 4, 10.0, 1.0, 4.0), (60, 1, 7.0, 7.0, 7.0)]);
     node.close().await;
 }

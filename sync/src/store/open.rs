@@ -29,6 +29,8 @@ use tokio::sync::{mpsc, watch};
 
 const QUEUE: usize = 4096;
 const META_BOOT: &[u8] = b"boot";
+/// A restored node's count of starts goes on at the next multiple of this.
+const RESTORE_STEP: u64 = 1 << 16;
 
 /// How a store is opened.
 #[derive(Debug)]
@@ -242,11 +244,13 @@ fn state(
     let stored = view.get(Table::Meta, META_BOOT)?;
     let stored = stored.as_deref().and_then(|value| value.first_chunk::<8>());
     let own = chains.iter().filter(|chain| chain.id.origin == node);
-    let boot = stored
+    let last = stored
         .map_or(0, |bytes| u64::from_be_bytes(*bytes))
         .max(mark.map_or(0, Mark::boot))
-        .max(own.map(|chain| chain.id.incarnation.boot).max().unwrap_or(0))
-        + 1;
+        .max(own.map(|chain| chain.id.incarnation.boot).max().unwrap_or(0));
+    // Starts since the backup are not known here; the count goes beyond all of them.
+    let restored = options.dir.join(RESTORED).exists();
+    let boot = if restored { (last / RESTORE_STEP + 1) * RESTORE_STEP } else { last + 1 };
     let mut newest = view.head()?;
     for (_, value) in view.scan(Table::Cursor, &[], &[], usize::MAX)? {
         let cursor = value.first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes));
