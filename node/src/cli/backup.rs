@@ -5,6 +5,7 @@ use super::place::{Local, Place, Service, set_in_file};
 use crate::backup::{self, Manifest, Source, Target, back_up};
 use crate::machine;
 use clap::Args;
+use holdfast_sync::Fault;
 use holdfast_sync::env::System;
 use holdfast_sync::store::write_whole;
 use std::io::{self, IsTerminal as _};
@@ -108,6 +109,9 @@ impl Place {
         if let Some(mut text) = backup::configuration(&args.from, &manifest)?.filter(|_| is_new) {
             if let Some(data) = self.data()? {
                 set_in_file(&mut text, "node.data", &data);
+            }
+            if let Some(parent) = config.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+                std::fs::create_dir_all(parent).map_err(|error| Fault::file(parent, error))?;
             }
             write_whole(&config, text.as_bytes())?;
         }

@@ -76,8 +76,6 @@ const LOOK: usize = 2_000;
 pub(super) struct Quota {
     max_bytes: u64,
     overflow: Overflow,
-    /// Commits removed in one transaction; bounds how long it holds the writer.
-    pub step: usize,
     measured_ms: u64,
     resting_until: [u64; STAGES.len()],
     now: u64,
@@ -86,6 +84,17 @@ pub(super) struct Quota {
     growth_per_day: Option<u64>,
     busy: bool,
     pub refusing: bool,
+}
+
+/// Rows that one transaction removes at most; bounds how long it holds the writer.
+const STEP_ROWS: usize = 64;
+
+/// How much a step removes at most, but for its last row.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Step {
+    rows: usize,
+    /// A row may be a segment with hours of readings: no more of them go than make room.
+    bytes: u64,
 }
 
 /// What a step removed.
@@ -101,7 +110,6 @@ impl Quota {
         Self {
             max_bytes,
             overflow,
-            step: 64,
             measured_ms: 0,
             resting_until: [0; STAGES.len()],
             now: 0,
@@ -111,6 +119,11 @@ impl Quota {
             busy: true,
             refusing: false,
         }
+    }
+
+    /// How much is removed in one transaction.
+    pub(super) const fn step(&self) -> Step {
+        Step { rows: STEP_ROWS, bytes: self.max_bytes / 200 }
     }
 
     /// Pages that the database file may have at most.
@@ -183,8 +196,8 @@ impl Quota {
     }
 }
 
-/// Removes up to `step` commits of what `stage` allows.
-pub(super) fn shed(tx: &mut WriteTx<'_>, stage: Stage, step: usize) -> Result<Shed, WriteError> {
+/// Removes a step's worth of what `stage` allows.
+pub(super) fn shed(tx: &mut WriteTx<'_>, stage: Stage, step: Step) -> Result<Shed, WriteError> {
     let streams: &[Stream] = match stage {
         Stage::AcknowledgedRaw | Stage::OldestRaw => &[Stream::Reading],
         Stage::AcknowledgedRest => &[Stream::Rollup, Stream::Log],
@@ -194,8 +207,8 @@ pub(super) fn shed(tx: &mut WriteTx<'_>, stage: Stage, step: usize) -> Result<Sh
     own.retain(|c| c.id.origin == tx.state.node && streams.contains(&c.id.stream));
     own.sort_by_key(|chain| (chain.id.incarnation, chain.id.stream));
     let mut dropped = Vec::new();
-    let mut acked_any = 0;
-    for chain in &own {
+    let (mut acked_any, mut bytes) = (0, 0);
+    'chains: for chain in &own {
         let acked = acked(tx, chain)?;
         for (pos, range) in held(tx, chain, LOOK)? {
             let had = acked.covers(range);
@@ -203,13 +216,12 @@ pub(super) fn shed(tx: &mut WriteTx<'_>, stage: Stage, step: usize) -> Result<Sh
                 continue;
             }
             acked_any += if had { range.count() } else { 0 };
-            dropped.push((had, DroppedCommit { pos, id: chain.id, range, link: link(tx, pos)? }));
-            if dropped.len() >= step {
-                break;
+            let (link, size) = link(tx, pos)?;
+            dropped.push((had, DroppedCommit { pos, id: chain.id, range, link }));
+            bytes += size;
+            if dropped.len() >= step.rows || bytes >= step.bytes {
+                break 'chains;
             }
-        }
-        if dropped.len() >= step {
-            break;
         }
     }
     let all: u64 = dropped.iter().map(|(_, commit)| commit.range.count()).sum();
@@ -258,9 +270,11 @@ fn held(
     rows.collect::<Result<_, _>>().map_err(|error| fault(error).into())
 }
 
-fn link(tx: &WriteTx<'_>, pos: u64) -> Result<Link, WriteError> {
-    let sql = "SELECT link FROM commits WHERE pos=?1";
+/// The link after a row, and the bytes of its body.
+fn link(tx: &WriteTx<'_>, pos: u64) -> Result<(Link, u64), WriteError> {
+    let sql = "SELECT link, length(body) FROM commits WHERE pos=?1";
     let mut statement = tx.connection.prepare_cached(sql).map_err(fault)?;
-    let link = statement.query_row([pos as i64], |row| row.get(0)).map_err(fault)?;
-    Ok(Link(link))
+    let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get::<_, i64>(1)?));
+    let (link, bytes) = statement.query_row([pos as i64], read).map_err(fault)?;
+    Ok((Link(link), bytes.max(0) as u64))
 }

@@ -382,7 +382,7 @@ impl Writer {
         };
         if let Some(stage) = self.quota.stage(&usage) {
             let mut shed = quota::Shed::default();
-            let step = self.quota.step;
+            let step = self.quota.step();
             let result = self.transaction(|tx| {
                 shed = quota::shed(tx, stage, step)?;
                 Ok(())

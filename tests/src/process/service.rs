@@ -96,7 +96,11 @@ impl Service {
         self.command_with(command, args, &Settings::default())
     }
 
-    pub(super) fn command_with<const N: usize>(
+    /// As [`Service::command`] with settings for this one command.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn command_with<const N: usize>(
         &self,
         command: &str,
         args: [&str; N],

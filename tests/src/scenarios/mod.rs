@@ -19,7 +19,9 @@ pub mod links;
 pub mod load;
 pub mod power_cut;
 pub mod refusal;
+pub mod restore;
 pub mod rot;
+pub mod upkeep;
 
 /// How large a campaign is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +98,16 @@ pub const FIRST_LIGHT: &[Campaign] = &[
     Campaign { name: "clocks", about: "wrong clocks of devices and nodes", run: clocks::clocks },
     Campaign { name: "import", about: "10 imports that are interrupted", run: import::imports },
     Campaign { name: "full", about: "quotas and disks without room", run: full::full },
+    Campaign {
+        name: "restore",
+        about: "10 times a gateway and the hub from old backups",
+        run: restore::restore,
+    },
+    Campaign {
+        name: "upkeep",
+        about: "200 kills while segments, pruning and backups are under way",
+        run: upkeep::upkeep,
+    },
     Campaign { name: "rot", about: "1,000 flipped bits and lost tails", run: rot::rot },
 ];
 

@@ -10,4 +10,5 @@ mod kills;
 mod links;
 mod power;
 mod refusal;
+mod restore;
 mod smoke;
