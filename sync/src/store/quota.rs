@@ -86,8 +86,9 @@ pub(super) struct Quota {
     pub refusing: bool,
 }
 
-/// Rows that one transaction removes at most; bounds how long it holds the writer.
+/// Rows and bytes that one transaction removes at most; bounds how long it holds the writer.
 const STEP_ROWS: usize = 64;
+const STEP_BYTES: u64 = 1 << 20;
 
 /// How much a step removes at most, but for its last row.
 #[derive(Clone, Copy, Debug)]
@@ -123,7 +124,8 @@ impl Quota {
 
     /// How much is removed in one transaction.
     pub(super) const fn step(&self) -> Step {
-        Step { rows: STEP_ROWS, bytes: self.max_bytes / 200 }
+        let bytes = self.max_bytes / 200;
+        Step { rows: STEP_ROWS, bytes: if bytes < STEP_BYTES { bytes } else { STEP_BYTES } }
     }
 
     /// Pages that the database file may have at most.

@@ -11,8 +11,11 @@ use holdfast_sync::store::{
 
 /// All readings of the store, in the order of their arrival: device sequences.
 fn sequences(store: &Store) -> Vec<u64> {
-    let commits = store.read_blocking(|view| view.commits_after(0, usize::MAX)).unwrap();
-    let chains = store.read_blocking(|view: &Snapshot<'_>| view.chains()).unwrap();
+    store.read_blocking(sequences_in).unwrap()
+}
+
+fn sequences_in(view: &Snapshot<'_>) -> Result<Vec<u64>, holdfast_sync::Fault> {
+    let (commits, chains) = (view.commits_after(0, usize::MAX)?, view.chains()?);
     let mut out = Vec::new();
     for commit in commits {
         let chain = chains.iter().find(|chain| chain.no == commit.chain).unwrap();
@@ -21,7 +24,7 @@ fn sequences(store: &Store) -> Vec<u64> {
             out.extend(body.rows().map(|row| row.unwrap().source.unwrap().seq));
         }
     }
-    out
+    Ok(out)
 }
 
 #[tokio::test]
@@ -203,11 +206,14 @@ async fn a_full_quota_sheds_the_oldest_readings_and_explains_each_hole() {
         from += 1_000;
         assert!(from < 10_000_000, "the quota is never reached");
     }
-    let seqs = sequences(&store);
+    // More may go meanwhile: all of it has to be of one moment.
+    let look = |view: &Snapshot<'_>| {
+        let mut chains = view.chains()?.into_iter();
+        let chain = chains.find(|chain| chain.id.stream == Stream::Reading).unwrap();
+        Ok((sequences_in(view)?, view.gaps(chain.no)?, chain))
+    };
+    let (seqs, gaps, chain) = store.read_blocking(look).unwrap();
     assert!(*seqs.first().unwrap() > 1 && *seqs.last().unwrap() == from - 1);
-    let chains = store.read_blocking(|view: &Snapshot<'_>| view.chains()).unwrap();
-    let chain = chains.iter().find(|chain| chain.id.stream == Stream::Reading).unwrap();
-    let gaps = store.read_blocking(|view| view.gaps(chain.no)).unwrap();
     let mut explained = holdfast_core::ranges::RangeSet::<64>::new();
     gaps.iter().for_each(|gap| explained.add(gap.range).unwrap());
     assert_eq!(explained.count() + seqs.len() as u64, from - 1);
