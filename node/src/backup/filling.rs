@@ -22,16 +22,14 @@ impl Filling {
     pub(super) fn begin(dir: &Path, what: &str) -> Result<Self, BackupError> {
         let fault = |source| Fault::file(dir, source);
         fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(fault)?;
-        let mut entries = fs::read_dir(dir).map_err(fault)?;
-        if entries.next().is_some() {
-            if !is_unfinished(dir) {
+        for entry in fs::read_dir(dir).map_err(fault)? {
+            let path = entry.map_err(fault)?.path();
+            let is_mark = path.file_stem().is_some_and(|stem| stem == UNFINISHED);
+            if !is_mark && !is_unfinished(dir) {
                 return Err(BackupError::NotEmpty(dir.to_owned()));
             }
-            for entry in fs::read_dir(dir).map_err(fault)? {
-                let path = entry.map_err(fault)?.path();
-                if path.file_name().is_some_and(|name| name != UNFINISHED) {
-                    fs::remove_file(&path).map_err(|source| Fault::file(&path, source))?;
-                }
+            if !is_mark {
+                fs::remove_file(&path).map_err(|source| Fault::file(&path, source))?;
             }
         }
         let text = format!("{what} into this directory was begun and not finished\n");
@@ -52,4 +50,28 @@ impl Filling {
 #[must_use]
 pub fn is_unfinished(dir: &Path) -> bool {
     dir.join(UNFINISHED).exists()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_cut_off_is_begun_again_and_what_is_whole_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("new");
+        let begin = || Filling::begin(&path, "a backup");
+        drop(begin().unwrap());
+        fs::write(path.join("half"), "a file").unwrap();
+        let filling = begin().unwrap();
+        assert!(!path.join("half").exists());
+        fs::write(path.join("whole"), "a file").unwrap();
+        filling.finish().unwrap();
+        assert!(matches!(begin(), Err(BackupError::NotEmpty(_))));
+        assert!(path.join("whole").exists());
+        // Cut off before anything but the mark's temporary file was there.
+        fs::remove_file(path.join("whole")).unwrap();
+        fs::write(path.join("unfinished.new"), "").unwrap();
+        begin().unwrap().finish().unwrap();
+    }
 }
