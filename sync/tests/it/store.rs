@@ -6,7 +6,7 @@ use holdfast_core::{Stream, log::events::Event};
 use holdfast_sync::Fault;
 use holdfast_sync::env::System;
 use holdfast_sync::store::{
-    Idempotency, ItemOutcome, Overflow, Snapshot, Store, Table, WriteError,
+    Idempotency, ItemOutcome, Options, Overflow, Snapshot, Store, Table, WriteError,
 };
 
 /// All readings of the store, in the order of their arrival: device sequences.
@@ -237,4 +237,22 @@ async fn with_refuse_a_full_quota_refuses_and_sheds_nothing() {
     };
     assert!(matches!(error, WriteError::Fault(Fault::Full(_))), "{error}");
     assert_eq!(sequences(&store).len() as u64, from - 1);
+}
+
+#[tokio::test]
+async fn a_store_of_a_newer_release_is_refused_by_its_name_and_left_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let newer = Options { version: "7.1.0", ..options(dir.path(), &key()) };
+    let (store, _) = Store::open(newer, System::env()).unwrap();
+    store.close().await;
+    let path = dir.path().join("holdfast.db");
+    // A later version of the tables, as one would look.
+    let later = "CREATE TABLE later (x); PRAGMA user_version=9;";
+    rusqlite::Connection::open(&path).unwrap().execute_batch(later).unwrap();
+    let before = std::fs::read(&path).unwrap();
+    let refused = Store::open(options(dir.path(), &key()), System::env());
+    let refused = refused.map(|_| ()).unwrap_err().to_string();
+    assert!(refused.contains("version 9"), "{refused}");
+    assert!(refused.contains("use release 7.1.0 or a later one"), "{refused}");
+    assert_eq!(std::fs::read(&path).unwrap(), before);
 }

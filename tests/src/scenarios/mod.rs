@@ -11,6 +11,7 @@ pub mod bad_input;
 pub mod clocks;
 pub mod demo;
 pub mod enrolment;
+pub mod fixture;
 pub mod full;
 mod hands;
 pub mod import;

@@ -1,5 +1,5 @@
-//! Restore: a gateway, then the hub, are lost and come back from backups that are older than much of
-//! what they had.
+//! Restore: a gateway, then the hub, are lost and come back from backups that are older than much
+//! of what they had.
 //!
 //! Both are backed up under load. Then readings go on, a gateway is killed and started, another one
 //! joins. The first gateway's disk is lost: restored, it gets back from the hub what it had said
