@@ -1,8 +1,8 @@
 //! The store of an earlier release: kept in the repository, opened by every later one.
 //!
 //! A fixture is a backup of a gateway and of its hub, the database packed, with what was in it. It
-//! is restored, verified, started and compared: a release that cannot read its forerunner's disk, or
-//! its backups, does not pass.
+//! is restored, verified, started and compared: a release that cannot read the disk of an earlier
+//! one, or its backups, does not pass.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
