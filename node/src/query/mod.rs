@@ -13,6 +13,7 @@ use holdfast_core::reading::DeviceSeq;
 use holdfast_core::rollup::{Summary, Window};
 use holdfast_core::{NodeId, Quality, SeriesKey, Stream, Timestamp};
 use holdfast_sync::Fault;
+use holdfast_sync::segment::Want;
 use holdfast_sync::store::{ChainNo, OwnedValue, Snapshot, Table, series_bits};
 use std::collections::HashSet;
 
@@ -61,7 +62,8 @@ fn reading_chains(view: &Snapshot<'_>, origins: &[NodeId]) -> Result<Vec<ChainNo
 }
 
 /// Hands every reading of a series within `span` to `each`, in no particular order, once even when
-/// a device posted it through several gateways.
+/// a device posted it through several gateways. Unless `whole`, only time, value and quality are
+/// right, which costs much less.
 ///
 /// # Errors
 /// A fault of the store.
@@ -70,8 +72,10 @@ pub fn each_reading(
     origins: &[NodeId],
     key: &SeriesKey<'_>,
     span: Span,
+    whole: bool,
     mut each: impl FnMut(Found),
 ) -> Result<(), Fault> {
+    let want = Want { received: whole, source: whole || origins.len() > 1 };
     let chains = reading_chains(view, origins)?;
     // One origin has removed its doubles on the way in.
     let mut seen = (origins.len() > 1).then(HashSet::new);
@@ -95,7 +99,7 @@ pub fn each_reading(
     view.commits_matching(&chains, span.millis(), Some(series_bits(key)), |commit| {
         if commit.sealed {
             // What of it is damaged is left out; `verify` and the scrubbing name it.
-            let _ = commit.segment().map(|segment| segment.each_row(key, &mut take));
+            let _ = commit.segment().map(|segment| segment.each_row(key, want, &mut take));
             return true;
         }
         let Ok(body) = readings::Body::new(&commit.body) else { return true };
@@ -129,7 +133,7 @@ pub fn readings(
             found.truncate(limit);
         }
     };
-    each_reading(view, origins, key, span, |reading| {
+    each_reading(view, origins, key, span, true, |reading| {
         found.push(reading);
         if found.len() >= 2 * limit + 4096 {
             keep(&mut found);
@@ -151,7 +155,7 @@ pub fn downsampled(
     points: usize,
 ) -> Result<Vec<Point>, Fault> {
     let mut sampler = Downsampler::new(span, points);
-    each_reading(view, origins, key, span, |reading| {
+    each_reading(view, origins, key, span, false, |reading| {
         if let Some(value) = reading.value.get().number() {
             sampler.push(Point { time: reading.time, value });
         }

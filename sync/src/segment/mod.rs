@@ -14,6 +14,7 @@ mod series;
 mod texts;
 
 pub use directory::Head;
+pub use readings::Want;
 pub use series::SeriesSpan;
 
 use column::{ColumnReader, Columns};
@@ -228,11 +229,13 @@ impl<'a> Segment<'a> {
     pub fn each_row(
         &self,
         key: &SeriesKey<'_>,
+        want: Want,
         each: impl FnMut(Timestamp, &Row<'_>),
     ) -> Result<(), SegmentError> {
         let received = self.columns().ints(self.directory.received, self.counts.len())?;
         let plan = Plan { counts: &self.counts, received: &received, entries: self.entries };
-        readings::each_row(self.columns(), Reader::new(self.directory.content), &plan, key, each)
+        let content = Reader::new(self.directory.content);
+        readings::each_row(self.columns(), content, &plan, key, want, each)
     }
 
     const fn columns(&self) -> &ColumnReader<'a> {

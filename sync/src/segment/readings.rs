@@ -2,7 +2,7 @@
 
 use super::column::{ColumnNo, ColumnReader, Columns};
 use super::series::{
-    Numbers, Part, SeriesSpan, Split, Times, deal, places, put_numbers, put_part, put_span,
+    Numbers, Order, Part, SeriesSpan, Split, Times, deal, places, put_numbers, put_part, put_span,
     put_times, read_span, whole,
 };
 use super::{Commit, Plan, SegmentError};
@@ -134,6 +134,16 @@ pub(super) fn encode(
     Ok(received)
 }
 
+/// What is wanted of the rows of a series beside value, quality and effective time. To know when
+/// each was received, the turns of all series have to be gone through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Want {
+    /// When it was received; without, any time is given where the effective one does not need it.
+    pub received: bool,
+    /// The device's own name for the message.
+    pub source: bool,
+}
+
 /// Where the fields of a series stand.
 #[derive(Clone, Copy)]
 struct Place<'a> {
@@ -178,7 +188,11 @@ impl<'a> Place<'a> {
         Ok(Self { span, timed, times, quality, sourced, sources, values })
     }
 
-    fn unpack(&self, columns: &ColumnReader<'_>) -> Result<Unpacked, SegmentError> {
+    fn unpack(
+        &self,
+        columns: &ColumnReader<'_>,
+        with_source: bool,
+    ) -> Result<Unpacked, SegmentError> {
         let rows = self.span.rows;
         let count = |has: &[bool]| has.iter().filter(|has| **has).count();
         let has_time = self.timed.has(columns, rows)?;
@@ -188,8 +202,9 @@ impl<'a> Place<'a> {
         };
         let quality = columns.ints(self.quality, rows)?.iter().map(|q| u8::try_from(*q)).collect();
         let quality: Result<Vec<u8>, _> = quality;
-        let has_source = self.sourced.has(columns, rows)?;
-        let (boots, seqs) = match self.sources {
+        let sourced = if with_source { self.sourced } else { Part::None };
+        let has_source = sourced.has(columns, rows)?;
+        let (boots, seqs) = match self.sources.filter(|_| with_source) {
             Some((boots, seqs)) => {
                 let count = count(&has_source);
                 (columns.ints(boots, count)?, columns.ints(seqs, count)?)
@@ -217,6 +232,14 @@ struct Unpacked {
     boots: Vec<i64>,
     seqs: Vec<i64>,
     values: Column,
+}
+
+impl Unpacked {
+    /// Whether a row is filed under the time it was received.
+    fn rests_on_receipt(&self) -> bool {
+        let distrusted = |quality: &u8| Quality(*quality).has(Quality::DEVICE_CLOCK);
+        !self.has_time.iter().all(|has| *has) || self.quality.iter().any(distrusted)
+    }
 }
 
 enum Column {
@@ -288,7 +311,8 @@ pub(super) fn decode(
     let (order, places) = places(content, Place::read)?;
     let spans = whole(places.iter().map(|place| place.span), plan)?;
     let turns = order.rows(columns, plan.entries)?;
-    let unpacked: Result<Vec<_>, _> = places.iter().map(|place| place.unpack(columns)).collect();
+    let unpacked: Result<Vec<_>, _> =
+        places.iter().map(|place| place.unpack(columns, true)).collect();
     let unpacked = unpacked?;
     let mut cursors: Vec<_> = unpacked.iter().map(Cursor::new).collect();
     let next = |at: usize, series| Ok(Row { series, ..cursors[at].next()? });
@@ -299,21 +323,34 @@ pub(super) fn decode(
     })
 }
 
-/// Hands every reading of one series to `each`, with the time it was received, in log order.
+/// Hands every row of a series to `each`, in log order.
 pub(super) fn each_row(
     columns: &ColumnReader<'_>,
-    content: Reader<'_>,
+    mut content: Reader<'_>,
     plan: &Plan<'_>,
     key: &SeriesKey<'_>,
+    want: Want,
     mut each: impl FnMut(Timestamp, &Row<'_>),
 ) -> Result<(), SegmentError> {
-    let (order, places) = places(content, Place::read)?;
-    let Some(at) = places.iter().position(|place| place.span.key == *key) else { return Ok(()) };
-    let unpacked = places[at].unpack(columns)?;
-    let mut cursor = Cursor::new(&unpacked);
-    for received in received_of(at, &order.rows(columns, plan.entries)?, plan) {
-        let received = Timestamp::from_millis(received).ok_or(Reject::Time)?;
-        each(received, &cursor.next()?);
+    let order = Order::read(&mut content)?;
+    for at in 0..order.series {
+        let place = Place::read(&mut content)?;
+        if place.span.key != *key {
+            continue;
+        }
+        let unpacked = place.unpack(columns, want.source)?;
+        let mut cursor = Cursor::new(&unpacked);
+        if want.received || unpacked.rests_on_receipt() {
+            for received in received_of(at, &order.rows(columns, plan.entries)?, plan) {
+                let received = Timestamp::from_millis(received).ok_or(Reject::Time)?;
+                each(received, &cursor.next()?);
+            }
+        } else {
+            for _ in 0..place.span.rows {
+                each(Timestamp(0), &cursor.next()?);
+            }
+        }
+        return Ok(());
     }
     Ok(())
 }

@@ -265,14 +265,32 @@ proptest! {
         prop_assert_eq!(spans.iter().map(|span| span.rows).sum::<usize>(), rows);
         for span in spans {
             let mut rows = Vec::new();
-            segment.each_row(&span.key, |received, row| rows.push(shown(received, row))).unwrap();
+            let all = Want { received: true, source: true };
+            segment
+                .each_row(&span.key, all, |received, row| rows.push(shown(received, row)))
+                .unwrap();
             prop_assert_eq!(&rows, &plain_rows(&commits, &span.key));
+            let mut little = Vec::new();
+            let want = Want { received: false, source: false };
+            segment
+                .each_row(&span.key, want, |received, row| {
+                    little.push((row.effective_time(received), format!("{:?}", row.value)));
+                })
+                .unwrap();
+            let mut whole = Vec::new();
+            segment
+                .each_row(&span.key, all, |received, row| {
+                    whole.push((row.effective_time(received), format!("{:?}", row.value)));
+                })
+                .unwrap();
+            prop_assert_eq!(little, whole);
             let times = rows.iter().map(|(_, time, _)| time.millis());
             prop_assert_eq!(times.clone().min(), Some(span.from_ms));
             prop_assert_eq!(times.max(), Some(span.to_ms));
         }
         let stranger = SeriesKey::new("nobody", "m", "bar").unwrap();
-        segment.each_row(&stranger, |_, _| panic!("it has none")).unwrap();
+        let little = Want { received: false, source: false };
+        segment.each_row(&stranger, little, |_, _| panic!("it has none")).unwrap();
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Sealing: commits that the pipeline has read are put together into segments, in the background.
 //!
 //! A segment takes the place of its commits in one short transaction; it is encoded before, off the
-//! writer. Small segments are put together into larger ones, up to [`FULL`] entries, so each entry
-//! is encoded twice at most. Nothing waits for it and nothing depends on it: whatever is sealed or
+//! writer. Small segments are put together into larger ones, up to [`FULL`] entries, and of a chain
+//! with many series up to [`WIDE`], so each entry is encoded three times at most. Nothing waits for it and nothing depends on it: whatever is sealed or
 //! not, the log is the same.
 
 use super::commits::{CommitFilter, ROW_COST, StoredCommit};
@@ -24,6 +24,11 @@ use std::time::Duration;
 pub const SEAL_AFTER: u64 = 8_192;
 /// Entries of a segment that is not put together with others any more.
 const FULL: u64 = 65_536;
+/// The same where a segment of that size would have few entries of each series: reading one of
+/// them costs about as much for a segment as for its entries.
+const WIDE: u64 = segment::limits::ENTRIES as u64;
+/// Entries of a series that a segment should have.
+const OF_SERIES: u64 = 256;
 /// Of a start that is over this few are worth a segment.
 const CLOSED_AFTER: u64 = 256;
 /// Commits that one transaction replaces; bounds how long it holds the writer.
@@ -58,6 +63,8 @@ struct Sealer {
     idle_at: Option<u64>,
     /// Where a chain is as small as it gets, or cannot be sealed until the next start repairs it.
     left: BTreeSet<(ChainNo, Seq)>,
+    /// Entries of a full segment of a chain, once one was made.
+    full: BTreeMap<ChainNo, u64>,
 }
 
 /// Starts the thread. It ends soon after the last handle to the store is gone or the writer has
@@ -109,6 +116,7 @@ impl Sealer {
                 Ok(true)
             }
             Ok(Some(sealed)) => {
+                self.full.insert(run.chain.no, full(&sealed.row.body));
                 let change =
                     store.write(move |tx| tx.seal(&sealed.row, &sealed.filter, sealed.rows));
                 match futures::executor::block_on(change) {
@@ -149,7 +157,8 @@ impl Sealer {
             }
         }
         for chain in &chains {
-            if let Some(run) = small_run(view, chain)?
+            let full = self.full.get(&chain.no).copied().unwrap_or(FULL);
+            if let Some(run) = small_run(view, chain, full)?
                 && !self.left.contains(&(chain.no, run.rows[0].first))
             {
                 return Ok(Some(run));
@@ -238,12 +247,19 @@ fn unsealed(view: &Snapshot<'_>) -> Result<Vec<(ChainNo, u64)>, Fault> {
     rows.map_err(fault)?.collect::<Result<_, _>>().map_err(fault)
 }
 
+/// How many entries a full segment has where this is one of its chain.
+fn full(body: &[u8]) -> u64 {
+    let series = segment::Segment::open(body).and_then(|segment| segment.series());
+    let series = series.map_or(0, |series| series.len() as u64);
+    (series * OF_SERIES).clamp(FULL, WIDE)
+}
+
 /// The newest small segments of a chain that follow each other and together make a larger one.
-fn small_run(view: &Snapshot<'_>, chain: &ChainInfo) -> Result<Option<Run>, Fault> {
+fn small_run(view: &Snapshot<'_>, chain: &ChainInfo, full: u64) -> Result<Option<Run>, Fault> {
     let sql = "SELECT first, count, length(body) FROM commits
                WHERE chain=?1 AND sealed=1 AND count<?2 ORDER BY first DESC LIMIT 64";
     let mut statement = view.connection.prepare_cached(sql).map_err(fault)?;
-    let rows = statement.query_map(params![chain.no.0, (FULL / 2) as i64], |row| {
+    let rows = statement.query_map(params![chain.no.0, (full / 2) as i64], |row| {
         Ok((
             row.get::<_, i64>(0)? as u64,
             row.get::<_, i64>(1)? as u64,
@@ -253,15 +269,15 @@ fn small_run(view: &Snapshot<'_>, chain: &ChainInfo) -> Result<Option<Run>, Faul
     let rows: Vec<_> = rows.map_err(fault)?.collect::<Result<_, _>>().map_err(fault)?;
     let (mut count, mut sum, mut bytes, mut first) = (0, 0, 0, 0);
     for (at, entries, size) in &rows {
-        if count > 0 && (at + entries != first || sum + entries > FULL) {
-            if count >= SMALL_ONES || sum >= FULL / 4 * 3 {
+        if count > 0 && (at + entries != first || sum + entries > full) {
+            if count >= SMALL_ONES || sum >= full / 4 * 3 {
                 break;
             }
             (count, sum, bytes) = (0, 0, 0);
         }
         (count, sum, bytes, first) = (count + 1, sum + entries, bytes + size + ROW_COST, *at);
     }
-    if count < 2 || (count < SMALL_ONES && sum < FULL / 4 * 3) {
+    if count < 2 || (count < SMALL_ONES && sum < full / 4 * 3) {
         return Ok(None);
     }
     // No more than these: behind them there may be all of the chain.

@@ -54,8 +54,7 @@ impl Load {
                     if started.elapsed() >= time || done >= most {
                         break;
                     }
-                    stream.write_all(request).await?;
-                    answer(&mut stream, &mut buffer).await?;
+                    exchange(&mut stream, request, &mut buffer).await?;
                     acknowledged.fetch_add(readings, Ordering::Relaxed);
                 }
                 io::Result::Ok(())
@@ -66,6 +65,15 @@ impl Load {
         }
         Ok((acknowledged.load(Ordering::Relaxed), started.elapsed()))
     }
+}
+
+/// Sends a request and reads its answer, which has to be success.
+///
+/// # Errors
+/// A connection that breaks, or an answer other than success.
+pub async fn exchange(stream: &mut TcpStream, request: &[u8], buffer: &mut [u8]) -> io::Result<()> {
+    stream.write_all(request).await?;
+    answer(stream, buffer).await
 }
 
 /// Reads one answer to its end.

@@ -6,15 +6,18 @@
 
 mod ingest;
 mod load;
+mod query;
 mod size;
 mod sync;
 
 pub use ingest::ingest;
+pub use query::query;
 pub use size::size;
 pub use sync::sync;
 
 use crate::client::Client;
 use crate::process::Edge;
+use rusqlite::{Connection, OpenFlags};
 use serde_json::json;
 use std::io;
 use std::time::{Duration, Instant};
@@ -75,6 +78,53 @@ impl Figure {
              ({better} is better): {word}"
         );
     }
+}
+
+/// How a chain's rows are sealed: whether, entries, bytes.
+type Rows = Vec<(bool, i64, i64)>;
+
+/// Waits until as much of the readings is sealed as will be, and tells what that takes.
+async fn until_sealed(edge: &Edge) -> io::Result<Rows> {
+    let path = edge.data().join("holdfast.db");
+    let database = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY);
+    let database = database.map_err(io::Error::other)?;
+    let chain = reading_chain(&database).map_err(io::Error::other)?;
+    // The row's other columns, its keys in the indexes and the page's share are counted as 250.
+    let sql = "SELECT sealed, sum(count), sum(length(body) + length(filter) + 250) FROM commits
+               WHERE chain=?1 GROUP BY sealed ORDER BY sealed";
+    let started = Instant::now();
+    let (mut before, mut still) = (Vec::new(), 0);
+    // Small segments are put together for a while after everything is sealed.
+    while still < 20 {
+        if started.elapsed() > LIMIT {
+            return Err(io::Error::other("the log is never at rest"));
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        let mut statement = database.prepare(sql).map_err(io::Error::other)?;
+        let rows = statement
+            .query_map([chain], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .and_then(|rows| rows.collect::<Result<Rows, _>>());
+        let rows = rows.map_err(io::Error::other)?;
+        still = if rows == before { still + 1 } else { 0 };
+        before = rows;
+    }
+    Ok(before)
+}
+
+/// The number of the chain of readings, from the chains' records.
+fn reading_chain(database: &Connection) -> rusqlite::Result<u32> {
+    const READING: u8 = 2;
+    let mut statement = database.prepare("SELECT key, value FROM records WHERE tab=2")?;
+    let records = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    for record in records {
+        let (key, value): ([u8; 4], Vec<u8>) = record?;
+        // Behind the origin stand the boot count, as a varint, and a nonce.
+        let boot = value[32..].iter().take_while(|byte| **byte & 0x80 != 0).count() + 1;
+        if value[32 + boot + 8] == READING {
+            return Ok(u32::from_be_bytes(key));
+        }
+    }
+    Err(rusqlite::Error::QueryReturnedNoRows)
 }
 
 /// Waits until the pipeline has read what was posted, so that it does not take its share of the

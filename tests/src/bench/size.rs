@@ -4,15 +4,13 @@
 //! the sensor's resolution with noise of two steps either way, times jittered by 20 ms, 5 % late,
 //! 1 % not measured. The other figure is for doubles that have nothing in common.
 
-use super::{Better, Figure, until_read};
+use super::{Better, Figure, until_read, until_sealed};
 use crate::client::Client;
 use crate::process::{Edge, Settings};
 use crate::rng::Rng;
 use crate::waterworks::{Feed, Habits, Pace, Patience, Works};
-use rusqlite::{Connection, OpenFlags};
 use std::fmt::Write;
 use std::io;
-use std::time::{Duration, Instant};
 
 const SEED: u64 = 1;
 const STATIONS: u64 = 20;
@@ -20,7 +18,6 @@ const STATIONS: u64 = 20;
 const START_MS: i64 = 1_793_491_200_000;
 const END_MS: i64 = START_MS + 12 * 3_600_000;
 const HABITS: Habits = Habits { every_ms: 10_000, jitter_ms: 20, gap: 0.01, late: 0.05 };
-const LIMIT: Duration = Duration::from_secs(600);
 const ENTROPY_BATCHES: u64 = 300;
 const ENTROPY_BATCH: u64 = 1_000;
 
@@ -101,48 +98,10 @@ fn entropy(rng: &mut Rng, batch: u64) -> String {
 /// Waits until as much is sealed as will be, and prints what that takes.
 async fn figure(name: &'static str, target: f64, edge: &mut Edge, as_json: bool) -> io::Result<()> {
     until_read(edge).await?;
-    let path = edge.data().join("holdfast.db");
-    let database = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY);
-    let database = database.map_err(io::Error::other)?;
-    let chain = reading_chain(&database).map_err(io::Error::other)?;
-    // The row's other columns, its keys in the indexes and the page's share are counted as 250.
-    let sql = "SELECT sealed, sum(count), sum(length(body) + length(filter) + 250) FROM commits
-               WHERE chain=?1 GROUP BY sealed ORDER BY sealed";
-    let started = Instant::now();
-    let (mut before, mut still) = (Vec::new(), 0);
-    // Small segments are put together for a while after everything is sealed.
-    while still < 20 {
-        if started.elapsed() > LIMIT {
-            return Err(io::Error::other("the log is never at rest"));
-        }
-        tokio::time::sleep(Duration::from_millis(250)).await;
-        let mut statement = database.prepare(sql).map_err(io::Error::other)?;
-        let rows = statement
-            .query_map([chain], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-            .and_then(|rows| rows.collect::<Result<Vec<(bool, i64, i64)>, _>>());
-        let rows = rows.map_err(io::Error::other)?;
-        still = if rows == before { still + 1 } else { 0 };
-        before = rows;
-    }
-    let sealed = before.iter().find(|(sealed, ..)| *sealed);
+    let rows = until_sealed(edge).await?;
+    let sealed = rows.iter().find(|(sealed, ..)| *sealed);
     let (_, count, bytes) = sealed.ok_or_else(|| io::Error::other("nothing was sealed"))?;
     let value = *bytes as f64 / *count as f64;
     Figure { name, value, unit: "bytes", target, better: Better::Lower }.print(as_json);
     edge.stop()
-}
-
-/// The number of the chain of readings, from the chains' records.
-fn reading_chain(database: &Connection) -> rusqlite::Result<u32> {
-    const READING: u8 = 2;
-    let mut statement = database.prepare("SELECT key, value FROM records WHERE tab=2")?;
-    let records = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    for record in records {
-        let (key, value): ([u8; 4], Vec<u8>) = record?;
-        // Behind the origin stand the boot count, as a varint, and a nonce.
-        let boot = value[32..].iter().take_while(|byte| **byte & 0x80 != 0).count() + 1;
-        if value[32 + boot + 8] == READING {
-            return Ok(u32::from_be_bytes(key));
-        }
-    }
-    Err(rusqlite::Error::QueryReturnedNoRows)
 }

@@ -21,6 +21,8 @@ enum Name {
     Ingest,
     /// Catching up after an outage.
     Sync,
+    /// A day of one series out of a thousand, and a start with that store.
+    Query,
     /// Bytes of a reading on disk, sealed.
     Size,
 }
@@ -31,6 +33,7 @@ async fn main() -> ExitCode {
     let ran = match options.name {
         Name::Ingest => bench::ingest(options.json).await,
         Name::Sync => bench::sync(options.json).await,
+        Name::Query => bench::query(options.json).await,
         Name::Size => bench::size(options.json).await,
     };
     match ran {
