@@ -146,6 +146,7 @@ fn start(
     let on_alerts = Arc::clone(&plan.on_alerts);
     let options = pipeline::Options {
         widths_s: Vec::new(),
+        windows_kept_s: pipeline::WINDOWS_KEPT_S,
         on_live: Arc::new(move |live| {
             if told.0.has_listeners() {
                 told.0.publish("readings", &api::live_json(&told.1, live));

@@ -220,6 +220,7 @@ fn start(
     let widths = settings.rollups.widths.iter();
     let options = pipeline::Options {
         widths_s: widths.map(|width| width.0.as_secs().clamp(1, 86_400) as u32).collect(),
+        windows_kept_s: pipeline::WINDOWS_KEPT_S,
         on_live: Arc::new(move |live| {
             if told.0.has_listeners() {
                 told.0.publish("readings", &api::live_json(told.1.as_ref(), live));

@@ -7,10 +7,12 @@
 
 mod again;
 mod catalog;
+mod logged;
 mod step;
 mod windows;
 
 pub use catalog::{Catalog, Last, SeriesInfo, SeriesNo, Totals};
+pub use logged::{horizon, logged_windows};
 pub use windows::{WindowKey, decode_window, window_prefix};
 
 use crate::alerts::{Book, Plan, Watch};
@@ -18,6 +20,7 @@ use holdfast_core::rollup::Window;
 use holdfast_core::{NodeId, Timestamp};
 use holdfast_sync::Fault;
 use holdfast_sync::store::{Intact, PIPELINE, Snapshot, Store, Table};
+use logged::Removal;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +33,10 @@ const STEP_BYTES: usize = 512 << 10;
 pub const GRACE_S: i64 = 10;
 /// How long a window that is over waits for more late readings before it is summed up again.
 const LATE_MS: u64 = 3_000;
+/// Between two removals of records of windows.
+const REMOVE_MS: u64 = 600_000;
+/// For how long windows have records of their own: charts of the day are drawn from them.
+pub const WINDOWS_KEPT_S: u64 = 2 * 86_400;
 const RETRY: Duration = Duration::from_secs(2);
 
 /// The newest value of a series, as it is told to the pages.
@@ -49,6 +56,9 @@ pub type OnLive = Arc<dyn Fn(&[Live]) + Send + Sync>;
 pub struct Options {
     /// The widths of the windows, seconds; none on a hub, whose rollups come from the edges.
     pub widths_s: Vec<u32>,
+    /// For how long after its end a window has a record of its own, seconds; its rollup stays in
+    /// the log.
+    pub windows_kept_s: u64,
     /// Takes the newest values.
     pub on_live: OnLive,
     /// What raises alerts.
@@ -78,6 +88,10 @@ pub struct Pipeline {
     /// Up to here the log was read before: the cursor was lost with a repair.
     again_to: u64,
     intact: Intact,
+    /// Records of windows that are on their way out.
+    removal: Option<Removal>,
+    /// When the last removal began, by the clock that only goes forward.
+    removed_ms: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -113,6 +127,8 @@ impl Pipeline {
             watch,
             again_to: if cursor == 0 { head } else { 0 },
             intact: Intact::default(),
+            removal: None,
+            removed_ms: now,
         })
     }
 
@@ -170,9 +186,26 @@ impl Pipeline {
             && due.is_empty()
             && !self.watch.is_due(self.store.env().monotonic_ms())
         {
-            return Ok(false);
+            return self.remove().await;
         }
         self.step(commits, due).await?;
+        Ok(true)
+    }
+
+    /// Removes records of windows of the past, a step at a time and when there is nothing else to
+    /// do; `false` when there is nothing to remove.
+    async fn remove(&mut self) -> Result<bool, holdfast_sync::store::WriteError> {
+        let env = self.store.env();
+        let (now, steady) = (env.now(), env.monotonic_ms());
+        let every = self.options.windows_kept_s.saturating_mul(1_000).min(REMOVE_MS);
+        if self.removal.is_none() && steady.saturating_sub(self.removed_ms) >= every {
+            let kept_s = self.options.windows_kept_s;
+            self.removal = Some(Removal::new(now, kept_s, self.pending.keys()));
+            self.removed_ms = steady;
+        }
+        let Some(removal) = self.removal.take() else { return Ok(false) };
+        let (_committed, rest) = self.store.write(move |tx| removal.step(tx)).await?;
+        self.removal = rest;
         Ok(true)
     }
 

@@ -195,7 +195,7 @@ impl Pipeline {
     ) -> Result<(), Fault> {
         let known = match findings.windows.get(&key) {
             Some(known) => Some(*known),
-            None => self.windows.get(view, &key)?,
+            None => self.windows.get(view, &key, &self.catalog)?,
         };
         let summary = match known {
             Some(known) if revision <= known.revision => {
@@ -223,7 +223,7 @@ impl Pipeline {
         for (key, summary) in made {
             let known = match findings.windows.get(&key) {
                 Some(known) => Some(*known),
-                None => self.windows.get(view, &key)?,
+                None => self.windows.get(view, &key, &self.catalog)?,
             };
             // Where readings were removed the summary knows more than the log.
             if known.is_none_or(|known| summary.count > known.count) {
@@ -249,7 +249,7 @@ impl Pipeline {
             let key = WindowKey { window: row.window, series: info.no };
             let known = match findings.windows.get(&key) {
                 Some(known) => Some(*known),
-                None => self.windows.get(view, &key)?,
+                None => self.windows.get(view, &key, &self.catalog)?,
             };
             let stands = known.map_or(row.summary, |known| known.later(row.summary));
             findings.windows.insert(key, stands);
@@ -264,7 +264,7 @@ impl Pipeline {
             for key in &findings.emit {
                 let summary = match findings.windows.get(key) {
                     Some(summary) => Some(*summary),
-                    None => self.windows.get(view, key)?,
+                    None => self.windows.get(view, key, &self.catalog)?,
                 };
                 if let (Some(summary), Some(info)) = (summary, self.catalog.info(key.series)) {
                     out.push((info, rollups::Row { series: 0, window: key.window, summary }));

@@ -1,6 +1,7 @@
 //! The windows: summaries by series, width and start, and which of them wait for their rollup.
 
-use super::catalog::SeriesNo;
+use super::catalog::{Catalog, SeriesNo};
+use super::logged;
 use holdfast_core::Reject;
 use holdfast_core::codec::Reader;
 use holdfast_core::log::rollups::{put_summary, read_summary};
@@ -12,7 +13,7 @@ use std::collections::HashMap;
 /// Rollups in one commit; each takes at most about 150 bytes.
 pub(super) const ROLLUPS_MAX: usize = 2_000;
 /// Records of pending windows stand behind all series, which never reach this number.
-const PENDING: [u8; 4] = [0xff; 4];
+pub(super) const PENDING: [u8; 4] = [0xff; 4];
 const CACHE_MAX: usize = 20_000;
 
 /// One window of one series.
@@ -34,7 +35,7 @@ pub fn window_prefix(series: SeriesNo, width_s: u32) -> [u8; 8] {
 }
 
 /// A start so that byte order is time order before 1970 too.
-fn sortable(start_s: i64) -> [u8; 8] {
+pub(super) fn sortable(start_s: i64) -> [u8; 8] {
     (start_s as u64 ^ 1 << 63).to_be_bytes()
 }
 
@@ -93,12 +94,19 @@ impl Cache {
         &self,
         view: &Snapshot<'_>,
         key: &WindowKey,
+        catalog: &Catalog,
     ) -> Result<Option<Summary>, Fault> {
         if let Some(summary) = self.summaries.get(key) {
             return Ok(Some(*summary));
         }
-        let value = view.get(Table::Window, &key.record())?;
-        value.map(|value| Ok(decode_window(&value)?.1)).transpose()
+        match view.get(Table::Window, &key.record())? {
+            Some(value) => Ok(Some(decode_window(&value)?.1)),
+            None if key.window.end_s() <= logged::horizon(view)? => {
+                let series = catalog.info(key.series);
+                series.map_or(Ok(None), |series| logged::logged(view, &series, key.window))
+            }
+            None => Ok(None),
+        }
     }
 
     pub(super) fn put(&mut self, key: WindowKey, summary: Summary) {

@@ -6,7 +6,7 @@ mod sample;
 
 pub use sample::{Downsampler, Point};
 
-use crate::pipeline::{SeriesInfo, decode_window, window_prefix};
+use crate::pipeline::{SeriesInfo, decode_window, horizon, logged_windows, window_prefix};
 use holdfast_core::codec::Sink;
 use holdfast_core::log::readings::{self, Row};
 use holdfast_core::reading::DeviceSeq;
@@ -15,7 +15,7 @@ use holdfast_core::{NodeId, Quality, SeriesKey, Stream, Timestamp};
 use holdfast_sync::Fault;
 use holdfast_sync::segment::Want;
 use holdfast_sync::store::{ChainNo, OwnedValue, Snapshot, Table, series_bits};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 /// A span of effective time, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,6 +174,8 @@ pub fn windows(
     span: Span,
     limit: usize,
 ) -> Result<Vec<(Window, Summary)>, Fault> {
+    let width = i64::from(width_s);
+    let (from_s, to_s) = (span.from.seconds().saturating_sub(width - 1), span.to.seconds());
     let prefix = window_prefix(series.no, width_s);
     let bound = |seconds: i64| {
         let mut key = prefix.to_vec();
@@ -181,16 +183,26 @@ pub fn windows(
         key.put(&sortable).expect("a growing buffer is never full");
         key
     };
-    let from = bound(span.from.seconds().saturating_sub(i64::from(width_s) - 1));
-    let to = bound(span.to.seconds().saturating_add(1));
-    let mut out = Vec::new();
-    let mut damage = None;
+    let (from, to) = (bound(from_s), bound(to_s.saturating_add(1)));
+    // What ended before the horizon may have no record; what has one may have gone further.
+    let past_s = to_s.min(horizon(view)?.saturating_sub(width));
+    let mut out = BTreeMap::new();
+    if from_s <= past_s {
+        out = logged_windows(view, series, width_s, (from_s, past_s))?;
+    }
+    let (mut damage, mut records) = (None, 0);
     view.scan_from(Table::Window, &from, false, Some(&to), |_, value| {
         match decode_window(&value) {
-            Ok(window) => out.push(window),
+            Ok((window, summary)) => {
+                let stands = out.entry(window.start_s).or_insert(summary);
+                *stands = stands.later(summary);
+            }
             Err(fault) => damage = Some(fault),
         }
-        out.len() < limit && damage.is_none()
+        records += 1;
+        records < limit && damage.is_none()
     })?;
-    damage.map_or(Ok(out), Err)
+    let windows = out.into_iter().take(limit);
+    let windows = windows.map(|(start_s, summary)| (Window { width_s, start_s }, summary));
+    damage.map_or_else(|| Ok(windows.collect()), Err)
 }

@@ -6,7 +6,7 @@ use holdfast_core::log::events::{self, Event, Severity};
 use holdfast_core::reading::Finite;
 use holdfast_core::{Quality, SeriesKey, Stream, Timestamp};
 use holdfast_node::alerts::{Alert, Backlog, Book, Filter, Plan, Rule, Scope, id_text};
-use holdfast_node::pipeline::{Options, Pipeline, Progress};
+use holdfast_node::pipeline::{OnLive, Options, Pipeline, Progress};
 use holdfast_sync::env::{Env, Source, System};
 use holdfast_sync::identity::NodeKey;
 use holdfast_sync::store::{
@@ -126,7 +126,8 @@ impl Place {
     fn open(&self, rules: Vec<Rule>) -> Node {
         let store = self.store();
         let alerts = Plan { rules, ..Plan::default() };
-        let options = Options { widths_s: vec![60], on_live: Arc::new(|_| {}), alerts };
+        let on_live: OnLive = Arc::new(|_| {});
+        let options = Options { widths_s: vec![60], windows_kept_s: 600, on_live, alerts };
         let pipeline = Pipeline::load(store.clone(), options, 1_000).unwrap();
         let (book, progress) = (pipeline.book(), pipeline.progress());
         let stop = CancellationToken::new();

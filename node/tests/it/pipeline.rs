@@ -5,13 +5,13 @@ use holdfast_core::log::events::{self, Event};
 use holdfast_core::reading::Finite;
 use holdfast_core::{ChainId, Quality, SeriesKey, Stream, Timestamp};
 use holdfast_node::alerts::Plan;
-use holdfast_node::pipeline::{Catalog, Options, Pipeline};
+use holdfast_node::pipeline::{self, Catalog, Options, Pipeline};
 use holdfast_node::query::{self, Span};
 use holdfast_sync::env::System;
 use holdfast_sync::identity::NodeKey;
 use holdfast_sync::store::{
     self, ChainInfo, Draft, IngestBatch, Item, Overflow, OwnedValue, Received, Snapshot, Store,
-    StoredCommit,
+    StoredCommit, Table,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -31,6 +31,11 @@ struct Node {
 
 impl Node {
     fn open(dir: &Path, key: &NodeKey) -> Self {
+        Self::keeping(dir, key, pipeline::WINDOWS_KEPT_S)
+    }
+
+    /// One whose windows have records for so many seconds.
+    fn keeping(dir: &Path, key: &NodeKey, windows_kept_s: u64) -> Self {
         let options = store::Options {
             dir: dir.to_owned(),
             key: key.clone(),
@@ -42,8 +47,12 @@ impl Node {
             unsafe_normal_sync: false,
         };
         let (store, _) = Store::open(options, System::env()).unwrap();
-        let options =
-            Options { widths_s: vec![60], on_live: Arc::new(|_| {}), alerts: Plan::default() };
+        let options = Options {
+            widths_s: vec![60],
+            windows_kept_s,
+            on_live: Arc::new(|_| {}),
+            alerts: Plan::default(),
+        };
         let pipeline = Pipeline::load(store.clone(), options, 1_000).unwrap();
         let (catalog, stop) = (pipeline.catalog(), CancellationToken::new());
         let task = tokio::spawn(pipeline.run(stop.clone()));
@@ -97,6 +106,18 @@ impl Node {
             (start, summary.count, summary.sum, summary.min, summary.max)
         });
         each.collect()
+    }
+
+    /// Waits until no window has a record.
+    async fn windows_removed(&self) {
+        let left = |view: &Snapshot<'_>| view.scan(Table::Window, &[], &[], 1);
+        for _ in 0..6_000 {
+            if self.store.read_blocking(left).unwrap().is_empty() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("there are still records of windows");
     }
 
     /// The chain of this start's readings, each commit with the link before it.
@@ -220,5 +241,32 @@ async fn readings_that_come_back_late_and_in_any_order_are_in_their_windows() {
     }
     node.counted("m", 5).await;
     assert_eq!(node.windows(), [(0, 4, 10.0, 1.0, 4.0), (60, 1, 7.0, 7.0, 7.0)]);
+    node.close().await;
+}
+
+/// Windows of the past are read from the log, by themselves and in segments, and late readings go on
+/// from there.
+#[tokio::test(flavor = "multi_thread")]
+async fn windows_whose_records_are_gone_are_in_the_log() {
+    let (dir, key) = (tempfile::tempdir().unwrap(), key());
+    let node = Node::keeping(dir.path(), &key, 0);
+    node.post("m", &[(0, 1.0), (10, 3.0), (70, 5.0)]).await;
+    node.counted("m", 3).await;
+    node.windows_removed().await;
+    let two = [(0, 2, 4.0, 1.0, 3.0), (60, 1, 5.0, 5.0, 5.0)];
+    assert_eq!(node.windows(), two);
+    node.store.seal_all(1).unwrap();
+    assert_eq!(node.windows(), two, "from a segment");
+    node.post("m", &[(20, -2.0)]).await;
+    node.counted("m", 4).await;
+    let revised = [(0, 3, 2.0, -2.0, 3.0), two[1]];
+    assert_eq!(node.windows(), revised);
+    node.windows_removed().await;
+    assert_eq!(node.windows(), revised);
+    node.close().await;
+    let node = Node::keeping(dir.path(), &key, 0);
+    node.post("m", &[(30, 4.0)]).await;
+    node.counted("m", 5).await;
+    assert_eq!(node.windows(), [(0, 4, 6.0, -2.0, 4.0), two[1]]);
     node.close().await;
 }

@@ -238,6 +238,19 @@ impl<'a> Segment<'a> {
         readings::each_row(self.columns(), content, &plan, key, want, each)
     }
 
+    /// Hands every rollup of one series to `each`, in log order and without touching the columns of
+    /// others. The row's series says nothing.
+    ///
+    /// # Errors
+    /// What is wrong with the columns.
+    pub fn each_rollup(
+        &self,
+        key: &SeriesKey<'_>,
+        each: impl FnMut(&holdfast_core::log::rollups::Row),
+    ) -> Result<(), SegmentError> {
+        rollups::each_row(self.columns(), Reader::new(self.directory.content), key, each)
+    }
+
     const fn columns(&self) -> &ColumnReader<'a> {
         &self.directory.columns
     }

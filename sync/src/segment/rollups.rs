@@ -2,8 +2,8 @@
 
 use super::column::{ColumnNo, ColumnReader, Columns};
 use super::series::{
-    Numbers, SeriesSpan, Split, Times, deal, places, put_numbers, put_span, put_times, read_span,
-    whole,
+    Numbers, Order, SeriesSpan, Split, Times, deal, places, put_numbers, put_span, put_times,
+    read_span, whole,
 };
 use super::{Commit, Plan, SegmentError};
 use holdfast_core::codec::Reader;
@@ -137,6 +137,24 @@ impl<'a> Place<'a> {
 /// The series, by first use.
 pub(super) fn series(content: Reader<'_>) -> Result<Vec<SeriesSpan<'_>>, SegmentError> {
     Ok(places(content, Place::read)?.1.iter().map(|place| place.span).collect())
+}
+
+/// Hands every row of a series to `each`, in log order.
+pub(super) fn each_row(
+    columns: &ColumnReader<'_>,
+    mut content: Reader<'_>,
+    key: &SeriesKey<'_>,
+    each: impl FnMut(&Row),
+) -> Result<(), SegmentError> {
+    let order = Order::read(&mut content)?;
+    for _ in 0..order.series {
+        let place = Place::read(&mut content)?;
+        if place.span.key == *key {
+            place.unpack(columns)?.iter().for_each(each);
+            return Ok(());
+        }
+    }
+    Ok(())
 }
 
 /// Makes the bodies anew, in log order.

@@ -61,6 +61,16 @@ impl WriteTx<'_> {
         Ok(statement.execute(params![table as u8, key]).map_err(fault)? > 0)
     }
 
+    /// Removes the records of `table` from `from` up to before `end`; gives how many there were.
+    ///
+    /// # Errors
+    /// A database fault.
+    pub fn delete_range(&mut self, table: Table, from: &[u8], end: &[u8]) -> Result<usize, Fault> {
+        let sql = "DELETE FROM records WHERE tab=?1 AND key>=?2 AND key<?3";
+        let mut statement = self.connection.prepare_cached(sql).map_err(fault)?;
+        statement.execute(params![table as u8, from, end]).map_err(fault)
+    }
+
     /// The number and state of a chain, made when it is new.
     ///
     /// # Errors

@@ -1,0 +1,127 @@
+//! Windows of the past: only in the log.
+//!
+//! A window's record is worth its room while readings still come for it and charts of the day are
+//! drawn from it. Once its rollup is in the log and it has been over for some time the record goes;
+//! how far that has got, the *horizon*, stands in the store before the first record is removed. What
+//! ends before the horizon is looked up in the log, where it takes a tenth of the room.
+
+use super::catalog::SeriesInfo;
+use super::windows::{PENDING, WindowKey, sortable};
+use holdfast_core::log::rollups::{Body, Row};
+use holdfast_core::rollup::{Summary, Window};
+use holdfast_core::{Stream, Timestamp};
+use holdfast_sync::Fault;
+use holdfast_sync::store::{Snapshot, StoredCommit, Table, WriteError, WriteTx, series_bits};
+use std::collections::{BTreeMap, BTreeSet};
+
+const HORIZON: &[u8] = b"windows";
+/// Series and widths that one transaction goes through; bounds how long it holds the writer.
+const STEP: usize = 200;
+
+/// Windows that end at or before this, Unix seconds, may have no record any more.
+///
+/// # Errors
+/// A fault of the store.
+pub fn horizon(view: &Snapshot<'_>) -> Result<i64, Fault> {
+    let value = view.get(Table::Meta, HORIZON)?;
+    let bytes = value.as_deref().and_then(|value| value.first_chunk::<8>());
+    Ok(bytes.map_or(i64::MIN, |bytes| i64::from_be_bytes(*bytes)))
+}
+
+/// The windows of a series in the log that begin within `from_s` to `to_s`, by their start: the
+/// last word of each.
+///
+/// # Errors
+/// A fault of the store.
+pub fn logged_windows(
+    view: &Snapshot<'_>,
+    series: &SeriesInfo,
+    width_s: u32,
+    (from_s, to_s): (i64, i64),
+) -> Result<BTreeMap<i64, Summary>, Fault> {
+    let mut chains = view.chains()?;
+    chains.retain(|c| c.id.origin == series.origin && c.id.stream == Stream::Rollup);
+    let numbers: Vec<_> = chains.iter().map(|chain| chain.no).collect();
+    let (key, mut out) = (series.key(), BTreeMap::new());
+    let mut take = |row: &Row| {
+        let Window { width_s: width, start_s } = row.window;
+        if width == width_s && (from_s..=to_s).contains(&start_s) {
+            let stands = out.entry(start_s).or_insert(row.summary);
+            *stands = stands.later(row.summary);
+        }
+    };
+    let end_s = to_s.saturating_add(i64::from(width_s));
+    let span = (from_s.saturating_mul(1_000), end_s.saturating_mul(1_000));
+    view.commits_matching(&numbers, span, Some(series_bits(&key)), |commit: StoredCommit| {
+        if commit.sealed {
+            // What of it is damaged is left out; `verify` and the scrubbing name it.
+            let _ = commit.segment().map(|segment| segment.each_rollup(&key, &mut take));
+            return true;
+        }
+        let Ok(body) = Body::new(&commit.body) else { return true };
+        let Some(place) = body.series().position(|series| series == key) else { return true };
+        body.rows().flatten().filter(|row| row.series as usize == place).for_each(|r| take(&r));
+        true
+    })?;
+    Ok(out)
+}
+
+/// The summary of one window in the log.
+pub(super) fn logged(
+    view: &Snapshot<'_>,
+    series: &SeriesInfo,
+    window: Window,
+) -> Result<Option<Summary>, Fault> {
+    let start = window.start_s;
+    Ok(logged_windows(view, series, window.width_s, (start, start))?.remove(&start))
+}
+
+/// The removal of records up to a horizon, in steps.
+#[derive(Debug)]
+pub(super) struct Removal {
+    horizon_s: i64,
+    /// Keys before this have been gone through.
+    at: Vec<u8>,
+    /// Series and widths with windows whose rollup is still to come.
+    waiting: BTreeSet<[u8; 8]>,
+}
+
+impl Removal {
+    /// Removes what ended `kept_s` ago, but of no series and width with a pending window so old.
+    pub(super) fn new<'a>(
+        now: Timestamp,
+        kept_s: u64,
+        pending: impl Iterator<Item = &'a WindowKey>,
+    ) -> Self {
+        let kept_s = i64::try_from(kept_s).unwrap_or(i64::MAX);
+        let horizon_s = now.seconds().saturating_sub(kept_s);
+        let waiting = pending.filter(|key| key.window.end_s() <= horizon_s);
+        let waiting = waiting.filter_map(|key| key.record().first_chunk::<8>().copied());
+        Self { horizon_s, at: Vec::new(), waiting: waiting.collect() }
+    }
+
+    /// Goes on; the next step, if there is one.
+    pub(super) fn step(mut self, tx: &mut WriteTx<'_>) -> Result<Option<Self>, WriteError> {
+        let known = horizon(&tx.view())?;
+        if known < self.horizon_s {
+            tx.put(Table::Meta, HORIZON, &self.horizon_s.to_be_bytes())?;
+        }
+        for _ in 0..STEP {
+            let mut found = None;
+            let view = tx.view();
+            view.scan_from(Table::Window, &self.at, false, Some(&PENDING), |key, _| {
+                found = key.first_chunk::<8>().copied();
+                false
+            })?;
+            let Some(prefix) = found else { return Ok(None) };
+            let width_s = u32::from_be_bytes([prefix[4], prefix[5], prefix[6], prefix[7]]);
+            if !self.waiting.contains(&prefix) {
+                let start_s = self.horizon_s.saturating_sub(i64::from(width_s));
+                let end = [prefix.as_slice(), &sortable(start_s.saturating_add(1))].concat();
+                tx.delete_range(Table::Window, &prefix, &end)?;
+            }
+            self.at = (u64::from_be_bytes(prefix) + 1).to_be_bytes().to_vec();
+        }
+        Ok(Some(self))
+    }
+}
