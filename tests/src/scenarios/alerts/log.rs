@@ -43,6 +43,8 @@ fn uint(bytes: &mut &[u8]) -> u64 {
 fn commits(data: &Path) -> rusqlite::Result<Vec<Commit>> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
     let database = Connection::open_with_flags(data.join("holdfast.db"), flags)?;
+    // Both of one moment: the node may run.
+    database.execute_batch("BEGIN")?;
     let mut chains = BTreeMap::new();
     let mut statement = database.prepare("SELECT key, value FROM records WHERE tab=2")?;
     let mut rows = statement.query([])?;
