@@ -134,6 +134,7 @@ impl WriteTx<'_> {
             body: body.to_vec(),
         };
         let pos = self.insert_new(&commit, filter)?;
+        self.state.fresh.appended[stream as usize] += u64::from(count);
         let range = Range { from: first, to: last };
         let added = info.frontier.add(range);
         added.map_err(|_| Fault::damaged("own chain", "its frontier is torn"))?;
@@ -275,6 +276,7 @@ impl WriteTx<'_> {
             info.head = commit.link;
         }
         self.insert_new(&StoredCommit { chain: info.no, ..commit.clone() }, filter)?;
+        self.state.fresh.received[info.id.stream as usize] += u64::from(commit.count);
         if info.id.stream == Stream::Event {
             // A gap may concern any chain of the origin but this one.
             for part in commit.parts()? {
@@ -302,7 +304,9 @@ impl WriteTx<'_> {
         if gone != rows {
             return Err(WriteError::Refused("its commits have changed meanwhile".to_owned()));
         }
-        Ok(self.insert(sealed.pos, sealed, filter)?)
+        self.insert(sealed.pos, sealed, filter)?;
+        self.state.fresh.sealed += u64::from(sealed.count);
+        Ok(())
     }
 
     /// A later checkpoint may bring the signature of a commit that is held without one.
