@@ -8,9 +8,11 @@
 pub mod commands;
 pub mod fleet;
 pub mod live;
+mod metrics;
 pub mod routes;
 pub mod service;
 pub mod settings;
+pub mod shapes;
 
 /// The program's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

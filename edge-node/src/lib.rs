@@ -12,9 +12,11 @@ pub mod formats;
 pub mod import;
 pub mod influx;
 pub mod ingest;
+mod metrics;
 pub mod routes;
 pub mod service;
 pub mod settings;
+pub mod status;
 pub mod uplink;
 
 /// The program's version.

@@ -4,6 +4,7 @@ use crate::VERSION;
 use crate::ingest::Ingest;
 use crate::routes;
 use crate::settings::Settings;
+use crate::status::{NodeShape, Status, UplinkShape};
 use crate::uplink::{Fleet, Keeper, UplinkSettings};
 use axum::Router;
 use holdfast_core::NodeId;
@@ -13,8 +14,9 @@ use holdfast_node::auth::Auth;
 use holdfast_node::cli::{Failure, Local, Service as _};
 use holdfast_node::events::Events;
 use holdfast_node::health::{Health, Level};
-use holdfast_node::http::{self, Limits};
+use holdfast_node::http::{self, HttpCounts, Limits};
 use holdfast_node::manager::Manager;
+use holdfast_node::metrics;
 use holdfast_node::pages;
 use holdfast_node::pipeline::{self, Pipeline};
 use holdfast_node::rebirth;
@@ -25,7 +27,6 @@ use holdfast_sync::env::System;
 use holdfast_sync::identity::NodeKey;
 use holdfast_sync::net::UplinkState;
 use holdfast_sync::store::Store;
-use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -54,10 +55,13 @@ pub struct App {
     tokens: Tokens,
     events: Events,
     health: Health,
-    uplink: watch::Receiver<UplinkState>,
+    scrape: metrics::Access,
+    /// What the listener answered.
+    pub(crate) http: Arc<HttpCounts>,
+    pub(crate) uplink: watch::Receiver<UplinkState>,
     names: Arc<Names>,
     findings: Arc<Vec<String>>,
-    started: Time,
+    pub(crate) started: Time,
     /// Set when the process is to start anew once it has stopped.
     reborn: Arc<AtomicBool>,
 }
@@ -70,6 +74,7 @@ holdfast_node::parts!(
     Tokens => tokens,
     Events => events,
     Health => health,
+    metrics::Access => scrape,
 );
 
 /// The one node a gateway answers for.
@@ -101,7 +106,7 @@ impl Nodes for Names {
 impl App {
     /// How the node is.
     #[must_use]
-    pub fn status(&self) -> Value {
+    pub fn status(&self) -> Status {
         let store = &self.data.store;
         let uplink = self.uplink.borrow().clone();
         let usage = store.usage();
@@ -111,35 +116,36 @@ impl App {
             (true, false) => "offline",
             (false, false) => "not-joined",
         };
-        json!({
-            "node": {
-                "id": self.names.node.to_string(),
-                "site": called.as_ref().map(|(site, _)| site),
-                "name": called.as_ref().map(|(_, name)| name),
-                "joined": uplink.joined,
-                "incarnation": store.incarnation().to_string(),
-                "version": VERSION,
-                "started": self.started,
-                "role": "edge",
+        let (site, name) = called.unzip();
+        Status {
+            node: NodeShape {
+                id: self.names.node.to_string(),
+                site,
+                name,
+                joined: uplink.joined,
+                incarnation: store.incarnation().to_string(),
+                version: VERSION,
+                started: self.started,
+                role: "edge",
             },
-            "uplink": {
-                "state": state,
-                "since": Time(uplink.since),
-                "hub": uplink.hub.map(|hub| hub.to_string()),
-                "attempts": uplink.attempts,
-                "last_error": uplink.last_error,
-                "behind": uplink.behind,
-                "heard": uplink.heard.map(Time),
-                "ahead": uplink.ahead,
-                "clock_ahead_ms": uplink.clock_ahead_ms,
+            uplink: UplinkShape {
+                state,
+                since: Time(uplink.since),
+                hub: uplink.hub.map(|hub| hub.to_string()),
+                attempts: uplink.attempts,
+                last_error: uplink.last_error,
+                behind: uplink.behind,
+                heard: uplink.heard.map(Time),
+                ahead: uplink.ahead,
+                clock_ahead_ms: uplink.clock_ahead_ms,
             },
-            "store": api::usage_json(&usage),
-            "pipeline": api::progress_json(&self.data),
-            "devices": self.ingest.devices().len(),
-            "series": self.data.catalog.len(),
-            "alerts": self.alerts.summary(),
-            "findings": *self.findings,
-        })
+            store: (&usage).into(),
+            pipeline: (&self.data).into(),
+            devices: self.ingest.devices().len(),
+            series: self.data.catalog.len(),
+            alerts: self.alerts.summary(),
+            findings: self.findings.to_vec(),
+        }
     }
 }
 
@@ -164,15 +170,17 @@ pub async fn run(node: Local<Settings>) -> Result<ExitCode, Failure> {
     stop_on_signals(&stop, manager.clone()).map_err(|error| format!("signals: {error}"))?;
     let listener = http::bind(settings.http.listen.0).await?;
     let address = listener.address();
-    let app = start(&settings, &supervisor, store.clone(), key, report.findings)?;
+    let (routes, names) = routes::routes().finish(&routes::ABOUT);
+    let counts = Arc::new(HttpCounts::of(names));
+    let given = Given { key, findings: report.findings, http: Arc::clone(&counts) };
+    let app = start(&settings, &supervisor, store.clone(), given)?;
     let limits = Limits {
         connections: settings.http.connections,
         body_bytes: settings.http.body_max.0,
         ..Limits::default()
     };
     let (health, reborn) = (app.health.clone(), Arc::clone(&app.reborn));
-    let router: Router =
-        routes::routes().merge(pages::routes("edge.html", pages::WEB)).with_state(app);
+    let router: Router = routes.merge(pages::routes("edge.html", pages::WEB)).with_state(app);
     announce::listening("http", address);
     if address.ip().is_loopback() {
         tracing::info!(%address, "reachable from this machine only; `http.listen` opens it");
@@ -180,6 +188,7 @@ pub async fn run(node: Local<Settings>) -> Result<ExitCode, Failure> {
     health.serving();
     announce::ready();
     manager.ready();
+    let listener = listener.counted(counts);
     let served = tokio::spawn(listener.serve(router, limits, stop.clone()));
     let code = supervisor.run().await;
     health.stopping();
@@ -193,13 +202,20 @@ pub async fn run(node: Local<Settings>) -> Result<ExitCode, Failure> {
     Ok(code)
 }
 
+/// What the gateway is made of beside its store.
+struct Given {
+    key: NodeKey,
+    findings: Vec<String>,
+    http: Arc<HttpCounts>,
+}
+
 fn start(
     settings: &Settings,
     supervisor: &Supervisor,
     store: Store,
-    key: NodeKey,
-    findings: Vec<String>,
+    given: Given,
 ) -> Result<App, String> {
+    let Given { key, findings, http } = given;
     let stop = supervisor.stop().clone();
     let text = |fault: holdfast_sync::Fault| fault.to_string();
     let events = Events::new(EVENTS, stop.clone());
@@ -223,7 +239,7 @@ fn start(
         windows_kept_s: pipeline::WINDOWS_KEPT_S,
         on_live: Arc::new(move |live| {
             if told.0.has_listeners() {
-                told.0.publish("readings", &api::live_json(told.1.as_ref(), live));
+                told.0.publish("readings", &api::live_shapes(told.1.as_ref(), live));
             }
         }),
         alerts: plan,
@@ -252,6 +268,8 @@ fn start(
         tokens,
         events,
         health,
+        scrape: settings.http.metrics,
+        http,
         uplink,
         names,
         findings,
@@ -268,7 +286,7 @@ fn on_alerts(events: &Events, nodes: &Arc<dyn Nodes>) -> OnAlerts {
     let (events, nodes) = (events.clone(), Arc::clone(nodes));
     Arc::new(move |alerts| {
         if events.has_listeners() {
-            events.publish("alerts", &api::alerts_json(nodes.as_ref(), alerts));
+            events.publish("alerts", &api::alert_shapes(nodes.as_ref(), alerts));
         }
     })
 }

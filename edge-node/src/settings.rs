@@ -4,6 +4,7 @@ use crate::VERSION;
 use holdfast_node::alerts::EdgeAlerts;
 use holdfast_node::cli::Service;
 use holdfast_node::config::{Bytes, Duration, Listen, Log};
+use holdfast_node::metrics;
 use holdfast_sync::identity::NodeKey;
 use holdfast_sync::session::Backfill;
 use holdfast_sync::store::{Options, Overflow, SEAL_AFTER};
@@ -51,6 +52,8 @@ pub struct Http {
     pub listen: Listen,
     /// Connections at a time.
     pub connections: usize,
+    /// Who may read the metrics.
+    pub metrics: metrics::Access,
     /// Bytes of a request's body.
     pub body_max: Bytes,
 }
@@ -147,6 +150,7 @@ impl Default for Http {
             listen: Listen(([127, 0, 0, 1], 8484).into()),
             connections: 1024,
             body_max: Bytes(8 << 20),
+            metrics: metrics::Access::default(),
         }
     }
 }

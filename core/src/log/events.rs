@@ -88,6 +88,9 @@ pub enum Severity {
 }
 
 impl Severity {
+    /// All of them, the mildest first.
+    pub const ALL: [Self; 3] = [Self::Info, Self::Warning, Self::Critical];
+
     /// The word used in configuration and answers.
     #[must_use]
     pub const fn name(self) -> &'static str {
