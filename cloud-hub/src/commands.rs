@@ -178,7 +178,7 @@ async fn run(place: Place, command: Command) -> Result<ExitCode, Failure> {
         Command::Restore { args } => place.restore::<Settings>(&args, "serve"),
         Command::Adopt => hub()?.adopt(),
         Command::Openapi => {
-            println!("{}", routes::routes().document(&routes::ABOUT));
+            println!("{:#}", routes::routes().document(&routes::ABOUT));
             Ok(ExitCode::SUCCESS)
         }
         Command::Verify { args } => cli::verify(&hub()?.dir, &args),

@@ -240,3 +240,16 @@ async fn lag(_: Reader, State(app): State<App>) -> Json<LagList> {
     let NodeList { as_of, nodes } = app.node_list();
     Json(LagList { as_of, nodes: nodes.into_iter().map(Into::into).collect() })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_description_is_the_one_that_was_reviewed() {
+        let renew = "cargo run -p holdfast-hub -- openapi > docs/openapi/hub.json";
+        let document = format!("{:#}\n", routes().document(&ABOUT));
+        let reviewed = include_str!("../../docs/openapi/hub.json");
+        assert!(document == reviewed, "the routes have changed; if that is meant: {renew}");
+    }
+}

@@ -173,7 +173,7 @@ async fn run(place: Place, command: Command) -> Result<ExitCode, Failure> {
         Command::Restore { args } => place.restore::<Settings>(&args, "run"),
         Command::Adopt => node()?.adopt(),
         Command::Openapi => {
-            println!("{}", routes::routes().document(&routes::ABOUT));
+            println!("{:#}", routes::routes().document(&routes::ABOUT));
             Ok(ExitCode::SUCCESS)
         }
         Command::Verify { args } => cli::verify(&node()?.dir, &args),

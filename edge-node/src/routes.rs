@@ -256,3 +256,16 @@ async fn devices(_: Reader, State(app): State<App>) -> Json<DeviceList> {
 async fn status(_: Reader, State(app): State<App>) -> Json<Status> {
     Json(app.status())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_description_is_the_one_that_was_reviewed() {
+        let renew = "cargo run -p holdfast-edge -- openapi > docs/openapi/edge.json";
+        let document = format!("{:#}\n", routes().document(&ABOUT));
+        let reviewed = include_str!("../../docs/openapi/edge.json");
+        assert!(document == reviewed, "the routes have changed; if that is meant: {renew}");
+    }
+}

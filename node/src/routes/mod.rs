@@ -22,6 +22,7 @@ use axum::http::Method;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::{MethodFilter, get, on};
 use bytes::Bytes;
+use serde_json::Value;
 
 /// Where the document is.
 pub const DOCUMENT_PATH: &str = "/openapi.json";
@@ -113,15 +114,15 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         Self { router: self.router.merge(other.router), operations: self.operations }
     }
 
-    /// The document about these routes, as it is served.
+    /// The document about these routes.
     #[must_use]
-    pub fn document(&self, about: &About) -> String {
+    pub fn document(&self, about: &About) -> Value {
         document::of(about, &self.operations)
     }
 
     /// The router with the document as one route more, and the names of all routes.
     pub fn finish(mut self, about: &About) -> (Router<S>, Vec<RouteName>) {
-        let document = Bytes::from(self.document(about));
+        let document = Bytes::from(self.document(about).to_string());
         let names = self.operations.iter().map(|o| (o.method.clone(), o.path));
         let names = names.chain([(Method::GET, DOCUMENT_PATH)]).collect();
         let serve = || async move { ([(CONTENT_TYPE, "application/json")], document) };
