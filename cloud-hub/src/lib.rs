@@ -1,8 +1,9 @@
 //! The hub: where a fleet is seen, enrolled and queried.
 //!
 //! [`fleet`] keeps the members and decides who is let in, [`live`] knows how each of them is,
-//! [`routes`] answers over HTTP, [`service`] wires all of it to the store, the pipeline and the
-//! sync sessions; [`commands`] is the command line.
+//! [`routes`] answers over HTTP in the [`shapes`] of answers, `metrics` tells how all is,
+//! [`service`] wires all of it to the store, the pipeline and the sync sessions; [`commands`] is
+//! the command line.
 #![forbid(unsafe_code)]
 
 pub mod commands;

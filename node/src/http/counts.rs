@@ -61,7 +61,7 @@ impl HttpCounts {
         }
     }
 
-    fn route(&self, method: &Method, path: Option<&MatchedPath>) -> &Route {
+    fn slot(&self, method: &Method, path: Option<&MatchedPath>) -> &Route {
         let Some(path) = path.map(MatchedPath::as_str) else { return &self.none };
         let mut known = self.routes.iter().filter(|route| route.path == path).peekable();
         if known.peek().is_none() {
@@ -79,7 +79,7 @@ impl HttpCounts {
         answer: &Response,
         took_us: u64,
     ) {
-        let route = self.route(method, path);
+        let route = self.slot(method, path);
         route.classes[class(answer.status())].add(1);
         route.took.note(took_us);
         if let Some(problem) = answer.extensions().get::<Problem>() {

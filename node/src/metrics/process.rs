@@ -51,7 +51,7 @@ mod tests {
         let per_second = rustix::param::clock_ticks_per_second() as f64;
         assert_eq!(cpu_seconds(stat), Some(200.0 / per_second));
         assert_eq!(cpu_seconds("7 (a) S 1"), None);
-        let limits = "Limit  Soft  Hard  Units\nMax open files            1024                 4096  files\n";
+        let limits = "Limit  Soft  Hard  Units\nMax open files    1024    4096  files\n";
         assert_eq!(max_files(limits), Some(1024));
         assert_eq!(max_files("Max open files  unlimited  unlimited  files"), None);
     }

@@ -2,6 +2,7 @@
 
 use super::Operation;
 use super::operation::{Access, Body, Shape};
+use crate::problem;
 use axum::http::StatusCode;
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
@@ -60,7 +61,7 @@ pub(super) fn of(about: &About, operations: &[Operation]) -> Value {
     let problem = json!({
         "description": "What is wrong, where, and what was expected.",
         "content": content(
-            &[(crate::problem::MEDIA_TYPE, SchemaGenerator::subschema_for::<crate::problem::Shape>)],
+            &[(problem::MEDIA_TYPE, SchemaGenerator::subschema_for::<problem::Shape>)],
             &mut schemas.written,
         ),
     });
@@ -200,8 +201,8 @@ fn responses(operation: &Operation, schemas: &mut Schemas) -> Value {
         out.insert(reply.status.as_u16().to_string(), told);
     }
     let (media, shape) = operation.errors;
-    let mut problem = |status: Option<StatusCode>| {
-        if media == crate::problem::MEDIA_TYPE {
+    let mut told = |status: Option<StatusCode>| {
+        if media == problem::MEDIA_TYPE {
             return json!({ "$ref": "#/components/responses/Problem" });
         }
         let when = status.and_then(|s| s.canonical_reason()).unwrap_or("Any other error");
@@ -209,10 +210,10 @@ fn responses(operation: &Operation, schemas: &mut Schemas) -> Value {
         json!({ "description": when, "content": content })
     };
     for status in &operation.problems {
-        let told = problem(Some(*status));
-        out.entry(status.as_u16().to_string()).or_insert(told);
+        let error = told(Some(*status));
+        out.entry(status.as_u16().to_string()).or_insert(error);
     }
-    out.insert("default".to_owned(), problem(None));
+    out.insert("default".to_owned(), told(None));
     out.into()
 }
 

@@ -1,3 +1,5 @@
+//! What a table of routes says of them.
+
 use super::*;
 use crate::http::{Json as Body, Path, Query};
 use crate::problem::Problem;

@@ -160,8 +160,8 @@ impl Client {
     /// When there is no answer.
     ///
     /// # Panics
-    /// When path or headers are not fit for HTTP; use a [`RawRequest`] for those. When the answer is
-    /// not what the contract says.
+    /// When path or headers are not fit for HTTP; use a [`RawRequest`] for those. When the answer
+    /// is not what the contract says.
     pub async fn send(
         &mut self,
         method: Method,

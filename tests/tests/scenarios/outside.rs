@@ -173,6 +173,23 @@ async fn restarts_and_outages(fleet: &mut Fleet, edge: &mut Client, hub: &mut Cl
     fleet.links.iter().for_each(|link| link.set_link(Link::Perfect));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_metric_is_explained_and_every_explanation_is_of_a_metric() {
+    let fleet = FleetPlan::new(1, 0x0c).build().expect("a fleet");
+    let mut told = BTreeSet::new();
+    for mut client in [edge_client(&fleet.edges[0]), hub_client(&fleet.hub)] {
+        let text = client.get("/metrics").await.expect("an answer").text();
+        let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        told.extend(names.filter_map(|line| Some(line.split_once(' ')?.0.to_owned())));
+    }
+    let page = include_str!("../../../docs/metrics.md");
+    let rows = page.lines().filter(|line| line.starts_with("| `"));
+    let cells = rows.filter_map(|row| row.split('|').nth(1)).flat_map(|cell| cell.split('`'));
+    let names = cells.map(|name| name.split('{').next().unwrap_or(name).to_owned());
+    let explained = names.filter(|name| name.contains('_')).collect();
+    assert_eq!(told, explained);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn metrics_need_a_token_unless_they_are_opened() {
     let fleet = FleetPlan::new(0, 1).build().expect("a hub");
