@@ -106,7 +106,7 @@ impl WriteTx<'_> {
         body: &[u8],
         count: u32,
         filter: &CommitFilter,
-    ) -> Result<u64, Fault> {
+    ) -> Result<Range, Fault> {
         let incarnation = self.state.incarnation;
         let id = ChainId { origin: self.state.node, incarnation, stream };
         let mut info = self.chain(&id)?;
@@ -133,14 +133,14 @@ impl WriteTx<'_> {
             sealed: false,
             body: body.to_vec(),
         };
-        let pos = self.insert_new(&commit, filter)?;
+        self.insert_new(&commit, filter)?;
         self.state.fresh.appended[stream as usize] += u64::from(count);
         let range = Range { from: first, to: last };
         let added = info.frontier.add(range);
         added.map_err(|_| Fault::damaged("own chain", "its frontier is torn"))?;
         info.head = link;
         self.save_chain(info)?;
-        Ok(pos)
+        Ok(range)
     }
 
     /// Inserts a commit that is new here, at the next position.
@@ -181,11 +181,11 @@ impl WriteTx<'_> {
         Ok(())
     }
 
-    /// Appends events to this node's event chain, in one commit.
+    /// Appends events to this node's event chain, in one commit, and says which entries they are.
     ///
     /// # Errors
     /// A database fault, or one for an event over the envelope's limit.
-    pub fn append_events(&mut self, events: &[Event<'_>]) -> Result<u64, WriteError> {
+    pub fn append_events(&mut self, events: &[Event<'_>]) -> Result<Range, WriteError> {
         self.append_events_at(self.now(), events)
     }
 
@@ -197,7 +197,7 @@ impl WriteTx<'_> {
         &mut self,
         received: Timestamp,
         events: &[Event<'_>],
-    ) -> Result<u64, WriteError> {
+    ) -> Result<Range, WriteError> {
         let mut body = Vec::new();
         events::start_body(&mut body, received)?;
         for event in events {
@@ -216,7 +216,7 @@ impl WriteTx<'_> {
         &mut self,
         series: &[SeriesKey<'_>],
         rows: &[rollups::Row],
-    ) -> Result<u64, WriteError> {
+    ) -> Result<Range, WriteError> {
         let mut body = Vec::new();
         rollups::encode(&mut body, self.now(), series, rows.iter().copied())?;
         if body.len() > COMMIT_MAX_BYTES {
