@@ -14,6 +14,7 @@ pub mod routes;
 pub mod service;
 pub mod settings;
 pub mod shapes;
+mod traces;
 
 /// The program's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -29,6 +29,7 @@ impl Source for App {
             .into_iter()
             .map(|member: Member| (member.called(), self.live.get(&member.membership.node())));
         gateways(out, each.collect());
+        self.tracer.tell(out);
         self.http.tell(out);
     }
 }

@@ -5,6 +5,7 @@ use crate::fleet::Fleet;
 use crate::live::LiveBook;
 use crate::routes;
 use crate::settings::Settings;
+use crate::traces;
 use axum::Router;
 use holdfast_node::alerts::{self, Observation, Plan, Seen};
 use holdfast_node::api::{self, Alerts, Data, Nodes, Tokens};
@@ -21,6 +22,7 @@ use holdfast_node::rebirth;
 use holdfast_node::sources::Sources;
 use holdfast_node::supervise::{Restarts, Supervisor, announce, stop_on_signals};
 use holdfast_node::time_text::Time;
+use holdfast_node::trace::Tracer;
 use holdfast_sync::env::System;
 use holdfast_sync::identity::NodeKey;
 use holdfast_sync::net::{Enroller, HubOptions, HubPeers, Net, serve};
@@ -66,6 +68,8 @@ pub struct App {
     events: Events,
     health: Health,
     scrape: metrics::Access,
+    /// Makes spans.
+    pub(crate) tracer: Tracer,
     /// What the listener answered.
     pub(crate) http: Arc<HttpCounts>,
 }
@@ -160,6 +164,7 @@ fn start(
     let live = Arc::new(LiveBook::default());
     let plan = plan(settings, &store, &fleet, &live, &events);
     let on_alerts = Arc::clone(&plan.on_alerts);
+    let (tracer, on_traced) = traces::start(settings, supervisor, &store);
     let options = pipeline::Options {
         widths_s: Vec::new(),
         windows_kept_s: pipeline::WINDOWS_KEPT_S,
@@ -169,6 +174,7 @@ fn start(
             }
         }),
         alerts: plan,
+        on_traced,
     };
     let pipeline = Pipeline::load(store.clone(), options, settings.store.max_series);
     let pipeline = pipeline.map_err(text)?;
@@ -206,6 +212,7 @@ fn start(
         events,
         health: Health::default(),
         scrape: settings.http.metrics,
+        tracer,
         http,
     };
     let watched = app.clone();

@@ -5,6 +5,7 @@ use holdfast_node::alerts::HubAlerts;
 use holdfast_node::cli::Service;
 use holdfast_node::config::{Bytes, Duration, Listen, Log};
 use holdfast_node::metrics;
+use holdfast_node::trace::Trace;
 use holdfast_sync::identity::NodeKey;
 use holdfast_sync::store::{Options, Overflow, SEAL_AFTER};
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,8 @@ pub struct Settings {
     pub store: Storage,
     /// What is told.
     pub alerts: HubAlerts,
+    /// Traces.
+    pub trace: Trace,
     /// The log.
     pub log: Log,
 }

@@ -1,10 +1,12 @@
 //! From decoded items to a committed batch: who may post, under which names, once.
 
 use crate::formats::{Decoded, DecodedItem, ItemError, Place};
+use axum::http::HeaderMap;
 use holdfast_core::reading::judge_device_time;
 use holdfast_core::{Device, Metric, Quality, SeriesKey, Timestamp, Unit};
 use holdfast_node::auth::Poster;
 use holdfast_node::problem::Problem;
+use holdfast_node::trace::{Begun, Kind, Tracer};
 use holdfast_sync::counts::Counter;
 use holdfast_sync::store::{
     Draft, Idempotency, IngestBatch, Item, ItemOutcome, Outcome, Store, Table, WriteError,
@@ -23,6 +25,7 @@ pub struct Ingest {
     auto_register: bool,
     clock_wrong: Arc<AtomicBool>,
     counts: Arc<IngestCounts>,
+    tracer: Tracer,
 }
 
 /// What became of all items since the start.
@@ -101,6 +104,14 @@ pub struct RejectedShape {
 }
 
 impl Report {
+    fn counts(&self) -> Vec<(&'static str, u64)> {
+        vec![
+            ("holdfast.accepted", self.accepted as u64),
+            ("holdfast.duplicates", self.duplicates as u64),
+            ("holdfast.rejected", self.rejected.len() as u64),
+        ]
+    }
+
     /// The answer's body.
     #[must_use]
     pub fn shape(&self) -> ReportShape {
@@ -123,7 +134,11 @@ impl Ingest {
     ///
     /// # Errors
     /// A fault of the store.
-    pub fn load(store: Store, auto_register: bool) -> Result<Self, holdfast_sync::Fault> {
+    pub fn load(
+        store: Store,
+        auto_register: bool,
+        tracer: Tracer,
+    ) -> Result<Self, holdfast_sync::Fault> {
         let records = store.read_blocking(|view: &holdfast_sync::store::Snapshot<'_>| {
             view.scan(Table::Device, &[], &[], usize::MAX)
         })?;
@@ -131,7 +146,7 @@ impl Ingest {
         let devices = names.map(String::into_boxed_str).collect();
         let devices = Arc::new(RwLock::new(devices));
         let clock_wrong = Arc::new(AtomicBool::new(false));
-        Ok(Self { store, devices, auto_register, clock_wrong, counts: Arc::default() })
+        Ok(Self { store, devices, auto_register, clock_wrong, counts: Arc::default(), tracer })
     }
 
     /// What became of all items since the start.
@@ -171,9 +186,29 @@ impl Ingest {
         decoded: &Decoded<'_>,
         received: Timestamp,
         idempotency: Option<Idempotency>,
+        headers: &HeaderMap,
+    ) -> Result<Report, Problem> {
+        let begun = self.tracer.begin(headers);
+        let taken = self.take_in(poster, decoded, received, idempotency, begun.as_ref()).await;
+        if let Some(begun) = begun {
+            let counts = taken.as_ref().map(Report::counts).unwrap_or_default();
+            let error = taken.as_ref().err().map(ToString::to_string);
+            begun.end("ingest", Kind::Server, counts, error);
+        }
+        taken
+    }
+
+    async fn take_in(
+        &self,
+        poster: &Poster,
+        decoded: &Decoded<'_>,
+        received: Timestamp,
+        idempotency: Option<Idempotency>,
+        begun: Option<&Begun>,
     ) -> Result<Report, Problem> {
         let mut report = Report::default();
-        let mut batch = IngestBatch { idempotency, ..IngestBatch::default() };
+        let trace = begun.map(|begun| begun.context);
+        let mut batch = IngestBatch { idempotency, trace, ..IngestBatch::default() };
         batch.drafts.reserve(decoded.readings.len());
         let mut places: Vec<(usize, Place)> = Vec::with_capacity(decoded.items.len());
         let mut unknown: HashSet<Box<str>> = HashSet::new();
@@ -207,7 +242,13 @@ impl Ingest {
             self.counts.note(&report);
             return Ok(report);
         }
-        let (_committed, outcome) = self.store.ingest(batch).await.map_err(write_problem)?;
+        let commit = begun.and_then(Begun::part);
+        let stored = self.store.ingest(batch).await.map_err(write_problem);
+        if let Some(commit) = commit {
+            let error = stored.as_ref().err().map(ToString::to_string);
+            commit.end("commit", Kind::Internal, Vec::new(), error);
+        }
+        let (_committed, outcome) = stored?;
         note_outcome(&mut report, &outcome, &places);
         self.counts.note(&report);
         Ok(report)

@@ -18,6 +18,7 @@ pub mod routes;
 pub mod service;
 pub mod settings;
 pub mod status;
+mod traces;
 pub mod uplink;
 
 /// The program's version.

@@ -23,6 +23,7 @@ impl Source for App {
         let wrong = self.ingest.clock_wrong().load(Ordering::Relaxed);
         let help = "0 while this node knows its own clock to be wrong.";
         out.gauge("holdfast_clock_believed", help).is(u8::from(!wrong));
+        self.tracer.tell(out);
         self.http.tell(out);
     }
 }

@@ -85,6 +85,7 @@ fn takes_lines(operation: &mut Operation) {
 
 fn takes_once(operation: &mut Operation) {
     operation.takes_header("Idempotency-Key", "1 to 128 characters: the request is done once.");
+    operation.takes_header("traceparent", "The trace it belongs to (W3C Trace Context).");
     operation.may_fail(&[StatusCode::SERVICE_UNAVAILABLE, StatusCode::INSUFFICIENT_STORAGE]);
 }
 
@@ -145,7 +146,7 @@ async fn readings(
         _ => json_format::decode(&body, received),
     };
     let decoded = decoded.map_err(body_problem)?;
-    let report = ingest.take(&poster, &decoded, received, key).await?;
+    let report = ingest.take(&poster, &decoded, received, key, &headers).await?;
     Ok(Taken(report))
 }
 
@@ -215,7 +216,7 @@ async fn write(
     let received = ingest.now();
     let key = idempotency(&headers, &poster, Format::Line, &body)?;
     let decoded = line::decode(&body, precision).map_err(body_problem)?;
-    let report = ingest.take(&poster, &decoded, received, key).await?;
+    let report = ingest.take(&poster, &decoded, received, key, &headers).await?;
     if report.rejected.is_empty() {
         return Ok(NoContent);
     }

@@ -5,6 +5,7 @@ use crate::ingest::Ingest;
 use crate::routes;
 use crate::settings::Settings;
 use crate::status::{NodeShape, Status, UplinkShape};
+use crate::traces;
 use crate::uplink::{Fleet, Keeper, UplinkSettings};
 use axum::Router;
 use holdfast_core::NodeId;
@@ -23,6 +24,7 @@ use holdfast_node::rebirth;
 use holdfast_node::sources::Sources;
 use holdfast_node::supervise::{Restarts, Supervisor, announce, stop_on_signals};
 use holdfast_node::time_text::Time;
+use holdfast_node::trace::Tracer;
 use holdfast_sync::env::System;
 use holdfast_sync::identity::NodeKey;
 use holdfast_sync::net::UplinkState;
@@ -56,6 +58,8 @@ pub struct App {
     events: Events,
     health: Health,
     scrape: metrics::Access,
+    /// Makes spans.
+    pub(crate) tracer: Tracer,
     /// What the listener answered.
     pub(crate) http: Arc<HttpCounts>,
     pub(crate) uplink: watch::Receiver<UplinkState>,
@@ -223,7 +227,6 @@ fn start(
     let names = Arc::new(Names { node: store.node(), called: RwLock::new(called) });
     let nodes = Arc::clone(&names) as Arc<dyn Nodes>;
     let told = (events.clone(), Arc::clone(&nodes));
-    let ingest = Ingest::load(store.clone(), settings.ingest.auto_register).map_err(text)?;
     let uplink_settings = UplinkSettings {
         backfill: settings.sync.backfill.into(),
         backoff_min: settings.sync.backoff_min,
@@ -231,6 +234,9 @@ fn start(
     };
     let keeper = Keeper::new(store.clone(), key, uplink_settings);
     let uplink = keeper.state();
+    let (tracer, on_traced) = traces::start(settings, supervisor, &store, uplink.clone());
+    let ingest = Ingest::load(store.clone(), settings.ingest.auto_register, tracer.clone());
+    let ingest = ingest.map_err(text)?;
     let plan = plan(settings, &store, &ingest, uplink.clone(), on_alerts(&events, &nodes));
     let on_alerts = Arc::clone(&plan.on_alerts);
     let widths = settings.rollups.widths.iter();
@@ -243,6 +249,7 @@ fn start(
             }
         }),
         alerts: plan,
+        on_traced,
     };
     let pipeline = Pipeline::load(store.clone(), options, settings.store.max_series);
     let pipeline = pipeline.map_err(text)?;
@@ -269,6 +276,7 @@ fn start(
         events,
         health,
         scrape: settings.http.metrics,
+        tracer,
         http,
         uplink,
         names,

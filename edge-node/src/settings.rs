@@ -5,6 +5,7 @@ use holdfast_node::alerts::EdgeAlerts;
 use holdfast_node::cli::Service;
 use holdfast_node::config::{Bytes, Duration, Listen, Log};
 use holdfast_node::metrics;
+use holdfast_node::trace::Trace;
 use holdfast_sync::identity::NodeKey;
 use holdfast_sync::session::Backfill;
 use holdfast_sync::store::{Options, Overflow, SEAL_AFTER};
@@ -30,6 +31,8 @@ pub struct Settings {
     pub alerts: EdgeAlerts,
     /// The uplink.
     pub sync: Sync,
+    /// Traces.
+    pub trace: Trace,
     /// The log.
     pub log: Log,
 }

@@ -25,3 +25,4 @@ pub mod routes;
 pub mod sources;
 pub mod supervise;
 pub mod time_text;
+pub mod trace;

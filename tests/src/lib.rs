@@ -7,6 +7,7 @@
 
 pub mod bench;
 pub mod client;
+pub mod collector;
 pub mod contract;
 pub mod damage;
 pub mod faults;

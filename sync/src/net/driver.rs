@@ -7,12 +7,11 @@ use crate::session::{
     Session,
 };
 use crate::store::{
-    ChainNo, Frontier, Intact, Received, Snapshot, Store, StoredCommit, Table, WriteError,
+    ChainNo, Frontier, Intact, Received, Snapshot, Store, StoredCommit, WriteError,
 };
 use futures::future::{BoxFuture, OptionFuture};
 use futures::stream::FuturesOrdered;
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt, StreamExt};
-use holdfast_core::codec::Reader;
 use holdfast_core::ranges::Range;
 use holdfast_core::{Incarnation, NodeId, Seq};
 use std::sync::Arc;
@@ -261,19 +260,12 @@ async fn load_chains(store: Store, origin: NodeId, peer: NodeId) -> Result<Input
         .read(move |view| {
             let mut out = Vec::new();
             for info in view.chains()?.into_iter().filter(|chain| chain.id.origin == origin) {
-                let acked = acked(view, &peer, info.no)?;
+                let acked = view.acked(&peer, info.no)?;
                 out.push(LocalChain { info, acked });
             }
             Ok(Input::Chains(out))
         })
         .await
-}
-
-fn acked(view: &Snapshot<'_>, peer: &NodeId, no: ChainNo) -> Result<Frontier, Fault> {
-    let key = [peer.0.as_slice(), &no.key()].concat();
-    let Some(value) = view.get(Table::Acked, &key)? else { return Ok(Frontier::new()) };
-    Frontier::decode(&mut Reader::new(&value))
-        .map_err(|reject| Fault::damaged("acknowledged ranges", reject.code()))
 }
 
 /// Reads what a session asked for. A damaged commit is passed over as if it were not there, for the

@@ -13,3 +13,4 @@ mod power;
 mod refusal;
 mod restore;
 mod smoke;
+mod traces;
