@@ -138,3 +138,71 @@ impl Exporter {
         Ok(status)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed step of a test is its failure")]
+mod tests {
+    use super::super::{Kind, Span};
+    use super::*;
+    use holdfast_core::Timestamp;
+    use holdfast_core::log::trace::SpanContext;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    /// A collector that gives these answers, one for each request.
+    async fn collector(answers: &'static [&'static str]) -> Place {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let authority = listener.local_addr().unwrap().to_string();
+        tokio::spawn(async move {
+            for answer in answers {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let (mut head, mut byte) = (Vec::new(), [0]);
+                while !head.ends_with(b"]}]}]}") {
+                    stream.read_exact(&mut byte).await.unwrap();
+                    head.push(byte[0]);
+                }
+                let answer = format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\n\r\n");
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+        Place { authority, path: "/v1/traces".to_owned() }
+    }
+
+    async fn export(answers: &'static [&'static str]) -> (u64, u64) {
+        let resource = Resource { service: "s", version: "1", instance: "i".to_owned() };
+        let (queue, spans) = mpsc::channel(4);
+        let counts = Arc::<SpanCounts>::default();
+        let place = collector(answers).await;
+        let exporter = Exporter::new(place, resource, spans, Arc::clone(&counts));
+        let (context, at) = (SpanContext { trace: [1; 16], span: [2; 8] }, Timestamp(1));
+        let span = Span {
+            context,
+            parent: None,
+            name: "x",
+            kind: Kind::Internal,
+            start: at,
+            end: at,
+            counts: Vec::new(),
+            error: None,
+        };
+        queue.send(span).await.unwrap();
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(exporter.run(stop.clone()));
+        let told = || (counts.exported.get(), counts.dropped.get());
+        let done = async {
+            while told() == (0, 0) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), done).await.expect("it comes to an end");
+        stop.cancel();
+        running.await.unwrap();
+        told()
+    }
+
+    #[tokio::test]
+    async fn a_batch_is_sent_until_it_is_taken_or_refused() {
+        assert_eq!(export(&["503 Service Unavailable", "200 OK"]).await, (1, 0));
+        assert_eq!(export(&["400 Bad Request"]).await, (0, 1));
+    }
+}

@@ -261,4 +261,18 @@ mod tests {
         assert!(!picked(0.0, 0) && picked(1.0, u64::MAX) && picked(0.5, u64::MAX / 4));
         assert!(!picked(0.5, u64::MAX / 4 * 3));
     }
+
+    #[tokio::test]
+    async fn what_the_queue_has_no_room_for_is_shed_and_counted() {
+        let (queue, _spans) = mpsc::channel(QUEUE);
+        let (env, counts) = (holdfast_sync::env::System::env(), Arc::default());
+        let tracer = Tracer(Some(Arc::new(Inner { env, ratio: 1.0, queue, counts })));
+        for _ in 0..QUEUE + 7 {
+            let begun = tracer.begin(&HeaderMap::new()).expect("all are picked");
+            begun.end("ingest", Kind::Server, Vec::new(), None);
+        }
+        let mut out = Exposition::default();
+        tracer.tell(&mut out);
+        assert!(out.finish().contains("\nholdfast_trace_dropped_spans_total 7\n"));
+    }
 }
