@@ -18,11 +18,13 @@ pub use operation::{Access, Operation, Reply, Shape};
 
 use axum::Router;
 use axum::handler::Handler;
-use axum::http::Method;
 use axum::http::header::CONTENT_TYPE;
+use axum::http::{Method, StatusCode};
 use axum::routing::{MethodFilter, get, on};
 use bytes::Bytes;
-use serde_json::Value;
+use schemars::JsonSchema;
+use serde_json::{Map, Value};
+use std::sync::{Arc, OnceLock};
 
 /// Where the document is.
 pub const DOCUMENT_PATH: &str = "/openapi.json";
@@ -117,18 +119,31 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
     /// The document about these routes.
     #[must_use]
     pub fn document(&self, about: &About) -> Value {
-        document::of(about, &self.operations)
+        let all: Vec<_> = self.operations.iter().cloned().chain([own()]).collect();
+        document::of(about, &all)
     }
 
     /// The router with the document as one route more, and the names of all routes.
-    pub fn finish(mut self, about: &About) -> (Router<S>, Vec<RouteName>) {
-        let document = Bytes::from(self.document(about).to_string());
-        let names = self.operations.iter().map(|o| (o.method.clone(), o.path));
-        let names = names.chain([(Method::GET, DOCUMENT_PATH)]).collect();
-        let serve = || async move { ([(CONTENT_TYPE, "application/json")], document) };
-        self.router = self.router.route(DOCUMENT_PATH, get(serve));
-        (self.router, names)
+    pub fn finish(self, about: &About) -> (Router<S>, Vec<RouteName>) {
+        let Self { router, mut operations } = self;
+        operations.push(own());
+        let names = operations.iter().map(|o| (o.method.clone(), o.path)).collect();
+        // Made when it is asked for first: most nodes never need the memory that this takes.
+        let (about, text) = (*about, OnceLock::<Bytes>::new());
+        let made = Arc::new(move || {
+            text.get_or_init(|| document::of(&about, &operations).to_string().into()).clone()
+        });
+        let serve = || async move { ([(CONTENT_TYPE, "application/json")], made()) };
+        (router.route(DOCUMENT_PATH, get(serve)), names)
     }
+}
+
+/// The route of the document itself.
+fn own() -> Operation {
+    let mut operation = Operation::new(Method::GET, DOCUMENT_PATH, "This description");
+    let body = Some(("application/json", Map::<String, Value>::json_schema as Shape));
+    operation.answers(Reply { status: StatusCode::OK, when: "OpenAPI 3.1.", body });
+    operation
 }
 
 /// Method and path of a route.
