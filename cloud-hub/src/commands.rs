@@ -1,6 +1,8 @@
-//! The command line: `init`, `serve`, `token`, `node`, `status`, `alert`, `verify`, `export`.
+//! The command line: `init`, `serve`, `token`, `node`, `status`, `alert`, `openapi`, `verify`,
+//! `export`.
 
 use crate::VERSION;
+use crate::routes;
 use crate::service::{self, ROOT_FILE};
 use crate::settings::Settings;
 use clap::{Parser, Subcommand};
@@ -94,6 +96,9 @@ enum Command {
     /// Says that a node that was moved to this machine belongs here from now on.
     #[command(after_help = "Example:\n  holdfast-hub adopt\n")]
     Adopt,
+    /// Prints the description of all routes as OpenAPI 3.1, as `GET /openapi.json` serves it.
+    #[command(after_help = "Example:\n  holdfast-hub openapi > openapi.json\n")]
+    Openapi,
     /// Reads every file of the data directory and names each damage.
     #[command(after_help = "Example:\n  holdfast-hub verify\n")]
     Verify {
@@ -172,6 +177,10 @@ async fn run(place: Place, command: Command) -> Result<ExitCode, Failure> {
         Command::Backup { args } => hub()?.back_up(&args, VERSION),
         Command::Restore { args } => place.restore::<Settings>(&args, "serve"),
         Command::Adopt => hub()?.adopt(),
+        Command::Openapi => {
+            println!("{:#}", routes::routes().document(&routes::ABOUT));
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Verify { args } => cli::verify(&hub()?.dir, &args),
         Command::Export { args } => cli::export(&hub()?.dir, &args),
     }

@@ -2,41 +2,58 @@
 
 use crate::fleet::{FleetError, Member};
 use crate::service::App;
+use crate::shapes::{
+    GapShape, HubShape, Invited, LagList, NodeCounts, NodeDetail, NodeList, NodeShape, Status,
+};
+use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::routing::{get, post};
-use axum::{Json, Router};
 use holdfast_core::{Stream, Timestamp};
 use holdfast_node::api;
 use holdfast_node::auth::{Admin, Reader};
 use holdfast_node::http::{Json as Body, Path};
 use holdfast_node::pipeline::Totals;
 use holdfast_node::problem::Problem;
+use holdfast_node::routes::{About, Created, NoContent, Routes};
 use holdfast_node::time_text::Time;
 use holdfast_sync::session::RefusalCode;
 use holdfast_sync::store::Snapshot;
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Value, json};
+
+/// What the document of the routes is about.
+pub const ABOUT: About = About {
+    title: "Holdfast hub",
+    summary: "The hub of a fleet: its gateways, their readings, invitations",
+    version: crate::VERSION,
+};
 
 /// All routes of the hub but the pages.
-pub fn routes() -> Router<App> {
-    Router::new()
-        .route("/v1/readings", get(api::readings))
-        .route("/v1/status", get(status))
-        .route("/v1/nodes", get(nodes))
-        .route("/v1/nodes/{site}/{name}", get(node).delete(remove))
-        .route("/v1/enrolments", post(invite))
-        .route("/v1/lag", get(lag))
+#[must_use]
+pub fn routes() -> Routes<App> {
+    let may_be_full = &[StatusCode::INSUFFICIENT_STORAGE];
+    Routes::new()
+        .get("/v1/readings", "Readings of a series, or points of its curve", api::readings)
+        .get("/v1/status", "How the hub is", status)
+        .get("/v1/nodes", "All gateways", nodes)
+        .get("/v1/nodes/{site}/{name}", "A gateway, with what is held and what is missing", node)
+        .delete("/v1/nodes/{site}/{name}", "Removes a gateway from the fleet", remove)
+        .with(|operation| operation.may_fail(may_be_full))
+        .post("/v1/enrolments", "Invites a gateway", invite)
+        .with(|operation| operation.may_fail(&[StatusCode::CONFLICT]))
+        .with(|operation| operation.may_fail(may_be_full))
+        .get("/v1/lag", "How far behind each gateway is", lag)
         .merge(api::data_routes())
         .merge(api::alert_routes())
         .merge(api::token_routes())
         .merge(holdfast_node::auth::routes())
         .merge(holdfast_node::events::routes())
         .merge(holdfast_node::health::routes())
+        .merge(holdfast_node::metrics::routes())
 }
 
 /// How a member is, for one line of a list.
-fn describe(app: &App, member: &Member, totals: Totals) -> Value {
+fn describe(app: &App, member: &Member, totals: Totals) -> NodeShape {
     let grant = member.membership.grant();
     let live = app.live.get(&grant.node);
     let state = match (live.online, live.since) {
@@ -44,36 +61,49 @@ fn describe(app: &App, member: &Member, totals: Totals) -> Value {
         (false, Some(_)) => "stale",
         (false, None) => "never",
     };
-    json!({
-        "id": grant.node.to_string(),
-        "site": grant.site,
-        "name": grant.name,
-        "state": state,
-        "since": live.since.map(Time),
-        "heard": live.heard.map(Time),
-        "behind": live.behind,
-        "last_received": totals.received.map(Time),
-        "readings": totals.readings,
-        "series": totals.series,
-        "clock_ahead_ms": live.clock_ahead_ms,
-        "version": live.version,
-        "joined": Time(member.joined),
-        "not_after": Time(Timestamp(grant.not_after_s.saturating_mul(1_000_000_000))),
-        "end_reason": live.end.map(|end| format!("{}: {}", end.code.name(), end.reason)),
-    })
+    NodeShape {
+        id: grant.node.to_string(),
+        site: grant.site.clone(),
+        name: grant.name.clone(),
+        state,
+        since: live.since.map(Time),
+        heard: live.heard.map(Time),
+        behind: live.behind,
+        last_received: totals.received.map(Time),
+        readings: totals.readings,
+        series: totals.series,
+        clock_ahead_ms: live.clock_ahead_ms,
+        version: live.version,
+        joined: Time(member.joined),
+        not_after: Time(Timestamp(grant.not_after_s.saturating_mul(1_000_000_000))),
+        end_reason: live.end.map(|end| format!("{}: {}", end.code.name(), end.reason)),
+    }
 }
 
 impl App {
     /// All members, as `GET /v1/nodes` shows them.
     #[must_use]
-    pub fn nodes_json(&self) -> Value {
+    pub fn node_list(&self) -> NodeList {
         let totals = self.data.catalog.by_origin();
         let each = self.fleet.members().into_iter().map(|member| {
             let totals = totals.get(&member.membership.node()).copied().unwrap_or_default();
             describe(self, &member, totals)
         });
-        let nodes: Vec<_> = each.collect();
-        json!({ "as_of": self.data.as_of(), "nodes": nodes })
+        NodeList { nodes: each.collect(), as_of: self.data.as_of() }
+    }
+
+    /// How many members are how.
+    pub(crate) fn node_counts(&self) -> NodeCounts {
+        let mut nodes = NodeCounts::default();
+        for member in self.fleet.members() {
+            let live = self.live.get(&member.membership.node());
+            *match (live.online, live.since) {
+                (true, _) => &mut nodes.online,
+                (false, Some(_)) => &mut nodes.stale,
+                (false, None) => &mut nodes.never,
+            } += 1;
+        }
+        nodes
     }
 
     fn member(&self, site: &str, name: &str) -> Result<Member, Problem> {
@@ -83,62 +113,55 @@ impl App {
     }
 }
 
-async fn status(_: Reader, State(app): State<App>) -> Json<Value> {
-    let mut states = [0_u64; 3];
-    for member in app.fleet.members() {
-        let live = app.live.get(&member.membership.node());
-        states[if live.online { 0 } else { 1 + usize::from(live.since.is_none()) }] += 1;
-    }
+async fn status(_: Reader, State(app): State<App>) -> Json<Status> {
     let store = &app.data.store;
-    Json(json!({
-        "node": {
-            "id": store.node().to_string(),
-            "version": crate::VERSION,
-            "started": app.started,
-            "incarnation": store.incarnation().to_string(),
-            "role": "hub",
-            "fleet": app.fleet.id().short(),
+    Json(Status {
+        node: HubShape {
+            id: store.node().to_string(),
+            version: crate::VERSION,
+            started: app.started,
+            incarnation: store.incarnation().to_string(),
+            role: "hub",
+            fleet: app.fleet.id().short().to_string(),
         },
-        "store": api::usage_json(&store.usage()),
-        "pipeline": api::progress_json(&app.data),
-        "nodes": { "online": states[0], "stale": states[1], "never": states[2] },
-        "alerts": app.alerts.summary(),
-        "series": app.data.catalog.len(),
-        "findings": *app.findings,
-    }))
+        store: (&store.usage()).into(),
+        pipeline: (&app.data).into(),
+        nodes: app.node_counts(),
+        alerts: app.alerts.summary(),
+        series: app.data.catalog.len(),
+        findings: app.findings.to_vec(),
+    })
 }
 
-async fn nodes(_: Reader, State(app): State<App>) -> Json<Value> {
-    Json(app.nodes_json())
+async fn nodes(_: Reader, State(app): State<App>) -> Json<NodeList> {
+    Json(app.node_list())
 }
 
 async fn node(
     _: Reader,
     State(app): State<App>,
     Path((site, name)): Path<(String, String)>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<NodeDetail>, Problem> {
     let member = app.member(&site, &name)?;
     let origin = member.membership.node();
     let totals = app.data.catalog.by_origin().get(&origin).copied().unwrap_or_default();
-    let mut out = describe(&app, &member, totals);
     let look = move |view: &Snapshot<'_>| {
         let mut gaps = Vec::new();
         for chain in view.chains()?.into_iter().filter(|chain| chain.id.origin == origin) {
             for gap in view.gaps(chain.no)? {
-                gaps.push(json!({
-                    "incarnation": gap.incarnation.to_string(),
-                    "stream": gap.stream.name(),
-                    "from": gap.range.from,
-                    "to": gap.range.to,
-                    "entries": gap.range.count(),
-                    "reason": gap.reason.name(),
-                }));
+                gaps.push(GapShape {
+                    incarnation: gap.incarnation.to_string(),
+                    stream: gap.stream.name(),
+                    from: gap.range.from,
+                    to: gap.range.to,
+                    entries: gap.range.count(),
+                    reason: gap.reason.name(),
+                });
             }
         }
         Ok(gaps)
     };
     let gaps = app.data.store.read(look).await.map_err(|_| Problem::internal())?;
-    out["gaps"] = gaps.into();
     let look = move |view: &Snapshot<'_>| {
         let chains = view.chains()?.into_iter().filter(|chain| chain.id.origin == origin);
         let entries = |stream: Stream| {
@@ -148,20 +171,20 @@ async fn node(
         Ok(Stream::ALL.map(|stream| (stream.name(), entries(stream))))
     };
     let held = app.data.store.read(look).await.map_err(|_| Problem::internal())?;
-    out["entries"] = held.iter().map(|(name, count)| ((*name).to_owned(), json!(count))).collect();
-    Ok(Json(out))
+    let node = describe(&app, &member, totals);
+    Ok(Json(NodeDetail { node, gaps, entries: held.into_iter().collect() }))
 }
 
 async fn remove(
     _: Admin,
     State(app): State<App>,
     Path((site, name)): Path<(String, String)>,
-) -> Result<StatusCode, Problem> {
+) -> Result<NoContent, Problem> {
     let called = format!("{site}/{name}");
     let node = app.fleet.remove(&called).await.map_err(fleet_problem)?;
     tracing::warn!(node = called, "removed from the fleet");
     app.peers.end(&node, RefusalCode::Removed, "this node was removed from the fleet").await;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(NoContent)
 }
 
 fn fleet_problem(error: FleetError) -> Problem {
@@ -176,10 +199,13 @@ fn fleet_problem(error: FleetError) -> Problem {
     }
 }
 
-#[derive(Deserialize)]
+/// The gateway that is to be invited.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Invite {
+    /// Its site: 1 to 64 characters of A-Z a-z 0-9 . _ -
     site: String,
+    /// Its name there, likewise.
     name: String,
     /// Where the node is to find this hub; what the hub advertises otherwise.
     #[serde(default)]
@@ -190,7 +216,7 @@ async fn invite(
     _: Admin,
     State(app): State<App>,
     Body(invite): Body<Invite>,
-) -> Result<(StatusCode, Json<Value>), Problem> {
+) -> Result<Created<Invited>, Problem> {
     let addresses = if invite.addresses.is_empty() {
         app.advertised.as_ref().clone()
     } else {
@@ -206,22 +232,24 @@ async fn invite(
     }
     let invitation = app.fleet.invite(&invite.site, &invite.name, addresses.clone()).await;
     let invitation = invitation.map_err(fleet_problem)?;
-    let body = json!({
-        "invitation": invitation.to_text(),
-        "site": invite.site,
-        "name": invite.name,
-        "addresses": addresses,
-    });
-    Ok((StatusCode::CREATED, Json(body)))
+    let Invite { site, name, .. } = invite;
+    Ok(Created(Invited { invitation: invitation.to_text(), site, name, addresses }))
 }
 
-async fn lag(_: Reader, State(app): State<App>) -> Json<Value> {
-    let mut out = app.nodes_json();
-    for node in out["nodes"].as_array_mut().into_iter().flatten() {
-        let keep = ["site", "name", "state", "behind", "heard", "last_received"];
-        if let Some(members) = node.as_object_mut() {
-            members.retain(|key, _| keep.contains(&key.as_str()));
-        }
+async fn lag(_: Reader, State(app): State<App>) -> Json<LagList> {
+    let NodeList { as_of, nodes } = app.node_list();
+    Json(LagList { as_of, nodes: nodes.into_iter().map(Into::into).collect() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_description_is_the_one_that_was_reviewed() {
+        let renew = "cargo run -p holdfast-hub -- openapi > docs/openapi/hub.json";
+        let document = format!("{:#}\n", routes().document(&ABOUT));
+        let reviewed = include_str!("../../docs/openapi/hub.json");
+        assert!(document == reviewed, "the routes have changed; if that is meant: {renew}");
     }
-    Json(out)
 }

@@ -5,6 +5,7 @@ use crate::fleet::Fleet;
 use crate::live::LiveBook;
 use crate::routes;
 use crate::settings::Settings;
+use crate::traces;
 use axum::Router;
 use holdfast_node::alerts::{self, Observation, Plan, Seen};
 use holdfast_node::api::{self, Alerts, Data, Nodes, Tokens};
@@ -12,14 +13,16 @@ use holdfast_node::auth::Auth;
 use holdfast_node::cli::{Failure, Local, Service as _};
 use holdfast_node::events::Events;
 use holdfast_node::health::{Health, Level};
-use holdfast_node::http::{self, Limits};
+use holdfast_node::http::{self, HttpCounts, Limits};
 use holdfast_node::manager::Manager;
+use holdfast_node::metrics;
 use holdfast_node::pages;
 use holdfast_node::pipeline::{self, Pipeline};
 use holdfast_node::rebirth;
 use holdfast_node::sources::Sources;
 use holdfast_node::supervise::{Restarts, Supervisor, announce, stop_on_signals};
 use holdfast_node::time_text::Time;
+use holdfast_node::trace::Tracer;
 use holdfast_sync::env::System;
 use holdfast_sync::identity::NodeKey;
 use holdfast_sync::net::{Enroller, HubOptions, HubPeers, Net, serve};
@@ -64,6 +67,11 @@ pub struct App {
     tokens: Tokens,
     events: Events,
     health: Health,
+    scrape: metrics::Access,
+    /// Makes spans.
+    pub(crate) tracer: Tracer,
+    /// What the listener answered.
+    pub(crate) http: Arc<HttpCounts>,
 }
 
 holdfast_node::parts!(
@@ -73,6 +81,7 @@ holdfast_node::parts!(
     Tokens => tokens,
     Events => events,
     Health => health,
+    metrics::Access => scrape,
 );
 
 /// Runs the hub until it is told to stop.
@@ -102,14 +111,18 @@ pub async fn run(node: Local<Settings>) -> Result<ExitCode, Failure> {
     announce::listening("sync", sync_address);
     let advertised = advertised(&settings.sync.advertise, sync_address);
     tracing::info!(addresses = advertised.join(","), "invitations name these addresses");
-    let app = start(&settings, &supervisor, store.clone(), root, net, advertised, report.findings)?;
+    let (routes, names) = routes::routes().finish(&routes::ABOUT);
+    let counts = Arc::new(HttpCounts::of(names));
+    let given =
+        Given { root, net, advertised, findings: report.findings, http: Arc::clone(&counts) };
+    let app = start(&settings, &supervisor, store.clone(), given)?;
     let limits = Limits { connections: settings.http.connections, ..Limits::default() };
     let (health, peers, reborn) = (app.health.clone(), app.peers.clone(), Arc::clone(&app.reborn));
-    let router: Router =
-        routes::routes().merge(pages::routes("hub.html", pages::WEB)).with_state(app);
+    let router: Router = routes.merge(pages::routes("hub.html", pages::WEB)).with_state(app);
     health.serving();
     announce::ready();
     manager.ready();
+    let listener = listener.counted(counts);
     let served = tokio::spawn(listener.serve(router, limits, stop.clone()));
     let code = supervisor.run().await;
     health.stopping();
@@ -127,15 +140,22 @@ pub async fn run(node: Local<Settings>) -> Result<ExitCode, Failure> {
     Ok(code)
 }
 
-fn start(
-    settings: &Settings,
-    supervisor: &Supervisor,
-    store: Store,
+/// What the hub is made of beside its store.
+struct Given {
     root: NodeKey,
     net: Net,
     advertised: Vec<String>,
     findings: Vec<String>,
+    http: Arc<HttpCounts>,
+}
+
+fn start(
+    settings: &Settings,
+    supervisor: &Supervisor,
+    store: Store,
+    given: Given,
 ) -> Result<App, String> {
+    let Given { root, net, advertised, findings, http } = given;
     let text = |fault: holdfast_sync::Fault| fault.to_string();
     let events = Events::new(EVENTS, supervisor.stop().clone());
     let (life, invited) = (settings.fleet.membership_life.0, settings.fleet.invitation_life.0);
@@ -144,15 +164,17 @@ fn start(
     let live = Arc::new(LiveBook::default());
     let plan = plan(settings, &store, &fleet, &live, &events);
     let on_alerts = Arc::clone(&plan.on_alerts);
+    let (tracer, on_traced) = traces::start(settings, supervisor, &store);
     let options = pipeline::Options {
         widths_s: Vec::new(),
         windows_kept_s: pipeline::WINDOWS_KEPT_S,
         on_live: Arc::new(move |live| {
             if told.0.has_listeners() {
-                told.0.publish("readings", &api::live_json(&told.1, live));
+                told.0.publish("readings", &api::live_shapes(&told.1, live));
             }
         }),
         alerts: plan,
+        on_traced,
     };
     let pipeline = Pipeline::load(store.clone(), options, settings.store.max_series);
     let pipeline = pipeline.map_err(text)?;
@@ -189,6 +211,9 @@ fn start(
         tokens,
         events,
         health: Health::default(),
+        scrape: settings.http.metrics,
+        tracer,
+        http,
     };
     let watched = app.clone();
     supervisor.spawn("watch", move |stop| watch_over(watched.clone(), stop));
@@ -226,7 +251,7 @@ fn plan(
     };
     let on_alerts = move |alerts: &[alerts::Alert]| {
         if told.0.has_listeners() {
-            told.0.publish("alerts", &api::alerts_json(&told.1, alerts));
+            told.0.publish("alerts", &api::alert_shapes(&told.1, alerts));
         }
     };
     let rules = settings.alerts.rules();
@@ -268,7 +293,7 @@ async fn watch_over(app: App, stop: CancellationToken) -> Result<(), Infallible>
         let level = if full { Level::Degraded } else { Level::Ok };
         app.health.set("store", level, if full { "full" } else { "has room" });
         if app.events.has_listeners() {
-            app.events.publish("status", &app.nodes_json());
+            app.events.publish("status", &app.node_list());
         }
     }
     Ok(())

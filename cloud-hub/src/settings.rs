@@ -4,6 +4,8 @@ use crate::VERSION;
 use holdfast_node::alerts::HubAlerts;
 use holdfast_node::cli::Service;
 use holdfast_node::config::{Bytes, Duration, Listen, Log};
+use holdfast_node::metrics;
+use holdfast_node::trace::Trace;
 use holdfast_sync::identity::NodeKey;
 use holdfast_sync::store::{Options, Overflow, SEAL_AFTER};
 use serde::{Deserialize, Serialize};
@@ -26,6 +28,8 @@ pub struct Settings {
     pub store: Storage,
     /// What is told.
     pub alerts: HubAlerts,
+    /// Traces.
+    pub trace: Trace,
     /// The log.
     pub log: Log,
 }
@@ -48,6 +52,8 @@ pub struct Http {
     pub listen: Listen,
     /// Connections at a time.
     pub connections: usize,
+    /// Who may read the metrics.
+    pub metrics: metrics::Access,
 }
 
 /// Where gateways come in.
@@ -90,7 +96,11 @@ impl Default for Node {
 
 impl Default for Http {
     fn default() -> Self {
-        Self { listen: Listen(([127, 0, 0, 1], 8585).into()), connections: 1024 }
+        Self {
+            listen: Listen(([127, 0, 0, 1], 8585).into()),
+            connections: 1024,
+            metrics: metrics::Access::default(),
+        }
     }
 }
 

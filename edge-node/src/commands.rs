@@ -1,8 +1,9 @@
-//! The command line: `init`, `join`, `run`, `status`, `alert`, `verify`, `export`, `import`,
-//! `token`.
+//! The command line: `init`, `join`, `run`, `status`, `alert`, `openapi`, `verify`, `export`,
+//! `import`, `token`.
 
 use crate::VERSION;
 use crate::import::{ImportArgs, import};
+use crate::routes;
 use crate::service;
 use crate::settings::Settings;
 use crate::uplink::leave_invitation;
@@ -106,6 +107,9 @@ enum Command {
     /// Says that a node that was moved to this machine belongs here from now on.
     #[command(after_help = "Example:\n  holdfast-edge adopt\n")]
     Adopt,
+    /// Prints the description of all routes as OpenAPI 3.1, as `GET /openapi.json` serves it.
+    #[command(after_help = "Example:\n  holdfast-edge openapi > openapi.json\n")]
+    Openapi,
     /// Reads every file of the data directory and names each damage.
     #[command(after_help = "Example:\n  holdfast-edge verify\n")]
     Verify {
@@ -168,6 +172,10 @@ async fn run(place: Place, command: Command) -> Result<ExitCode, Failure> {
         Command::Backup { args } => node()?.back_up(&args, VERSION),
         Command::Restore { args } => place.restore::<Settings>(&args, "run"),
         Command::Adopt => node()?.adopt(),
+        Command::Openapi => {
+            println!("{:#}", routes::routes().document(&routes::ABOUT));
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Verify { args } => cli::verify(&node()?.dir, &args),
         Command::Export { args } => cli::export(&node()?.dir, &args),
         Command::Import { args } => import(&node()?, &args).await,

@@ -11,6 +11,7 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use holdfast_node::problem::Problem;
+use schemars::JsonSchema;
 use serde_json::{Value, json};
 
 /// Errors told in one sentence; a client's log is not a list of thousands.
@@ -27,9 +28,12 @@ pub fn partial_write(report: &Report) -> Problem {
         detail += &format!("; and {} more", rejected.len() - SHOWN_ERRORS);
     }
     detail += &format!(" dropped={}", rejected.len());
-    let Value::Object(told) = report.json() else { return Problem::malformed(detail) };
+    let told = report.shape();
     let line = rejected.first().and_then(line);
-    let problem = told.into_iter().fold(Problem::malformed(detail), |p, (k, v)| p.with(&k, v));
+    let problem = Problem::malformed(detail)
+        .with("accepted", told.accepted)
+        .with("duplicates", told.duplicates)
+        .with("rejected", json!(told.rejected));
     line.into_iter().fold(problem, |problem, line| problem.with("line", line))
 }
 
@@ -38,6 +42,34 @@ fn line(error: &ItemError) -> Option<usize> {
         Place::Line(number) => Some(number),
         Place::Body | Place::Element(_) => None,
     }
+}
+
+/// An error as version 1 has it; of a write some lines of which were stored, with their numbers.
+#[derive(JsonSchema)]
+#[allow(dead_code, reason = "it is a shape, no value of it is made")]
+pub struct Version1 {
+    /// What is wrong.
+    error: String,
+    /// Our code.
+    code: String,
+    /// The first bad line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+}
+
+/// An error as version 2 has it; of a write some lines of which were stored, with their numbers.
+#[derive(JsonSchema)]
+#[allow(dead_code, reason = "it is a shape, no value of it is made")]
+pub struct Version2 {
+    /// The word of InfluxDB for the status.
+    code: String,
+    /// What is wrong.
+    message: String,
+    /// Our code.
+    problem: String,
+    /// The first bad line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
 }
 
 /// An error answer as version 1 has it.
@@ -74,6 +106,8 @@ fn reshape(response: Response, shape: impl FnOnce(&Problem) -> Value) -> Respons
             reshaped.headers_mut().append(name, value.clone());
         }
     }
+    // Whoever counts problems counts this one, too.
+    reshaped.extensions_mut().insert(problem.clone());
     reshaped
 }
 

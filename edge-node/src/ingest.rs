@@ -1,17 +1,21 @@
 //! From decoded items to a committed batch: who may post, under which names, once.
 
 use crate::formats::{Decoded, DecodedItem, ItemError, Place};
+use axum::http::HeaderMap;
 use holdfast_core::reading::judge_device_time;
 use holdfast_core::{Device, Metric, Quality, SeriesKey, Timestamp, Unit};
 use holdfast_node::auth::Poster;
 use holdfast_node::problem::Problem;
+use holdfast_node::trace::{Begun, Kind, Tracer};
+use holdfast_sync::counts::Counter;
 use holdfast_sync::store::{
     Draft, Idempotency, IngestBatch, Item, ItemOutcome, Outcome, Store, Table, WriteError,
 };
-use serde_json::{Value, json};
-use std::collections::HashSet;
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 /// The door: devices that are known, and what is needed to store their readings.
 #[derive(Clone)]
@@ -20,6 +24,44 @@ pub struct Ingest {
     devices: Arc<RwLock<HashSet<Box<str>>>>,
     auto_register: bool,
     clock_wrong: Arc<AtomicBool>,
+    counts: Arc<IngestCounts>,
+    tracer: Tracer,
+}
+
+/// What became of all items since the start.
+#[derive(Debug, Default)]
+pub struct IngestCounts {
+    /// Stored.
+    pub accepted: Counter,
+    /// Stored before.
+    pub duplicates: Counter,
+    /// Requests that were answered again.
+    pub replayed: Counter,
+    /// By code, which the program's text bounds.
+    rejected: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+impl IngestCounts {
+    fn note(&self, report: &Report) {
+        if report.replayed {
+            return self.replayed.add(1);
+        }
+        self.accepted.add(report.accepted as u64);
+        self.duplicates.add(report.duplicates as u64);
+        if !report.rejected.is_empty() {
+            let mut rejected = self.rejected.lock().unwrap_or_else(PoisonError::into_inner);
+            for error in &report.rejected {
+                *rejected.entry(error.code).or_default() += 1;
+            }
+        }
+    }
+
+    /// Not stored, by code.
+    #[must_use]
+    pub fn rejected(&self) -> Vec<(&'static str, u64)> {
+        let rejected = self.rejected.lock().unwrap_or_else(PoisonError::into_inner);
+        rejected.iter().map(|(code, count)| (*code, *count)).collect()
+    }
 }
 
 /// What became of a request.
@@ -35,23 +77,55 @@ pub struct Report {
     pub replayed: bool,
 }
 
+/// What became of a request, as it is told.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Report")]
+pub struct ReportShape {
+    /// Items stored now.
+    pub accepted: usize,
+    /// Items stored before.
+    pub duplicates: usize,
+    /// Items not stored.
+    pub rejected: Vec<RejectedShape>,
+}
+
+/// An item that was not stored.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Rejected")]
+pub struct RejectedShape {
+    /// Its place, from 0.
+    pub index: usize,
+    /// Why, for programs; stable.
+    pub code: &'static str,
+    /// Why, for people.
+    pub detail: String,
+    /// Where in the body.
+    pub at: String,
+}
+
 impl Report {
+    fn counts(&self) -> Vec<(&'static str, u64)> {
+        vec![
+            ("holdfast.accepted", self.accepted as u64),
+            ("holdfast.duplicates", self.duplicates as u64),
+            ("holdfast.rejected", self.rejected.len() as u64),
+        ]
+    }
+
     /// The answer's body.
     #[must_use]
-    pub fn json(&self) -> Value {
-        let rejected = self.rejected.iter().map(|error| {
-            json!({
-                "index": error.index,
-                "code": error.code,
-                "detail": error.detail,
-                "at": error.at,
-            })
+    pub fn shape(&self) -> ReportShape {
+        let rejected = self.rejected.iter().map(|error| RejectedShape {
+            index: error.index,
+            code: error.code,
+            detail: error.detail.to_string(),
+            at: error.at.to_string(),
         });
-        json!({
-            "accepted": self.accepted,
-            "duplicates": self.duplicates,
-            "rejected": rejected.collect::<Vec<_>>(),
-        })
+        ReportShape {
+            accepted: self.accepted,
+            duplicates: self.duplicates,
+            rejected: rejected.collect(),
+        }
     }
 }
 
@@ -60,7 +134,11 @@ impl Ingest {
     ///
     /// # Errors
     /// A fault of the store.
-    pub fn load(store: Store, auto_register: bool) -> Result<Self, holdfast_sync::Fault> {
+    pub fn load(
+        store: Store,
+        auto_register: bool,
+        tracer: Tracer,
+    ) -> Result<Self, holdfast_sync::Fault> {
         let records = store.read_blocking(|view: &holdfast_sync::store::Snapshot<'_>| {
             view.scan(Table::Device, &[], &[], usize::MAX)
         })?;
@@ -68,7 +146,13 @@ impl Ingest {
         let devices = names.map(String::into_boxed_str).collect();
         let devices = Arc::new(RwLock::new(devices));
         let clock_wrong = Arc::new(AtomicBool::new(false));
-        Ok(Self { store, devices, auto_register, clock_wrong })
+        Ok(Self { store, devices, auto_register, clock_wrong, counts: Arc::default(), tracer })
+    }
+
+    /// What became of all items since the start.
+    #[must_use]
+    pub fn counts(&self) -> &IngestCounts {
+        &self.counts
     }
 
     /// Whether this node knows its own clock to be wrong; readings are marked while it is.
@@ -102,9 +186,29 @@ impl Ingest {
         decoded: &Decoded<'_>,
         received: Timestamp,
         idempotency: Option<Idempotency>,
+        headers: &HeaderMap,
+    ) -> Result<Report, Problem> {
+        let begun = self.tracer.begin(headers);
+        let taken = self.take_in(poster, decoded, received, idempotency, begun.as_ref()).await;
+        if let Some(begun) = begun {
+            let counts = taken.as_ref().map(Report::counts).unwrap_or_default();
+            let error = taken.as_ref().err().map(ToString::to_string);
+            begun.end("ingest", Kind::Server, counts, error);
+        }
+        taken
+    }
+
+    async fn take_in(
+        &self,
+        poster: &Poster,
+        decoded: &Decoded<'_>,
+        received: Timestamp,
+        idempotency: Option<Idempotency>,
+        begun: Option<&Begun>,
     ) -> Result<Report, Problem> {
         let mut report = Report::default();
-        let mut batch = IngestBatch { idempotency, ..IngestBatch::default() };
+        let trace = begun.map(|begun| begun.context);
+        let mut batch = IngestBatch { idempotency, trace, ..IngestBatch::default() };
         batch.drafts.reserve(decoded.readings.len());
         let mut places: Vec<(usize, Place)> = Vec::with_capacity(decoded.items.len());
         let mut unknown: HashSet<Box<str>> = HashSet::new();
@@ -135,10 +239,18 @@ impl Ingest {
             self.register(unknown).await?;
         }
         if batch.items.is_empty() && batch.idempotency.is_none() {
+            self.counts.note(&report);
             return Ok(report);
         }
-        let (_committed, outcome) = self.store.ingest(batch).await.map_err(write_problem)?;
+        let commit = begun.and_then(Begun::part);
+        let stored = self.store.ingest(batch).await.map_err(write_problem);
+        if let Some(commit) = commit {
+            let error = stored.as_ref().err().map(ToString::to_string);
+            commit.end("commit", Kind::Internal, Vec::new(), error);
+        }
+        let (_committed, outcome) = stored?;
         note_outcome(&mut report, &outcome, &places);
+        self.counts.note(&report);
         Ok(report)
     }
 

@@ -3,7 +3,8 @@
 //! [`formats`] decodes what devices send, [`ingest`] admits it, [`routes`] answers over HTTP, to
 //! clients of InfluxDB in the words of [`influx`], [`uplink`] remembers the fleet the node belongs
 //! to, [`service`] wires all of it to the store, the pipeline and the sync session; [`commands`] is
-//! the command line. [`files`] reads files of readings, which [`import`] posts to the running node.
+//! the command line. `metrics` and [`status`] tell how it is. [`files`] reads files of readings,
+//! which [`import`] posts to the running node.
 #![forbid(unsafe_code)]
 
 pub mod commands;
@@ -12,9 +13,12 @@ pub mod formats;
 pub mod import;
 pub mod influx;
 pub mod ingest;
+mod metrics;
 pub mod routes;
 pub mod service;
 pub mod settings;
+pub mod status;
+mod traces;
 pub mod uplink;
 
 /// The program's version.

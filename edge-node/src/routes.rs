@@ -1,44 +1,92 @@
 //! The gateway's own routes: where devices post, and how the node is.
 
 use crate::formats::media::{Format, negotiate};
+use crate::formats::shape::{Item, Items, Pack};
 use crate::formats::{BodyError, BodyFault, json as json_format, line, senml};
 use crate::influx;
-use crate::ingest::{Ingest, Report};
+use crate::ingest::{Ingest, Report, ReportShape};
 use crate::service::App;
-use axum::Router;
+use crate::status::Status;
+use axum::Json;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use holdfast_node::api;
 use holdfast_node::auth::{Poster, Reader};
 use holdfast_node::http::{Content, Query};
 use holdfast_node::problem::Problem;
+use holdfast_node::routes::{About, Answer, NoContent, Operation, Reply, Routes, Shape, Text};
 use holdfast_node::time_text::Time;
 use holdfast_sync::store::Idempotency;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::{JsonSchema, SchemaGenerator};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 use std::collections::BTreeMap;
 
 const KEY_MAX: usize = 128;
 
+/// What the document of the routes is about.
+pub const ABOUT: About = About {
+    title: "Holdfast edge node",
+    summary: "A gateway: takes readings from devices, keeps them, answers for its site",
+    version: crate::VERSION,
+};
+
 /// All routes of the gateway but the pages.
-pub fn routes() -> Router<App> {
-    Router::new()
-        .route("/v1/readings", post(readings).get(api::readings))
-        .route("/v1/write", post(write))
-        .route("/write", post(write).layer(map_response(influx::version_1)))
-        .route("/api/v2/write", post(write).layer(map_response(influx::version_2)))
-        .route("/v1/devices", get(devices))
-        .route("/v1/status", get(status))
+#[must_use]
+pub fn routes() -> Routes<App> {
+    let write_1 = Routes::new()
+        .post("/write", "Takes line protocol, as version 1 of InfluxDB does", write)
+        .with(takes_lines)
+        .with(Operation::errors_are::<influx::Version1>)
+        .wrapped(|routes| routes.layer(map_response(influx::version_1)));
+    let write_2 = Routes::new()
+        .post("/api/v2/write", "Takes line protocol, as version 2 of InfluxDB does", write)
+        .with(takes_lines)
+        .with(Operation::errors_are::<influx::Version2>)
+        .wrapped(|routes| routes.layer(map_response(influx::version_2)));
+    Routes::new()
+        .post("/v1/readings", "Takes readings; they are on disk when it answers", readings)
+        .with(takes_readings)
+        .get("/v1/readings", "Readings of a series, or points of its curve", api::readings)
+        .post("/v1/write", "Takes line protocol; errors are problems", write)
+        .with(takes_lines)
+        .merge(write_1)
+        .merge(write_2)
+        .get("/v1/devices", "Known devices, and when each was heard last", devices)
+        .get("/v1/status", "How the node is", status)
         .merge(api::data_routes())
         .merge(api::alert_routes())
         .merge(api::token_routes())
         .merge(holdfast_node::auth::routes())
         .merge(holdfast_node::events::routes())
         .merge(holdfast_node::health::routes())
+        .merge(holdfast_node::metrics::routes())
+}
+
+fn takes_readings(operation: &mut Operation) {
+    let text: Shape = Text::json_schema;
+    operation.body_is(&[
+        ("application/json", SchemaGenerator::subschema_for::<Items>),
+        // Of the two formats without a schema of their own: of each line, and the bytes.
+        ("application/x-ndjson", SchemaGenerator::subschema_for::<Item>),
+        ("application/senml+json", SchemaGenerator::subschema_for::<Pack>),
+        ("application/senml+cbor", text),
+    ]);
+    takes_once(operation);
+}
+
+fn takes_lines(operation: &mut Operation) {
+    operation.body_is(&[("text/plain", Text::json_schema)]);
+    takes_once(operation);
+}
+
+fn takes_once(operation: &mut Operation) {
+    operation.takes_header("Idempotency-Key", "1 to 128 characters: the request is done once.");
+    operation.takes_header("traceparent", "The trace it belongs to (W3C Trace Context).");
+    operation.may_fail(&[StatusCode::SERVICE_UNAVAILABLE, StatusCode::INSUFFICIENT_STORAGE]);
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Problem> {
@@ -85,7 +133,7 @@ async fn readings(
     State(ingest): State<Ingest>,
     headers: HeaderMap,
     Content(body): Content,
-) -> Result<Response, Problem> {
+) -> Result<Taken, Problem> {
     let accepted = [Format::Json, Format::Ndjson, Format::SenmlJson, Format::SenmlCbor];
     let format = negotiate(text(&headers, CONTENT_TYPE.as_str())?, &accepted)
         .map_err(|error| Problem::unsupported_media(error.detail, &error.accepted))?;
@@ -98,37 +146,53 @@ async fn readings(
         _ => json_format::decode(&body, received),
     };
     let decoded = decoded.map_err(body_problem)?;
-    let report = ingest.take(&poster, &decoded, received, key).await?;
-    Ok(answer(&report))
+    let report = ingest.take(&poster, &decoded, received, key, &headers).await?;
+    Ok(Taken(report))
 }
 
 /// 200 as soon as something was stored or had been, 422 when nothing could be.
-fn answer(report: &Report) -> Response {
-    let body = report.json();
-    let none = report.accepted == 0 && report.duplicates == 0 && !report.rejected.is_empty();
-    let mut response = if none {
-        let first = &report.rejected[0];
-        let many = report.rejected.len();
-        let detail = match many {
-            1 => first.detail.to_string(),
-            _ => format!("none of {many} items could be stored; the first: {}", first.detail),
-        };
-        Problem::invalid(first.code, detail)
-            .at(first.at.clone())
-            .with("rejected", body["rejected"].clone())
-            .into_response()
-    } else {
-        (StatusCode::OK, axum::Json(body)).into_response()
-    };
-    if report.replayed {
-        let name = HeaderName::from_static("idempotency-replayed");
-        response.headers_mut().insert(name, HeaderValue::from_static("true"));
+struct Taken(Report);
+
+impl Answer for Taken {
+    fn describe(operation: &mut Operation) {
+        let shape: Shape = SchemaGenerator::subschema_for::<ReportShape>;
+        let when = "What is accepted is on disk. With `Idempotency-Replayed: true` it is the \
+                    answer of an earlier request.";
+        let body = Some(("application/json", shape));
+        operation.answers(Reply { status: StatusCode::OK, when, body });
     }
-    response
 }
 
-#[derive(Deserialize)]
+impl IntoResponse for Taken {
+    fn into_response(self) -> Response {
+        let Self(report) = self;
+        let body = report.shape();
+        let none = report.accepted == 0 && report.duplicates == 0 && !report.rejected.is_empty();
+        let mut response = if none {
+            let first = &report.rejected[0];
+            let many = report.rejected.len();
+            let detail = match many {
+                1 => first.detail.to_string(),
+                _ => format!("none of {many} items could be stored; the first: {}", first.detail),
+            };
+            Problem::invalid(first.code, detail)
+                .at(first.at.clone())
+                .with("rejected", json!(body.rejected))
+                .into_response()
+        } else {
+            Json(body).into_response()
+        };
+        if report.replayed {
+            let name = HeaderName::from_static("idempotency-replayed");
+            response.headers_mut().insert(name, HeaderValue::from_static("true"));
+        }
+        response
+    }
+}
+
+#[derive(Deserialize, JsonSchema)]
 struct WriteParameters {
+    /// `ns` (which it is otherwise), `us`, `ms` or `s`.
     precision: Option<String>,
     // Clients of InfluxDB send where to write; here there is one place.
     #[serde(flatten)]
@@ -141,7 +205,7 @@ async fn write(
     Query(parameters): Query<WriteParameters>,
     headers: HeaderMap,
     Content(body): Content,
-) -> Result<Response, Problem> {
+) -> Result<NoContent, Problem> {
     let precision = match parameters.precision.as_deref() {
         None => line::Precision::default(),
         Some(name) => line::Precision::named(name).ok_or_else(|| {
@@ -152,14 +216,32 @@ async fn write(
     let received = ingest.now();
     let key = idempotency(&headers, &poster, Format::Line, &body)?;
     let decoded = line::decode(&body, precision).map_err(body_problem)?;
-    let report = ingest.take(&poster, &decoded, received, key).await?;
+    let report = ingest.take(&poster, &decoded, received, key, &headers).await?;
     if report.rejected.is_empty() {
-        return Ok(StatusCode::NO_CONTENT.into_response());
+        return Ok(NoContent);
     }
     Err(influx::partial_write(&report))
 }
 
-async fn devices(_: Reader, State(app): State<App>) -> axum::Json<Value> {
+/// Known devices.
+#[derive(Serialize, JsonSchema)]
+struct DeviceList {
+    devices: Vec<DeviceShape>,
+}
+
+/// A device.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Device")]
+struct DeviceShape {
+    /// Its id.
+    id: String,
+    /// When it was heard last.
+    last_heard: Option<Time>,
+    /// How many series it has.
+    series: usize,
+}
+
+async fn devices(_: Reader, State(app): State<App>) -> Json<DeviceList> {
     let mut heard: BTreeMap<String, (Option<Time>, usize)> =
         app.ingest.devices().into_iter().map(|device| (device, (None, 0))).collect();
     for (info, last) in app.data.catalog.list(|_| true) {
@@ -167,12 +249,24 @@ async fn devices(_: Reader, State(app): State<App>) -> axum::Json<Value> {
         entry.0 = entry.0.max(Some(Time(last.received)));
         entry.1 += 1;
     }
-    let devices = heard.into_iter().map(|(id, (last_heard, series))| {
-        json!({ "id": id, "last_heard": last_heard, "series": series })
-    });
-    axum::Json(json!({ "devices": devices.collect::<Vec<_>>() }))
+    let devices =
+        heard.into_iter().map(|(id, (last_heard, series))| DeviceShape { id, last_heard, series });
+    Json(DeviceList { devices: devices.collect() })
 }
 
-async fn status(_: Reader, State(app): State<App>) -> axum::Json<Value> {
-    axum::Json(app.status())
+async fn status(_: Reader, State(app): State<App>) -> Json<Status> {
+    Json(app.status())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_description_is_the_one_that_was_reviewed() {
+        let renew = "cargo run -p holdfast-edge -- openapi > docs/openapi/edge.json";
+        let document = format!("{:#}\n", routes().document(&ABOUT));
+        let reviewed = include_str!("../../docs/openapi/edge.json");
+        assert!(document == reviewed, "the routes have changed; if that is meant: {renew}");
+    }
 }

@@ -4,6 +4,8 @@ use crate::VERSION;
 use crate::ingest::Ingest;
 use crate::routes;
 use crate::settings::Settings;
+use crate::status::{NodeShape, Status, UplinkShape};
+use crate::traces;
 use crate::uplink::{Fleet, Keeper, UplinkSettings};
 use axum::Router;
 use holdfast_core::NodeId;
@@ -13,19 +15,20 @@ use holdfast_node::auth::Auth;
 use holdfast_node::cli::{Failure, Local, Service as _};
 use holdfast_node::events::Events;
 use holdfast_node::health::{Health, Level};
-use holdfast_node::http::{self, Limits};
+use holdfast_node::http::{self, HttpCounts, Limits};
 use holdfast_node::manager::Manager;
+use holdfast_node::metrics;
 use holdfast_node::pages;
 use holdfast_node::pipeline::{self, Pipeline};
 use holdfast_node::rebirth;
 use holdfast_node::sources::Sources;
 use holdfast_node::supervise::{Restarts, Supervisor, announce, stop_on_signals};
 use holdfast_node::time_text::Time;
+use holdfast_node::trace::Tracer;
 use holdfast_sync::env::System;
 use holdfast_sync::identity::NodeKey;
 use holdfast_sync::net::UplinkState;
 use holdfast_sync::store::Store;
-use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -54,10 +57,15 @@ pub struct App {
     tokens: Tokens,
     events: Events,
     health: Health,
-    uplink: watch::Receiver<UplinkState>,
+    scrape: metrics::Access,
+    /// Makes spans.
+    pub(crate) tracer: Tracer,
+    /// What the listener answered.
+    pub(crate) http: Arc<HttpCounts>,
+    pub(crate) uplink: watch::Receiver<UplinkState>,
     names: Arc<Names>,
     findings: Arc<Vec<String>>,
-    started: Time,
+    pub(crate) started: Time,
     /// Set when the process is to start anew once it has stopped.
     reborn: Arc<AtomicBool>,
 }
@@ -70,6 +78,7 @@ holdfast_node::parts!(
     Tokens => tokens,
     Events => events,
     Health => health,
+    metrics::Access => scrape,
 );
 
 /// The one node a gateway answers for.
@@ -101,7 +110,7 @@ impl Nodes for Names {
 impl App {
     /// How the node is.
     #[must_use]
-    pub fn status(&self) -> Value {
+    pub fn status(&self) -> Status {
         let store = &self.data.store;
         let uplink = self.uplink.borrow().clone();
         let usage = store.usage();
@@ -111,35 +120,36 @@ impl App {
             (true, false) => "offline",
             (false, false) => "not-joined",
         };
-        json!({
-            "node": {
-                "id": self.names.node.to_string(),
-                "site": called.as_ref().map(|(site, _)| site),
-                "name": called.as_ref().map(|(_, name)| name),
-                "joined": uplink.joined,
-                "incarnation": store.incarnation().to_string(),
-                "version": VERSION,
-                "started": self.started,
-                "role": "edge",
+        let (site, name) = called.unzip();
+        Status {
+            node: NodeShape {
+                id: self.names.node.to_string(),
+                site,
+                name,
+                joined: uplink.joined,
+                incarnation: store.incarnation().to_string(),
+                version: VERSION,
+                started: self.started,
+                role: "edge",
             },
-            "uplink": {
-                "state": state,
-                "since": Time(uplink.since),
-                "hub": uplink.hub.map(|hub| hub.to_string()),
-                "attempts": uplink.attempts,
-                "last_error": uplink.last_error,
-                "behind": uplink.behind,
-                "heard": uplink.heard.map(Time),
-                "ahead": uplink.ahead,
-                "clock_ahead_ms": uplink.clock_ahead_ms,
+            uplink: UplinkShape {
+                state,
+                since: Time(uplink.since),
+                hub: uplink.hub.map(|hub| hub.to_string()),
+                attempts: uplink.attempts,
+                last_error: uplink.last_error,
+                behind: uplink.behind,
+                heard: uplink.heard.map(Time),
+                ahead: uplink.ahead,
+                clock_ahead_ms: uplink.clock_ahead_ms,
             },
-            "store": api::usage_json(&usage),
-            "pipeline": api::progress_json(&self.data),
-            "devices": self.ingest.devices().len(),
-            "series": self.data.catalog.len(),
-            "alerts": self.alerts.summary(),
-            "findings": *self.findings,
-        })
+            store: (&usage).into(),
+            pipeline: (&self.data).into(),
+            devices: self.ingest.devices().len(),
+            series: self.data.catalog.len(),
+            alerts: self.alerts.summary(),
+            findings: self.findings.to_vec(),
+        }
     }
 }
 
@@ -164,15 +174,17 @@ pub async fn run(node: Local<Settings>) -> Result<ExitCode, Failure> {
     stop_on_signals(&stop, manager.clone()).map_err(|error| format!("signals: {error}"))?;
     let listener = http::bind(settings.http.listen.0).await?;
     let address = listener.address();
-    let app = start(&settings, &supervisor, store.clone(), key, report.findings)?;
+    let (routes, names) = routes::routes().finish(&routes::ABOUT);
+    let counts = Arc::new(HttpCounts::of(names));
+    let given = Given { key, findings: report.findings, http: Arc::clone(&counts) };
+    let app = start(&settings, &supervisor, store.clone(), given)?;
     let limits = Limits {
         connections: settings.http.connections,
         body_bytes: settings.http.body_max.0,
         ..Limits::default()
     };
     let (health, reborn) = (app.health.clone(), Arc::clone(&app.reborn));
-    let router: Router =
-        routes::routes().merge(pages::routes("edge.html", pages::WEB)).with_state(app);
+    let router: Router = routes.merge(pages::routes("edge.html", pages::WEB)).with_state(app);
     announce::listening("http", address);
     if address.ip().is_loopback() {
         tracing::info!(%address, "reachable from this machine only; `http.listen` opens it");
@@ -180,6 +192,7 @@ pub async fn run(node: Local<Settings>) -> Result<ExitCode, Failure> {
     health.serving();
     announce::ready();
     manager.ready();
+    let listener = listener.counted(counts);
     let served = tokio::spawn(listener.serve(router, limits, stop.clone()));
     let code = supervisor.run().await;
     health.stopping();
@@ -193,13 +206,20 @@ pub async fn run(node: Local<Settings>) -> Result<ExitCode, Failure> {
     Ok(code)
 }
 
+/// What the gateway is made of beside its store.
+struct Given {
+    key: NodeKey,
+    findings: Vec<String>,
+    http: Arc<HttpCounts>,
+}
+
 fn start(
     settings: &Settings,
     supervisor: &Supervisor,
     store: Store,
-    key: NodeKey,
-    findings: Vec<String>,
+    given: Given,
 ) -> Result<App, String> {
+    let Given { key, findings, http } = given;
     let stop = supervisor.stop().clone();
     let text = |fault: holdfast_sync::Fault| fault.to_string();
     let events = Events::new(EVENTS, stop.clone());
@@ -207,7 +227,6 @@ fn start(
     let names = Arc::new(Names { node: store.node(), called: RwLock::new(called) });
     let nodes = Arc::clone(&names) as Arc<dyn Nodes>;
     let told = (events.clone(), Arc::clone(&nodes));
-    let ingest = Ingest::load(store.clone(), settings.ingest.auto_register).map_err(text)?;
     let uplink_settings = UplinkSettings {
         backfill: settings.sync.backfill.into(),
         backoff_min: settings.sync.backoff_min,
@@ -215,6 +234,9 @@ fn start(
     };
     let keeper = Keeper::new(store.clone(), key, uplink_settings);
     let uplink = keeper.state();
+    let (tracer, on_traced) = traces::start(settings, supervisor, &store, uplink.clone());
+    let ingest = Ingest::load(store.clone(), settings.ingest.auto_register, tracer.clone());
+    let ingest = ingest.map_err(text)?;
     let plan = plan(settings, &store, &ingest, uplink.clone(), on_alerts(&events, &nodes));
     let on_alerts = Arc::clone(&plan.on_alerts);
     let widths = settings.rollups.widths.iter();
@@ -223,10 +245,11 @@ fn start(
         windows_kept_s: pipeline::WINDOWS_KEPT_S,
         on_live: Arc::new(move |live| {
             if told.0.has_listeners() {
-                told.0.publish("readings", &api::live_json(told.1.as_ref(), live));
+                told.0.publish("readings", &api::live_shapes(told.1.as_ref(), live));
             }
         }),
         alerts: plan,
+        on_traced,
     };
     let pipeline = Pipeline::load(store.clone(), options, settings.store.max_series);
     let pipeline = pipeline.map_err(text)?;
@@ -252,6 +275,9 @@ fn start(
         tokens,
         events,
         health,
+        scrape: settings.http.metrics,
+        tracer,
+        http,
         uplink,
         names,
         findings,
@@ -268,7 +294,7 @@ fn on_alerts(events: &Events, nodes: &Arc<dyn Nodes>) -> OnAlerts {
     let (events, nodes) = (events.clone(), Arc::clone(nodes));
     Arc::new(move |alerts| {
         if events.has_listeners() {
-            events.publish("alerts", &api::alerts_json(nodes.as_ref(), alerts));
+            events.publish("alerts", &api::alert_shapes(nodes.as_ref(), alerts));
         }
     })
 }

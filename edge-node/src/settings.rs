@@ -4,6 +4,8 @@ use crate::VERSION;
 use holdfast_node::alerts::EdgeAlerts;
 use holdfast_node::cli::Service;
 use holdfast_node::config::{Bytes, Duration, Listen, Log};
+use holdfast_node::metrics;
+use holdfast_node::trace::Trace;
 use holdfast_sync::identity::NodeKey;
 use holdfast_sync::session::Backfill;
 use holdfast_sync::store::{Options, Overflow, SEAL_AFTER};
@@ -29,6 +31,8 @@ pub struct Settings {
     pub alerts: EdgeAlerts,
     /// The uplink.
     pub sync: Sync,
+    /// Traces.
+    pub trace: Trace,
     /// The log.
     pub log: Log,
 }
@@ -51,6 +55,8 @@ pub struct Http {
     pub listen: Listen,
     /// Connections at a time.
     pub connections: usize,
+    /// Who may read the metrics.
+    pub metrics: metrics::Access,
     /// Bytes of a request's body.
     pub body_max: Bytes,
 }
@@ -147,6 +153,7 @@ impl Default for Http {
             listen: Listen(([127, 0, 0, 1], 8484).into()),
             connections: 1024,
             body_max: Bytes(8 << 20),
+            metrics: metrics::Access::default(),
         }
     }
 }

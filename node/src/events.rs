@@ -6,12 +6,11 @@
 use crate::auth::{Auth, Reader};
 use crate::http::Query;
 use crate::problem::Problem;
-use axum::Router;
+use crate::routes::Routes;
 use axum::extract::{FromRef, State};
-use axum::response::IntoResponse;
-use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
-use axum::routing::get;
+use axum::response::sse::{Event as SseEvent, KeepAlive, KeepAliveStream, Sse};
 use futures::stream::{self, Stream};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -104,26 +103,27 @@ impl Events {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Wanted {
+    /// Only these types, separated by commas; all otherwise.
     types: Option<String>,
 }
 
 /// `GET /v1/events?types=a,b`. `lagged` tells how many events of any type were missed.
-pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S>
+pub fn routes<S: Clone + Send + Sync + 'static>() -> Routes<S>
 where
     Auth: FromRef<S>,
     Events: FromRef<S>,
 {
-    Router::new().route("/v1/events", get(listen))
+    Routes::new().get("/v1/events", "What happens from now on, as server-sent events", listen)
 }
 
 async fn listen(
     _: Reader,
     State(events): State<Events>,
     Query(wanted): Query<Wanted>,
-) -> Result<impl IntoResponse, Problem> {
+) -> Result<Sse<KeepAliveStream<impl Stream<Item = Result<SseEvent, Infallible>>>>, Problem> {
     let stream = events.subscribe(wanted.types.as_deref())?;
     Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(HEARTBEAT)))
 }
@@ -133,6 +133,7 @@ mod tests {
     use super::*;
     use crate::auth::{Grant, Scope, TokenMap, hash};
     use crate::http::{Limits, bind};
+    use crate::routes::About;
     use crate::sources::by_hand::Hand;
     use serde_json::json;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -166,7 +167,8 @@ mod tests {
         let events = Events::new(KINDS, stop.clone());
         let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.address();
-        let router = routes().with_state(Service { auth, events: events.clone() });
+        let about = About { title: "", summary: "", version: "" };
+        let router = routes().finish(&about).0.with_state(Service { auth, events: events.clone() });
         tokio::spawn(listener.serve(router, Limits::default(), stop));
         (events, address)
     }

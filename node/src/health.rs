@@ -3,13 +3,13 @@
 //! A supervisor may restart what is not healthy and routes around what is not ready. A gateway
 //! without an uplink does its work, so it is *degraded*, not unready.
 
+use crate::routes::{Answer, NoStore, Operation, Reply, Routes, Shape};
+use axum::Json;
 use axum::extract::{FromRef, State};
 use axum::http::StatusCode;
-use axum::http::header::CACHE_CONTROL;
-use axum::response::IntoResponse;
-use axum::routing::get;
-use axum::{Json, Router};
-use serde_json::{Value, json};
+use axum::response::{IntoResponse, Response};
+use schemars::{JsonSchema, SchemaGenerator};
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -62,7 +62,7 @@ impl Health {
 
     /// The answer of `/readyz`.
     #[must_use]
-    pub fn ready(&self) -> (StatusCode, Value) {
+    pub fn ready(&self) -> Readiness {
         let inner = self.inner();
         let is_degraded = inner.checks.values().any(|(level, _)| *level == Level::Degraded);
         let (code, status) = match inner.phase {
@@ -73,28 +73,83 @@ impl Health {
         };
         let checks = inner.checks.iter().map(|(name, (level, detail))| {
             let level = if *level == Level::Ok { "ok" } else { "degraded" };
-            ((*name).to_owned(), json!({ "status": level, "detail": detail }))
+            ((*name).to_owned(), CheckShape { status: level, detail: detail.clone() })
         });
-        let checks: serde_json::Map<_, _> = checks.collect();
-        (code, json!({ "status": status, "checks": checks }))
+        Readiness { code, told: ReadinessShape { status, checks: checks.collect() } }
     }
 }
 
+/// Whether the process serves.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Readiness")]
+pub struct ReadinessShape {
+    /// `starting`, `ready`, `degraded` or `stopping`.
+    pub status: &'static str,
+    /// What each part says of itself.
+    pub checks: BTreeMap<String, CheckShape>,
+}
+
+/// How a part does.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Check")]
+pub struct CheckShape {
+    /// `ok` or `degraded`.
+    pub status: &'static str,
+    /// In a few words.
+    pub detail: String,
+}
+
+/// The answer of `/readyz`: 200 while the process serves.
+#[derive(Debug)]
+pub struct Readiness {
+    code: StatusCode,
+    told: ReadinessShape,
+}
+
+impl IntoResponse for Readiness {
+    fn into_response(self) -> Response {
+        (self.code, Json(self.told)).into_response()
+    }
+}
+
+impl Answer for Readiness {
+    fn describe(operation: &mut Operation) {
+        let shape: Shape = SchemaGenerator::subschema_for::<ReadinessShape>;
+        for (status, when) in [
+            (StatusCode::OK, "It serves, also while something is missing."),
+            (StatusCode::SERVICE_UNAVAILABLE, "It does not serve yet, or any more."),
+        ] {
+            operation.answers(Reply { status, when, body: Some(("application/json", shape)) });
+        }
+    }
+}
+
+/// That the process lives.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Alive")]
+struct AliveShape {
+    /// `alive`.
+    status: &'static str,
+}
+
 /// `GET /healthz` and `GET /readyz`; open to all, since they tell no secret and probes carry none.
-pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S>
+pub fn routes<S: Clone + Send + Sync + 'static>() -> Routes<S>
 where
     Health: FromRef<S>,
 {
-    Router::new().route("/healthz", get(live)).route("/readyz", get(ready))
+    Routes::new().get("/healthz", "Whether the process lives", live).get(
+        "/readyz",
+        "Whether it serves",
+        ready,
+    )
 }
 
-async fn live() -> impl IntoResponse {
-    ([(CACHE_CONTROL, "no-store")], Json(json!({ "status": "alive" })))
+async fn live() -> NoStore<Json<AliveShape>> {
+    NoStore(Json(AliveShape { status: "alive" }))
 }
 
-async fn ready(State(health): State<Health>) -> impl IntoResponse {
-    let (code, body) = health.ready();
-    (code, [(CACHE_CONTROL, "no-store")], Json(body))
+async fn ready(State(health): State<Health>) -> NoStore<Readiness> {
+    NoStore(health.ready())
 }
 
 #[cfg(test)]
@@ -102,8 +157,8 @@ mod tests {
     use super::*;
 
     fn status(health: &Health) -> (u16, String) {
-        let (code, body) = health.ready();
-        (code.as_u16(), body["status"].as_str().unwrap().to_owned())
+        let Readiness { code, told } = health.ready();
+        (code.as_u16(), told.status.to_owned())
     }
 
     #[test]
@@ -115,7 +170,7 @@ mod tests {
         assert_eq!(status(&health), (200, "ready".into()));
         health.set("uplink", Level::Degraded, "no hub answers");
         assert_eq!(status(&health), (200, "degraded".into()));
-        assert_eq!(health.ready().1["checks"]["uplink"]["detail"], "no hub answers");
+        assert_eq!(health.ready().told.checks["uplink"].detail, "no hub answers");
         health.set("uplink", Level::Ok, "");
         assert_eq!(status(&health), (200, "ready".into()));
         health.stopping();

@@ -10,11 +10,37 @@ use axum::http::header::{
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use holdfast_core::Reject;
+use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
 use std::fmt;
 
 /// The media type of a problem.
 pub const MEDIA_TYPE: &str = "application/problem+json";
+
+/// An error: what is wrong, where, and what was expected (RFC 9457). Some have more members.
+#[derive(Debug, JsonSchema)]
+#[schemars(rename = "Problem")]
+pub struct Shape {
+    /// `urn:holdfast:problem:` and the code.
+    pub r#type: String,
+    /// The status in words.
+    pub title: String,
+    /// The status.
+    pub status: u16,
+    /// What it is, for programs; stable.
+    pub code: String,
+    /// What it is, for people.
+    pub detail: String,
+    /// Where: a JSON pointer, a line, a header or a parameter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
+    /// What would have been taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expected: Option<String>,
+    /// After how many seconds to try again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<u64>,
+}
 
 /// An error answer.
 #[derive(Clone, Debug)]

@@ -4,8 +4,10 @@
 //! nothing. In comes any offset; JSON may also say whole milliseconds since 1970 as a number.
 
 use holdfast_core::{Reject, Timestamp};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::borrow::Cow;
 use std::fmt;
 
 /// Reads an RFC 3339 text; the offset is required.
@@ -37,6 +39,33 @@ impl fmt::Display for Time {
             ns if ns % 1_000 == 0 => write!(f, "{instant:.6}"),
             _ => write!(f, "{instant:.9}"),
         }
+    }
+}
+
+impl JsonSchema for Time {
+    fn schema_name() -> Cow<'static, str> {
+        "Time".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let text = json_schema!({
+            "type": "string",
+            "format": "date-time",
+            "description": "RFC 3339; in UTC where we write it.",
+        });
+        if generator.contract().is_serialize() {
+            return text;
+        }
+        let millis = json_schema!({
+            "type": "integer",
+            "description": "Milliseconds since 1970.",
+        });
+        json_schema!({ "oneOf": [text, millis] })
+    }
+
+    // Read and written it has two shapes, so it has no one name.
+    fn inline_schema() -> bool {
+        true
     }
 }
 

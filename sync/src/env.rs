@@ -12,6 +12,10 @@ pub trait Source: Send + Sync {
     fn now(&self) -> Timestamp;
     /// Milliseconds since some moment before the start; never runs back.
     fn monotonic_ms(&self) -> u64;
+    /// The same in microseconds, as finely as the source knows it: to measure, not to schedule.
+    fn monotonic_us(&self) -> u64 {
+        self.monotonic_ms().saturating_mul(1_000)
+    }
     /// 64 random bits.
     fn entropy(&self) -> u64;
     /// Random bytes fit for keys.
@@ -48,6 +52,10 @@ impl Source for System {
 
     fn monotonic_ms(&self) -> u64 {
         u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn monotonic_us(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
     fn entropy(&self) -> u64 {

@@ -7,6 +7,8 @@
 
 pub mod bench;
 pub mod client;
+pub mod collector;
+pub mod contract;
 pub mod damage;
 pub mod faults;
 pub mod net;

@@ -1,9 +1,11 @@
 //! The canonical body of a commit of events: what a node noticed and did, in envelopes.
 //!
 //! A reader skips kinds it does not know and relays them unchanged. Kinds known today: the start of
-//! an incarnation, a declared gap, a changed unit, a notice for people, and what became of alerts.
+//! an incarnation, a declared gap, a changed unit, a notice for people, what became of alerts, and
+//! which entries a traced request left.
 
 use super::alerts::{AlertAcknowledged, AlertCleared, AlertRaised};
+use super::trace::Traced;
 use super::{Link, put_head, read_head};
 use crate::codec::{Reader, Sink};
 use crate::envelope::Envelope;
@@ -20,6 +22,7 @@ const KIND_NOTICE: u8 = 4;
 const KIND_RAISED: u8 = 5;
 const KIND_CLEARED: u8 = 6;
 const KIND_ACKNOWLEDGED: u8 = 7;
+const KIND_TRACED: u8 = 8;
 /// Streams times the incarnations one start may have to close.
 const MAX_ENDS: u64 = 1024;
 
@@ -88,6 +91,9 @@ pub enum Severity {
 }
 
 impl Severity {
+    /// All of them, the mildest first.
+    pub const ALL: [Self; 3] = [Self::Info, Self::Warning, Self::Critical];
+
     /// The word used in configuration and answers.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -144,6 +150,8 @@ pub enum Event<'a> {
     AlertCleared(AlertCleared<'a>),
     /// Somebody has taken note of an alert.
     AlertAcknowledged(AlertAcknowledged<'a>),
+    /// Entries came of a traced request.
+    Traced(Traced),
     /// A kind of a later version, kept as it is.
     Unknown(Envelope<'a>),
 }
@@ -262,6 +270,10 @@ impl<'a> Event<'a> {
                 alert.encode(&mut scratch)?;
                 KIND_ACKNOWLEDGED
             }
+            Self::Traced(traced) => {
+                traced.encode(&mut scratch)?;
+                KIND_TRACED
+            }
             Self::Unknown(envelope) => return envelope.encode(out),
         };
         Envelope { kind, flags: 0, payload: scratch.as_ref() }.encode(out)
@@ -291,6 +303,7 @@ impl<'a> Event<'a> {
             KIND_RAISED => Self::AlertRaised(AlertRaised::decode(&mut reader)?),
             KIND_CLEARED => Self::AlertCleared(AlertCleared::decode(&mut reader)?),
             KIND_ACKNOWLEDGED => Self::AlertAcknowledged(AlertAcknowledged::decode(&mut reader)?),
+            KIND_TRACED => Self::Traced(Traced::decode(&mut reader)?),
             _ => return Ok(Self::Unknown(envelope)),
         };
         reader.finish()?;
@@ -354,6 +367,7 @@ pub fn check(body: &[u8]) -> Result<u64, Reject> {
 #[cfg(test)]
 mod tests {
     use super::super::alerts::{AlertId, ClearReason, Subject};
+    use super::super::trace::SpanContext;
     use super::*;
     use crate::{Device, NodeId, Value};
     use proptest::prelude::*;
@@ -466,6 +480,25 @@ mod tests {
         let hex: String = bytes.iter().map(|b| std::format!("{b:02x}")).collect();
         assert_eq!(hex, GOLDEN_ALERT);
     }
+
+    /// The vector of `docs/formats/log.md`: three readings of a traced request.
+    #[test]
+    fn golden_vector_of_a_trace() {
+        let context = SpanContext { trace: [0xab; 16], span: [0xcd; 8] };
+        let range = Range::new(300, 302).unwrap();
+        let events = [Event::Traced(Traced { stream: Stream::Reading, range, context })];
+        let bytes = body(&events);
+        let read: Vec<_> = read(&bytes).unwrap().1.map(Result::unwrap).collect();
+        assert_eq!(read, events);
+        let hex: String = bytes.iter().map(|b| std::format!("{b:02x}")).collect();
+        assert_eq!(hex, GOLDEN_TRACE);
+        let nobody = SpanContext { trace: [0; 16], ..context };
+        let nobody = Event::Traced(Traced { stream: Stream::Reading, range, context: nobody });
+        assert_eq!(check(&body(&[nobody])), Err(Reject::Malformed));
+    }
+
+    const GOLDEN_TRACE: &str =
+        concat!("010a0108001c02ac0202abababababababababababababababab", "cdcdcdcdcdcdcdcdc71e6401");
 
     const GOLDEN_ALERT: &str = concat!(
         "010a0105002788776655443322110207746f6f2d686f74",

@@ -12,6 +12,7 @@ pub mod events;
 pub mod readings;
 pub mod rollups;
 mod series;
+pub mod trace;
 mod value;
 
 pub use chain::{CHECKPOINT_BYTES, CHECKPOINT_CONTEXT, Link, checkpoint_message};

@@ -11,6 +11,7 @@ pub mod line;
 pub mod media;
 mod scanner;
 pub mod senml;
+pub mod shape;
 
 use holdfast_core::reading::{DeviceSeq, Finite, Text};
 use holdfast_core::{Quality, Reject, Timestamp, Value};

@@ -2,21 +2,22 @@
 
 use super::Nodes;
 use super::data::{Data, limit};
-use super::wire::value_json;
+use super::wire::{AsOf, ValueShape};
 use crate::alerts::{Alert, Book, Fact, Filter, id_text, parse_id};
 use crate::auth::{Admin, Auth, Reader};
 use crate::http::{Json as Body, Path, Query};
 use crate::problem::Problem;
+use crate::routes::Routes;
 use crate::time_text::Time;
+use axum::Json;
 use axum::extract::{FromRef, State};
-use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::http::StatusCode;
 use holdfast_core::limits::NOTE_MAX_BYTES;
 use holdfast_core::log::alerts::{AlertAcknowledged, Subject};
-use holdfast_core::log::events::Event;
+use holdfast_core::log::events::{Event, Severity};
 use holdfast_sync::store::OwnedValue;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// The alerts of a service; cheap to clone, part of its state.
@@ -31,77 +32,164 @@ pub struct Alerts {
 }
 
 /// The routes.
-pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S>
+pub fn routes<S: Clone + Send + Sync + 'static>() -> Routes<S>
 where
     Auth: FromRef<S>,
     Alerts: FromRef<S>,
 {
-    Router::new().route("/v1/alerts", get(list)).route("/v1/alerts/{id}/ack", post(acknowledge))
+    Routes::new()
+        .get("/v1/alerts", "Alerts, the gravest first", list)
+        .post("/v1/alerts/{id}/ack", "Takes note of an alert", acknowledge)
+        .with(|operation| operation.may_fail(&[StatusCode::INSUFFICIENT_STORAGE]))
 }
 
-/// An alert as answers and the event `alerts` carry it; nothing while only its end is known.
-#[must_use]
-pub fn alert_json(nodes: &dyn Nodes, alert: &Alert) -> Option<Value> {
+/// An alert, in answers and in the event `alerts`.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Alert")]
+pub struct AlertShape {
+    /// Its id.
+    id: String,
+    /// The node that raised it.
+    node: String,
+    /// `active` or `cleared`.
+    state: &'static str,
+    /// `info`, `warning` or `critical`.
+    severity: &'static str,
+    /// The rule that it broke.
+    rule: String,
+    /// The device it is about, if it is about one.
+    device: Option<String>,
+    /// The metric, likewise.
+    metric: Option<String>,
+    /// The unit, likewise.
+    unit: Option<String>,
+    /// The gateway that an alert of the hub is about.
+    gateway: Option<String>,
+    /// What it says.
+    text: String,
+    /// The value that raised it.
+    value: Option<ValueShape>,
+    /// The time of the reading that raised it.
+    since: Time,
+    /// When the node raised it.
+    said: Time,
+    /// Its end.
+    cleared: Option<ClearedShape>,
+    /// The latest word of each node.
+    acknowledged: Vec<AcknowledgedShape>,
+}
+
+/// The end of an alert.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Cleared")]
+struct ClearedShape {
+    /// The time of the reading that ended it.
+    at: Time,
+    /// When the node said so.
+    said: Time,
+    /// `over` or `unwatched`.
+    reason: &'static str,
+    /// The value that ended it.
+    value: Option<ValueShape>,
+}
+
+/// Somebody took note of an alert.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Acknowledged")]
+struct AcknowledgedShape {
+    /// Where.
+    node: String,
+    /// When.
+    at: Time,
+    /// The name of the token.
+    who: String,
+    /// What they said.
+    note: String,
+}
+
+/// An alert as it is told; nothing while only its end is known.
+fn shape(nodes: &dyn Nodes, alert: &Alert) -> Option<AlertShape> {
     let (said, raised) = alert.raised()?;
     let value = |value: Option<holdfast_core::Value<'_>>| {
-        value.map(|value| value_json(&OwnedValue::from(value)))
+        value.map(|value| ValueShape::from(&OwnedValue::from(value)))
     };
-    let cleared = alert.cleared().map(|(said, cleared)| {
-        json!({
-            "at": Time(cleared.at),
-            "said": Time(said),
-            "reason": cleared.reason.name(),
-            "value": value(cleared.value),
-        })
+    let cleared = alert.cleared().map(|(said, cleared)| ClearedShape {
+        at: Time(cleared.at),
+        said: Time(said),
+        reason: cleared.reason.name(),
+        value: value(cleared.value),
     });
-    let acknowledged = alert.acknowledged().map(|(by, at, ack)| {
-        json!({ "node": nodes.name(&by), "at": Time(at), "who": ack.who, "note": ack.note })
+    let acknowledged = alert.acknowledged().map(|(by, at, ack)| AcknowledgedShape {
+        node: nodes.name(&by),
+        at: Time(at),
+        who: ack.who.to_owned(),
+        note: ack.note.to_owned(),
     });
     let (mut device, mut metric, mut unit, mut about) = (None, None, None, None);
     match raised.subject {
         Subject::Node => {}
-        Subject::Device(named) => device = Some(named.as_str()),
+        Subject::Device(named) => device = Some(named.as_str().to_owned()),
         Subject::Series(series) => {
-            device = Some(series.device.as_str());
-            metric = Some(series.metric.as_str());
-            unit = Some(series.unit.as_str());
+            device = Some(series.device.as_str().to_owned());
+            metric = Some(series.metric.as_str().to_owned());
+            unit = Some(series.unit.as_str().to_owned());
         }
         Subject::Peer(node) => about = Some(nodes.name(&node)),
     }
-    Some(json!({
-        "id": id_text(alert.id),
-        "node": nodes.name(&alert.origin),
-        "state": if alert.is_active() { "active" } else { "cleared" },
-        "severity": raised.severity.name(),
-        "rule": raised.rule,
-        "device": device,
-        "metric": metric,
-        "unit": unit,
-        "gateway": about,
-        "text": raised.text,
-        "value": value(raised.value),
-        "since": Time(raised.since),
-        "said": Time(said),
-        "cleared": cleared,
-        "acknowledged": acknowledged.collect::<Vec<_>>(),
-    }))
+    Some(AlertShape {
+        id: id_text(alert.id),
+        node: nodes.name(&alert.origin),
+        state: if alert.is_active() { "active" } else { "cleared" },
+        severity: raised.severity.name(),
+        rule: raised.rule.to_owned(),
+        device,
+        metric,
+        unit,
+        gateway: about,
+        text: raised.text.to_owned(),
+        value: value(raised.value),
+        since: Time(raised.since),
+        said: Time(said),
+        cleared,
+        acknowledged: acknowledged.collect(),
+    })
 }
 
 /// What the event `alerts` carries.
 #[must_use]
-pub fn alerts_json(nodes: &dyn Nodes, alerts: &[Alert]) -> Value {
-    alerts.iter().filter_map(|alert| alert_json(nodes, alert)).collect::<Vec<_>>().into()
+pub fn alert_shapes(nodes: &dyn Nodes, alerts: &[Alert]) -> Vec<AlertShape> {
+    alerts.iter().filter_map(|alert| shape(nodes, alert)).collect()
+}
+
+/// How many alerts there are.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+pub struct AlertCounts {
+    /// Those that are active.
+    pub active: usize,
+    /// Those of them that nobody took note of.
+    pub unacknowledged: usize,
+    /// Series that no rule watches because there are too many.
+    pub unwatched: u64,
 }
 
 impl Alerts {
     /// How many there are, for a status.
     #[must_use]
-    pub fn summary(&self) -> Value {
+    pub fn summary(&self) -> AlertCounts {
         let filter = Filter { active: true, ..Filter::default() };
         let active = self.list(&filter);
         let open = active.iter().filter(|alert| alert.acknowledged().next().is_none()).count();
         let unwatched = self.book.unwatched();
-        json!({ "active": active.len(), "unacknowledged": open, "unwatched": unwatched })
+        AlertCounts { active: active.len(), unacknowledged: open, unwatched }
+    }
+
+    /// How many are active, by how grave they are.
+    #[must_use]
+    pub fn active_by_severity(&self) -> [(Severity, usize); Severity::ALL.len()] {
+        let active = self.list(&Filter { active: true, ..Filter::default() });
+        let severities = active.iter().filter_map(|alert| Some(alert.raised()?.1.severity));
+        let severities: Vec<_> = severities.collect();
+        Severity::ALL.map(|one| (one, severities.iter().filter(|other| **other == one).count()))
     }
 
     /// The alerts of nodes that are known; those of a node that was removed are left out.
@@ -118,23 +206,40 @@ impl Alerts {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Wanted {
+struct AlertsWanted {
+    /// `active` (which it is otherwise) or `all`.
     state: Option<String>,
+    /// Of this node only: `site/name` or its id.
     node: Option<String>,
+    /// About this device only.
     device: Option<String>,
+    /// Of this rule only.
     rule: Option<String>,
+    /// How many to pass over.
     #[serde(default)]
     offset: usize,
+    /// How many to list: 1 to 100,000; 1,000 otherwise.
     limit: Option<usize>,
+}
+
+/// Alerts.
+#[derive(Serialize, JsonSchema)]
+struct AlertList {
+    as_of: AsOf,
+    /// How many there are, listed or not.
+    total: usize,
+    /// Series that no rule watches because there are too many.
+    unwatched: u64,
+    alerts: Vec<AlertShape>,
 }
 
 async fn list(
     _: Reader,
     State(alerts): State<Alerts>,
-    Query(wanted): Query<Wanted>,
-) -> Result<Json<Value>, Problem> {
+    Query(wanted): Query<AlertsWanted>,
+) -> Result<Json<AlertList>, Problem> {
     let active = match wanted.state.as_deref() {
         None | Some("active") => true,
         Some("all") => false,
@@ -153,18 +258,20 @@ async fn list(
     let listed = alerts.list(&filter);
     let nodes = alerts.data.nodes.as_ref();
     let page = listed.iter().skip(wanted.offset).take(limit);
-    let page: Vec<_> = page.filter_map(|alert| alert_json(nodes, alert)).collect();
-    Ok(Json(json!({
-        "as_of": alerts.data.as_of(),
-        "total": listed.len(),
-        "unwatched": alerts.book.unwatched(),
-        "alerts": page,
-    })))
+    let page = page.filter_map(|alert| shape(nodes, alert)).collect();
+    Ok(Json(AlertList {
+        as_of: alerts.data.as_of(),
+        total: listed.len(),
+        unwatched: alerts.book.unwatched(),
+        alerts: page,
+    }))
 }
 
-#[derive(Deserialize)]
+/// What somebody says of an alert.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Note {
+    /// At most 1,024 bytes of text.
     #[serde(default)]
     note: String,
 }
@@ -174,7 +281,7 @@ async fn acknowledge(
     State(alerts): State<Alerts>,
     Path(id): Path<String>,
     Body(Note { note }): Body<Note>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<AlertShape>, Problem> {
     let printable = |c: char| !c.is_control() || c == '\n';
     if note.len() > NOTE_MAX_BYTES || !note.chars().all(printable) {
         let problem = Problem::invalid("invalid-note", "the note is too long or not text");
@@ -200,5 +307,5 @@ async fn acknowledge(
     (alerts.on_alerts)(&changed);
     let alert = alerts.named(&id)?;
     let nodes = alerts.data.nodes.as_ref();
-    alert_json(nodes, &alert).map(Json).ok_or_else(Problem::internal)
+    shape(nodes, &alert).map(Json).ok_or_else(Problem::internal)
 }

@@ -1,21 +1,22 @@
 //! `GET /v1/series`, `/v1/readings` and `/v1/rollups`.
 
-use super::{Nodes, wire};
+use super::Nodes;
+use super::wire::{AsOf, LastReading, ReadingShape, SeriesName, WindowShape};
 use crate::auth::{Auth, Reader};
 use crate::config::Duration;
 use crate::http::Query;
 use crate::pipeline::{Catalog, Progress, SeriesInfo};
 use crate::problem::Problem;
 use crate::query::{self, Span};
+use crate::routes::Routes;
 use crate::time_text::{self, Time};
+use axum::Json;
 use axum::extract::{FromRef, State};
-use axum::routing::get;
-use axum::{Json, Router};
 use holdfast_core::{NodeId, SeriesKey, Timestamp};
 use holdfast_sync::Fault;
 use holdfast_sync::store::{Snapshot, Store};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -38,26 +39,26 @@ pub struct Data {
 }
 
 /// The routes.
-pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S>
+pub fn routes<S: Clone + Send + Sync + 'static>() -> Routes<S>
 where
     Auth: FromRef<S>,
     Data: FromRef<S>,
 {
-    Router::new().route("/v1/series", get(series)).route("/v1/rollups", get(rollups))
+    Routes::new().get("/v1/series", "Series with count, first time and newest reading", series).get(
+        "/v1/rollups",
+        "Windows of a series: count, sum, mean, min, max, first, last",
+        rollups,
+    )
 }
 
 impl Data {
     /// As of when an answer is.
     #[must_use]
-    pub fn as_of(&self) -> Value {
+    pub fn as_of(&self) -> AsOf {
         let head = self.store.watch().borrow().pos;
         let cursor = self.progress.borrow().cursor;
-        json!({
-            "time": Time(self.store.env().now()),
-            "head": head,
-            "read_to": cursor,
-            "lag": head.saturating_sub(cursor),
-        })
+        let time = Time(self.store.env().now());
+        AsOf { time, head, read_to: cursor, lag: head.saturating_sub(cursor) }
     }
 
     pub(super) fn node(&self, name: Option<&str>) -> Result<Option<NodeId>, Problem> {
@@ -91,22 +92,50 @@ impl Data {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Wanted {
+struct SeriesWanted {
+    /// Of this node only: `site/name` or its id.
     node: Option<String>,
+    /// Of this device only.
     device: Option<String>,
+    /// Of this metric only.
     metric: Option<String>,
+    /// How many to pass over.
     #[serde(default)]
     offset: usize,
+    /// How many to list: 1 to 100,000; 1,000 otherwise.
     limit: Option<usize>,
+}
+
+/// Series that are known.
+#[derive(Serialize, JsonSchema)]
+struct SeriesList {
+    as_of: AsOf,
+    /// How many there are, listed or not.
+    total: usize,
+    series: Vec<SeriesShape>,
+}
+
+/// A series.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Series")]
+struct SeriesShape {
+    #[serde(flatten)]
+    name: SeriesName,
+    /// How many readings there are.
+    count: u64,
+    /// The earliest time.
+    first: Time,
+    /// The newest reading.
+    last: LastReading,
 }
 
 async fn series(
     _: Reader,
     State(data): State<Data>,
-    Query(wanted): Query<Wanted>,
-) -> Result<Json<Value>, Problem> {
+    Query(wanted): Query<SeriesWanted>,
+) -> Result<Json<SeriesList>, Problem> {
     let node = data.node(wanted.node.as_deref())?;
     let listed = data.catalog.list(|info| {
         node.is_none_or(|node| node == info.origin)
@@ -114,15 +143,14 @@ async fn series(
             && wanted.metric.as_deref().is_none_or(|metric| metric == &*info.metric)
     });
     let limit = limit(wanted.limit)?;
-    let page = listed.iter().skip(wanted.offset).take(limit).map(|(info, last)| {
-        let mut out = wire::series(data.nodes.as_ref(), info);
-        out.insert("count".into(), last.count.into());
-        out.insert("first".into(), json!(Time(last.first)));
-        out.insert("last".into(), wire::last(last));
-        Value::Object(out)
+    let page = listed.iter().skip(wanted.offset).take(limit).map(|(info, last)| SeriesShape {
+        name: SeriesName::of(data.nodes.as_ref(), info),
+        count: last.count,
+        first: Time(last.first),
+        last: last.into(),
     });
-    let page: Vec<_> = page.collect();
-    Ok(Json(json!({ "as_of": data.as_of(), "total": listed.len(), "series": page })))
+    let series = page.collect();
+    Ok(Json(SeriesList { as_of: data.as_of(), total: listed.len(), series }))
 }
 
 pub(super) fn limit(wanted: Option<usize>) -> Result<usize, Problem> {
@@ -136,20 +164,62 @@ pub(super) fn limit(wanted: Option<usize>) -> Result<usize, Problem> {
 }
 
 /// A series by name and a span of time.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Named {
+    /// Of this node only: `site/name` or its id.
     node: Option<String>,
+    /// The device.
     device: String,
+    /// What is measured.
     metric: String,
+    /// In which unit; none otherwise.
     #[serde(default)]
     unit: String,
+    /// From when on, RFC 3339; a day before `to` otherwise.
     from: Option<String>,
+    /// Until when, RFC 3339; now otherwise.
     to: Option<String>,
+    /// How many: 1 to 100,000; 1,000 otherwise.
     limit: Option<usize>,
+    /// Of readings: 4 to 10,000 points that keep the extremes, instead of all readings.
     points: Option<usize>,
+    /// Of readings: `asc` or `desc`, which takes the newest when there are more than the limit.
     order: Option<String>,
+    /// Of rollups: the width of the windows; `5m` otherwise.
     width: Option<String>,
+}
+
+/// Readings of a series, or points of its curve.
+#[derive(Serialize, JsonSchema)]
+pub struct ReadingList {
+    as_of: AsOf,
+    /// The nodes that have the series.
+    nodes: Vec<String>,
+    device: String,
+    metric: String,
+    unit: String,
+    from: Time,
+    to: Time,
+    #[serde(flatten)]
+    found: ReadingsFound,
+}
+
+/// What was found of a series.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+enum ReadingsFound {
+    /// Points of its curve.
+    Points {
+        /// Time and value of each.
+        points: Vec<(Time, f64)>,
+    },
+    /// Readings.
+    Readings {
+        /// Whether there are more than the limit.
+        more: bool,
+        readings: Vec<ReadingShape>,
+    },
 }
 
 impl Named {
@@ -184,21 +254,24 @@ pub async fn readings(
     _: Reader,
     State(data): State<Data>,
     Query(wanted): Query<Named>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<ReadingList>, Problem> {
     let span = wanted.span(data.store.env().now())?;
     let infos = data.named(&wanted)?;
     let first = Arc::clone(&infos[0]);
     let origins: Vec<NodeId> = infos.iter().map(|info| info.origin).collect();
     let nodes: Vec<_> = origins.iter().map(|origin| data.nodes.name(origin)).collect();
-    let mut out = json!({
-        "as_of": data.as_of(),
-        "nodes": nodes,
-        "device": &*first.device,
-        "metric": &*first.metric,
-        "unit": &*first.unit,
-        "from": Time(span.from),
-        "to": Time(span.to),
-    });
+    let list = |found| {
+        Json(ReadingList {
+            as_of: data.as_of(),
+            nodes,
+            device: wanted.device.clone(),
+            metric: wanted.metric.clone(),
+            unit: wanted.unit.clone(),
+            from: Time(span.from),
+            to: Time(span.to),
+            found,
+        })
+    };
     if let Some(points) = wanted.points {
         if !(4..=POINTS_MAX).contains(&points) {
             let problem = Problem::parameter("points", "it is out of range");
@@ -208,9 +281,8 @@ pub async fn readings(
             query::downsampled(view, &origins, &first.key(), span, points)
         };
         let points = data.look(look).await?;
-        let points = points.iter().map(|p| json!([Time(p.time), p.value]));
-        out["points"] = points.collect::<Vec<_>>().into();
-        return Ok(Json(out));
+        let points = points.iter().map(|point| (Time(point.time), point.value)).collect();
+        return Ok(list(ReadingsFound::Points { points }));
     }
     let limit = limit(wanted.limit)?;
     let latest = match wanted.order.as_deref() {
@@ -230,16 +302,34 @@ pub async fn readings(
         found.reverse();
     }
     found.truncate(limit);
-    out["more"] = more.into();
-    out["readings"] = found.iter().map(wire::reading).collect::<Vec<_>>().into();
-    Ok(Json(out))
+    let readings = found.iter().map(ReadingShape::from).collect();
+    Ok(list(ReadingsFound::Readings { more, readings }))
+}
+
+/// Windows of a series.
+#[derive(Serialize, JsonSchema)]
+struct RollupList {
+    as_of: AsOf,
+    device: String,
+    metric: String,
+    unit: String,
+    /// Their width in seconds.
+    width_s: u32,
+    nodes: Vec<NodeWindows>,
+}
+
+/// The windows of one node.
+#[derive(Serialize, JsonSchema)]
+struct NodeWindows {
+    node: String,
+    windows: Vec<WindowShape>,
 }
 
 async fn rollups(
     _: Reader,
     State(data): State<Data>,
     Query(wanted): Query<Named>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<RollupList>, Problem> {
     let span = wanted.span(data.store.env().now())?;
     let text = wanted.width.as_deref().unwrap_or("5m");
     let width: Duration = text.parse().map_err(|_| {
@@ -247,20 +337,14 @@ async fn rollups(
     })?;
     let width_s = u32::try_from(width.0.as_secs()).unwrap_or(u32::MAX).max(1);
     let limit = limit(wanted.limit)?;
-    let mut by_node = Vec::new();
+    let mut nodes = Vec::new();
     for info in data.named(&wanted)? {
-        let name = data.nodes.name(&info.origin);
+        let node = data.nodes.name(&info.origin);
         let look = move |view: &Snapshot<'_>| query::windows(view, &info, width_s, span, limit);
         let windows = data.look(look).await?;
-        let windows: Vec<_> = windows.iter().map(wire::window).collect();
-        by_node.push(json!({ "node": name, "windows": windows }));
+        let windows = windows.iter().map(WindowShape::from).collect();
+        nodes.push(NodeWindows { node, windows });
     }
-    Ok(Json(json!({
-        "as_of": data.as_of(),
-        "device": wanted.device,
-        "metric": wanted.metric,
-        "unit": wanted.unit,
-        "width_s": width_s,
-        "nodes": by_node,
-    })))
+    let Named { device, metric, unit, .. } = wanted;
+    Ok(Json(RollupList { as_of: data.as_of(), device, metric, unit, width_s, nodes }))
 }

@@ -8,10 +8,10 @@ mod data;
 mod tokens;
 mod wire;
 
-pub use alerts::{Alerts, alert_json, alerts_json, routes as alert_routes};
+pub use alerts::{AlertCounts, AlertShape, Alerts, alert_shapes, routes as alert_routes};
 pub use data::{Data, Named, readings, routes as data_routes};
 pub use tokens::{Tokens, create_token, routes as token_routes};
-pub use wire::{live_json, progress_json, usage_json, value_json};
+pub use wire::{AsOf, LiveShape, ProgressShape, UsageShape, live_shapes};
 
 use holdfast_core::NodeId;
 

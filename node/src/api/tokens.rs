@@ -5,17 +5,17 @@ use crate::auth::{
 };
 use crate::http::{Json as Body, Path};
 use crate::problem::Problem;
+use crate::routes::{Created, NoContent, Routes};
 use crate::time_text::Time;
+use axum::Json;
 use axum::extract::{FromRef, State};
 use axum::http::StatusCode;
-use axum::routing::{delete, get};
-use axum::{Json, Router};
 use holdfast_core::codec::{Reader, Sink};
 use holdfast_core::{Device, Reject, Timestamp};
 use holdfast_sync::Fault;
 use holdfast_sync::store::{Snapshot, Store, Table, WriteError};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 const NAME_MAX: usize = 128;
@@ -157,48 +157,88 @@ pub async fn create_token(store: &Store, scope: Scope, name: &str) -> Result<Str
 }
 
 /// `GET` and `POST /v1/tokens`, `DELETE /v1/tokens/{id}`.
-pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S>
+pub fn routes<S: Clone + Send + Sync + 'static>() -> Routes<S>
 where
     Auth: FromRef<S>,
     Tokens: FromRef<S>,
 {
-    Router::new()
-        .route("/v1/tokens", get(list).post(create))
-        .route("/v1/tokens/{id}", delete(remove))
+    Routes::new()
+        .get("/v1/tokens", "The access tokens, without their texts", list)
+        .post("/v1/tokens", "Makes a token", create)
+        .with(|operation| operation.may_fail(&[StatusCode::INSUFFICIENT_STORAGE]))
+        .delete("/v1/tokens/{id}", "Takes a token back", remove)
 }
 
-fn describe(grant: &Grant) -> Value {
-    json!({
-        "id": grant.id,
-        "name": grant.name,
-        "scope": grant.scope.kind().word(),
-        "device": grant.scope.device(),
-        "expires": grant.expires.map(Time),
-    })
+/// An access token.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Token")]
+struct TokenShape {
+    /// Its id.
+    id: String,
+    /// What somebody called it.
+    name: String,
+    /// `admin`, `viewer`, `ingest` or `device`.
+    scope: &'static str,
+    /// The device that a device token is of.
+    device: Option<String>,
+    /// When it stops working.
+    expires: Option<Time>,
 }
 
-async fn list(_: Admin, State(tokens): State<Tokens>) -> Result<Json<Value>, Problem> {
+impl From<&Grant> for TokenShape {
+    fn from(grant: &Grant) -> Self {
+        Self {
+            id: grant.id.clone(),
+            name: grant.name.clone(),
+            scope: grant.scope.kind().word(),
+            device: grant.scope.device().map(str::to_owned),
+            expires: grant.expires.map(Time),
+        }
+    }
+}
+
+/// The tokens there are.
+#[derive(Serialize, JsonSchema)]
+struct TokenList {
+    tokens: Vec<TokenShape>,
+}
+
+/// A token that was just made.
+#[derive(Serialize, JsonSchema)]
+struct MadeToken {
+    #[serde(flatten)]
+    made: TokenShape,
+    /// Its text, which is shown only now.
+    token: String,
+}
+
+async fn list(_: Admin, State(tokens): State<Tokens>) -> Result<Json<TokenList>, Problem> {
     let records = tokens
         .store
         .read(|view| view.scan(Table::Token, &[], &[], usize::MAX))
         .await
         .map_err(|_| Problem::internal())?;
     let grants = records.iter().filter_map(|(_, value)| decode(value).ok());
-    let listed: Vec<_> = grants.map(|grant| describe(&grant)).collect();
-    Ok(Json(json!({ "tokens": listed })))
+    let tokens = grants.map(|grant| TokenShape::from(&grant)).collect();
+    Ok(Json(TokenList { tokens }))
 }
 
-#[derive(Deserialize)]
+/// A token that is wanted.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct New {
+struct NewToken {
+    /// `admin`, `viewer`, `ingest` or `device`.
     scope: String,
+    /// The device that a device token is of.
     device: Option<String>,
+    /// What to call it.
     #[serde(default)]
     name: String,
+    /// When it is to stop working; never otherwise.
     expires: Option<Time>,
 }
 
-impl New {
+impl NewToken {
     fn scope(&self) -> Result<Scope, Problem> {
         let kinds = [Kind::Admin, Kind::Viewer, Kind::Ingest, Kind::Device];
         let kind = kinds.into_iter().find(|kind| kind.word() == self.scope);
@@ -227,8 +267,8 @@ impl New {
 async fn create(
     _: Admin,
     State(tokens): State<Tokens>,
-    Body(new): Body<New>,
-) -> Result<(StatusCode, Json<Value>), Problem> {
+    Body(new): Body<NewToken>,
+) -> Result<Created<MadeToken>, Problem> {
     let scope = new.scope()?;
     if new.name.len() > NAME_MAX || new.name.chars().any(char::is_control) {
         let detail = format!("a name has at most {NAME_MAX} bytes of printable text");
@@ -239,18 +279,16 @@ async fn create(
         tracing::error!(%error, "a token could not be stored");
         Problem::no_room("the token could not be stored")
     })?;
-    let mut out = describe(&grant);
-    out["token"] = text.into();
-    Ok((StatusCode::CREATED, Json(out)))
+    Ok(Created(MadeToken { made: (&grant).into(), token: text }))
 }
 
 async fn remove(
     _: Admin,
     State(tokens): State<Tokens>,
     Path(id): Path<String>,
-) -> Result<StatusCode, Problem> {
+) -> Result<NoContent, Problem> {
     match tokens.remove(id.clone()).await {
-        Ok(true) => Ok(StatusCode::NO_CONTENT),
+        Ok(true) => Ok(NoContent),
         Ok(false) => Err(Problem::not_found(format!("there is no token `{id}`"))),
         Err(error) => {
             tracing::error!(%error, "a token could not be removed");

@@ -4,46 +4,95 @@ use super::session::{LIFE_MS, lock};
 use super::{Auth, Who, check_origin, cookie, cookie_name, hash};
 use crate::http::Json;
 use crate::problem::Problem;
+use crate::routes::{Answer, NoContent, NoStore, Operation, Routes};
 use crate::time_text::Time;
-use axum::Router;
 use axum::extract::connect_info::ConnectInfo;
 use axum::extract::{FromRef, State};
-use axum::http::header::{CACHE_CONTROL, SET_COOKIE};
+use axum::http::header::SET_COOKIE;
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::{AppendHeaders, IntoResponse};
-use axum::routing::get;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use axum::response::{AppendHeaders, IntoResponse, Response};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
 /// `GET`, `POST` and `DELETE /v1/session`.
-pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S>
+pub fn routes<S: Clone + Send + Sync + 'static>() -> Routes<S>
 where
     Auth: FromRef<S>,
 {
-    Router::new().route("/v1/session", get(show).post(sign_in).delete(sign_out))
+    Routes::new()
+        .get("/v1/session", "Who asks", show)
+        .post("/v1/session", "Signs a page in: the session is in a cookie", sign_in)
+        .with(|operation| {
+            operation.may_fail(&[
+                StatusCode::UNAUTHORIZED,
+                StatusCode::FORBIDDEN,
+                StatusCode::TOO_MANY_REQUESTS,
+            ]);
+        })
+        .delete("/v1/session", "Signs out", sign_out)
 }
 
-#[derive(Deserialize)]
+/// What a page signs in with.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct SignIn {
+    /// The text of a token.
     token: String,
 }
 
-fn describe(who: &Who) -> Value {
-    let grant = &who.grant;
-    json!({
-        "id": grant.id,
-        "name": grant.name,
-        "scope": grant.scope.kind().word(),
-        "device": grant.scope.device(),
-        "expires": grant.expires.map(Time),
-        "session": who.by_session,
-    })
+/// Who asks.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Who")]
+struct WhoShape {
+    /// The token's id.
+    id: String,
+    /// Its name.
+    name: String,
+    /// What it may: `admin`, `viewer`, `ingest` or `device`.
+    scope: &'static str,
+    /// The device that a device token is of.
+    device: Option<String>,
+    /// When it stops working.
+    expires: Option<Time>,
+    /// Whether a page asks, by its session.
+    session: bool,
 }
 
-async fn show(who: Who) -> impl IntoResponse {
-    ([(CACHE_CONTROL, "no-store")], axum::Json(describe(&who)))
+impl From<&Who> for WhoShape {
+    fn from(who: &Who) -> Self {
+        let grant = &who.grant;
+        Self {
+            id: grant.id.clone(),
+            name: grant.name.clone(),
+            scope: grant.scope.kind().word(),
+            device: grant.scope.device().map(str::to_owned),
+            expires: grant.expires.map(Time),
+            session: who.by_session,
+        }
+    }
+}
+
+/// An answer that sets the cookie of a session.
+struct WithCookie<T> {
+    cookie: String,
+    answer: T,
+}
+
+impl<T: IntoResponse> IntoResponse for WithCookie<T> {
+    fn into_response(self) -> Response {
+        (AppendHeaders([(SET_COOKIE, self.cookie)]), self.answer).into_response()
+    }
+}
+
+impl<T: Answer> Answer for WithCookie<T> {
+    fn describe(operation: &mut Operation) {
+        T::describe(operation);
+    }
+}
+
+async fn show(who: Who) -> NoStore<axum::Json<WhoShape>> {
+    NoStore(axum::Json((&who).into()))
 }
 
 async fn sign_in(
@@ -51,7 +100,7 @@ async fn sign_in(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
     Json(body): Json<SignIn>,
-) -> Result<impl IntoResponse, Problem> {
+) -> Result<WithCookie<axum::Json<WhoShape>>, Problem> {
     check_origin(&headers, false)?;
     let sources = &auth.0.sources;
     let now_ms = (sources.monotonic_ms)();
@@ -64,21 +113,21 @@ async fn sign_in(
         lock(&auth.0.failures).fail(peer.ip(), now_ms);
     })?;
     let cookie = lock(&auth.0.sessions).open(token, now_ms, |out| (sources.fill)(out));
-    let set = set_cookie(&headers, &cookie, LIFE_MS / 1_000);
+    let cookie = set_cookie(&headers, &cookie, LIFE_MS / 1_000);
     let who = Who { grant, by_session: true };
-    Ok((AppendHeaders([(SET_COOKIE, set)]), axum::Json(describe(&who))))
+    Ok(WithCookie { cookie, answer: axum::Json((&who).into()) })
 }
 
 async fn sign_out(
     State(auth): State<Auth>,
     headers: HeaderMap,
-) -> Result<impl IntoResponse, Problem> {
+) -> Result<WithCookie<NoContent>, Problem> {
     check_origin(&headers, false)?;
     if let Some(cookie) = cookie(&headers) {
         lock(&auth.0.sessions).close(cookie);
     }
-    let set = set_cookie(&headers, "", 0);
-    Ok((StatusCode::NO_CONTENT, AppendHeaders([(SET_COOKIE, set)])))
+    let cookie = set_cookie(&headers, "", 0);
+    Ok(WithCookie { cookie, answer: NoContent })
 }
 
 fn set_cookie(headers: &HeaderMap, value: &str, max_age_s: u64) -> String {

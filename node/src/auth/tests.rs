@@ -37,7 +37,10 @@ fn world() -> World {
         book.insert(hash(token), Grant { id: token[3..6].into(), scope, name, expires: None });
     }
     let auth = Auth::new(Arc::clone(&book) as Arc<dyn TokenBook>, hand.sources());
+    let about = crate::routes::About { title: "", summary: "", version: "" };
     let router = routes::<Auth>()
+        .finish(&about)
+        .0
         .route("/admin", post(|_: Admin| async {}))
         .route("/read", get(|_: Reader| async {}))
         .route("/post", post(|poster: Poster| async move { poster.check("ps-2") }))

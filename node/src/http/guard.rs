@@ -1,13 +1,17 @@
-//! What surrounds every handler: an id to find it in the log, a span, and a net for panics.
+//! What surrounds every handler: an id to find it in the log, a span, a net for panics, and the
+//! count of what was answered.
 
+use super::HttpCounts;
 use crate::problem::Problem;
-use axum::extract::Request;
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::time::Instant;
 use tracing::Instrument;
 
 /// The header of a request's id: the client's own, or one that counts up since the start.
@@ -17,7 +21,14 @@ const ID_MAX_BYTES: usize = 64;
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
-pub(super) async fn surround(request: Request, next: Next) -> Response {
+pub(super) async fn surround(
+    State(counts): State<Arc<HttpCounts>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let began = Instant::now();
+    let method = request.method().clone();
+    let path = request.extensions().get::<MatchedPath>().cloned();
     let id = request.headers().get(REQUEST_ID).filter(|id| is_plain(id)).cloned();
     let id = id.unwrap_or_else(|| HeaderValue::from(NEXT.fetch_add(1, Ordering::Relaxed)));
     let span = tracing::debug_span!(
@@ -36,6 +47,8 @@ pub(super) async fn surround(request: Request, next: Next) -> Response {
         Problem::internal().into_response()
     });
     response.headers_mut().insert(REQUEST_ID, id);
+    let took_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+    counts.note(&method, path.as_ref(), &response, took_us);
     response
 }
 

@@ -3,15 +3,17 @@
 //! [`bind`] opens a listener, [`Listener::serve`] runs a router on it until told to stop.
 //! `connection` bounds what one client can hold (time, headers, memory), `body` reads requests,
 //! `inflate` what is compressed in them, `extract` turns them into values, `guard` surrounds every
-//! handler with an id, a span and a safety net for panics.
+//! handler with an id, a span and a safety net for panics, `counts` counts what they answer.
 
 mod body;
 mod connection;
+mod counts;
 mod extract;
 mod guard;
 mod inflate;
 
 pub use body::{BodyFault, LimitedBody, RawBody};
+pub use counts::HttpCounts;
 pub use extract::{Json, Path, Query};
 pub use guard::REQUEST_ID;
 pub use inflate::Content;
@@ -73,6 +75,7 @@ impl Default for Limits {
 pub struct Listener {
     socket: TcpListener,
     address: SocketAddr,
+    counts: Arc<HttpCounts>,
 }
 
 /// Opens a listener; port 0 takes any free one.
@@ -84,7 +87,7 @@ pub async fn bind(address: SocketAddr) -> io::Result<Listener> {
         |e: io::Error| io::Error::new(e.kind(), format!("cannot listen on {address}: {e}"));
     let socket = TcpListener::bind(address).await.map_err(explain)?;
     let address = socket.local_addr().map_err(explain)?;
-    Ok(Listener { socket, address })
+    Ok(Listener { socket, address, counts: Arc::default() })
 }
 
 impl Listener {
@@ -94,12 +97,18 @@ impl Listener {
         self.address
     }
 
+    /// Counts requests here.
+    #[must_use]
+    pub fn counted(self, counts: Arc<HttpCounts>) -> Self {
+        Self { counts, ..self }
+    }
+
     /// Serves `router` until `stop`, then lets requests end for as long as the limits say.
     pub async fn serve(self, router: Router, limits: Limits, stop: CancellationToken) {
         let router = router
             .fallback(problem::unknown_route)
             .method_not_allowed_fallback(problem::unknown_method)
-            .layer(axum::middleware::from_fn(guard::surround));
+            .layer(axum::middleware::from_fn_with_state(self.counts, guard::surround));
         let permits = Arc::new(Semaphore::new(limits.connections));
         let tasks = tokio_util::task::TaskTracker::new();
         loop {

@@ -16,6 +16,7 @@ pub use logged::{horizon, logged_windows};
 pub use windows::{WindowKey, decode_window, window_prefix};
 
 use crate::alerts::{Book, Plan, Watch};
+use crate::trace::TracedCommit;
 use holdfast_core::rollup::Window;
 use holdfast_core::{NodeId, Timestamp};
 use holdfast_sync::Fault;
@@ -51,6 +52,9 @@ pub struct Live {
 /// Takes what changed in a step.
 pub type OnLive = Arc<dyn Fn(&[Live]) + Send + Sync>;
 
+/// Takes the traced requests that a step found, with when it began and ended.
+pub type OnTraced = Arc<dyn Fn(&[TracedCommit], Timestamp, Timestamp) + Send + Sync>;
+
 /// How a pipeline works.
 #[derive(Clone)]
 pub struct Options {
@@ -63,6 +67,8 @@ pub struct Options {
     pub on_live: OnLive,
     /// What raises alerts.
     pub alerts: Plan,
+    /// Takes traced requests, when somebody wants to know.
+    pub on_traced: Option<OnTraced>,
 }
 
 /// How far the pipeline is.

@@ -5,6 +5,7 @@ use super::catalog::{self, Last, SeriesInfo, SeriesNo};
 use super::windows::{self, ROLLUPS_MAX, WindowKey};
 use super::{Live, Pending, Pipeline, Progress};
 use crate::alerts::{Alert, Reading, Round, Writing};
+use crate::trace::TracedCommit;
 use holdfast_core::log::events::{self, Event};
 use holdfast_core::log::{readings, rollups};
 use holdfast_core::rollup::{Revision, Sample, Summary, Window};
@@ -30,6 +31,7 @@ struct Findings {
     wait: BTreeSet<WindowKey>,
     alerts: Round,
     unreadable: u64,
+    traced: Vec<TracedCommit>,
 }
 
 impl Pipeline {
@@ -38,6 +40,7 @@ impl Pipeline {
         commits: Vec<StoredCommit>,
         due: Vec<WindowKey>,
     ) -> Result<(), WriteError> {
+        let began = self.store.env().now();
         // Decoding and sums keep a core busy for milliseconds: not on a thread that others wait
         // for.
         let mut findings = tokio::task::block_in_place(|| self.look(&commits))?;
@@ -50,6 +53,7 @@ impl Pipeline {
         let before = *self.progress.borrow();
         let cursor = commits.last().map_or(before.cursor, |commit| commit.pos);
         self.judge(cursor, &mut findings.alerts);
+        let traced = std::mem::take(&mut findings.traced);
         let writing = self.watch.writing(&findings.alerts);
         let forgotten = writing.forgotten();
         if commits.is_empty() && findings.emit.is_empty() && writing.is_empty() {
@@ -84,6 +88,9 @@ impl Pipeline {
         }
         let unreadable = before.unreadable + findings.unreadable;
         self.progress.send_replace(Progress { cursor, unreadable });
+        if let Some(on_traced) = self.options.on_traced.as_ref().filter(|_| !traced.is_empty()) {
+            on_traced(&traced, began, self.store.env().now());
+        }
         if !live.is_empty() {
             (self.options.on_live)(&live);
         }
@@ -117,7 +124,7 @@ impl Pipeline {
                     Stream::Rollup if chain.origin != self.store.node() => {
                         self.received_rollups(view, &chain, commit, &mut findings)?;
                     }
-                    Stream::Event => self.events(&chain, commit, &mut findings.alerts),
+                    Stream::Event => self.events(&chain, commit, &mut findings),
                     _ => {}
                 }
             }
@@ -146,11 +153,14 @@ impl Pipeline {
     }
 
     /// Alerts as their nodes tell of them; of this node's own everything is known already, unless
-    /// a record was lost.
-    fn events(&self, chain: &ChainId, commit: &StoredCommit, round: &mut Round) {
+    /// a record was lost. Traces where somebody wants to know.
+    fn events(&self, chain: &ChainId, commit: &StoredCommit, findings: &mut Findings) {
         let (at, events) = events::read(&commit.body).expect("it was checked");
         for event in events.flatten() {
-            round.hear(&event, chain.origin, at, self.store.node());
+            if let (Event::Traced(traced), true) = (event, self.options.on_traced.is_some()) {
+                findings.traced.push(TracedCommit { chain: *chain, traced, at });
+            }
+            findings.alerts.hear(&event, chain.origin, at, self.store.node());
         }
     }
 

@@ -127,7 +127,8 @@ impl Place {
         let store = self.store();
         let alerts = Plan { rules, ..Plan::default() };
         let on_live: OnLive = Arc::new(|_| {});
-        let options = Options { widths_s: vec![60], windows_kept_s: 600, on_live, alerts };
+        let options =
+            Options { widths_s: vec![60], windows_kept_s: 600, on_live, alerts, on_traced: None };
         let pipeline = Pipeline::load(store.clone(), options, 1_000).unwrap();
         let (book, progress) = (pipeline.book(), pipeline.progress());
         let stop = CancellationToken::new();

@@ -52,6 +52,7 @@ impl Node {
             windows_kept_s,
             on_live: Arc::new(|_| {}),
             alerts: Plan::default(),
+            on_traced: None,
         };
         let pipeline = Pipeline::load(store.clone(), options, 1_000).unwrap();
         let (catalog, stop) = (pipeline.catalog(), CancellationToken::new());

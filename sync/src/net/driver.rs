@@ -7,12 +7,11 @@ use crate::session::{
     Session,
 };
 use crate::store::{
-    ChainNo, Frontier, Intact, Received, Snapshot, Store, StoredCommit, Table, WriteError,
+    ChainNo, Frontier, Intact, Received, Snapshot, Store, StoredCommit, WriteError,
 };
 use futures::future::{BoxFuture, OptionFuture};
 use futures::stream::FuturesOrdered;
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt, StreamExt};
-use holdfast_core::codec::Reader;
 use holdfast_core::ranges::Range;
 use holdfast_core::{Incarnation, NodeId, Seq};
 use std::sync::Arc;
@@ -66,12 +65,15 @@ pub(super) struct Driver {
     pub stop: StopSignal,
 }
 
+#[derive(Default)]
 struct Doing {
     reading: Option<BoxFuture<'static, Result<Input, Fault>>>,
     loading: Option<BoxFuture<'static, Result<Input, Fault>>>,
     storing: FuturesOrdered<BoxFuture<'static, Input>>,
     acked: Vec<(ChainNo, Box<Frontier>)>,
     writing: Option<BoxFuture<'static, ()>>,
+    /// When the peer was let in, microseconds of the forward clock.
+    established_us: Option<u64>,
     end: Option<End>,
 }
 
@@ -85,18 +87,11 @@ impl Driver {
         let mut session = Session::new(config, Arc::clone(&self.policy), self.now());
         let (mut input, output) = stream.split();
         let (frames, queue) = mpsc::channel(WRITE_QUEUE);
-        let writer = tokio::spawn(write(output, queue));
+        let writer = tokio::spawn(write(output, queue, self.store.clone()));
         let mut reader = FrameReader::default();
         let mut buffer = vec![0; 64 << 10];
         let mut head = self.store.watch();
-        let mut doing = Doing {
-            reading: None,
-            loading: None,
-            storing: FuturesOrdered::new(),
-            acked: Vec::new(),
-            writing: None,
-            end: None,
-        };
+        let mut doing = Doing::default();
         loop {
             self.carry_out(&mut session, &mut doing, &frames, peer);
             if doing.end.is_some() {
@@ -108,6 +103,7 @@ impl Driver {
                     match read {
                         Ok(n) if n > 0 => {
                             reader.push(&buffer[..n]);
+                            self.store.counts().bytes_received.add(n as u64);
                             (self.events)(peer, PeerEvent::Heard);
                             self.frames(&mut session, &mut reader);
                         }
@@ -144,6 +140,9 @@ impl Driver {
         // The last frame says why; give it a moment to leave.
         let _ = tokio::time::timeout(Duration::from_secs(2), writer).await;
         let end = doing.end.expect("the loop ends with a reason");
+        let now_us = self.store.env().monotonic_us();
+        let lasted_us = doing.established_us.map(|since| now_us.saturating_sub(since));
+        self.store.counts().ended(&end, lasted_us);
         (self.events)(peer, PeerEvent::Ended(end.clone()));
         end
     }
@@ -215,9 +214,14 @@ impl Driver {
                         peer,
                         PeerEvent::Established { membership, incarnation, version, clock_ahead_ms },
                     );
+                    doing.established_us = Some(self.store.env().monotonic_us());
+                    self.store.counts().connected.add(1);
                     self.heads(session);
                 }
                 Output::Renewed(fresh) => (self.events)(peer, PeerEvent::Renewed(fresh)),
+                Output::Sent(stream, entries) => {
+                    self.store.counts().sent.of(stream).add(entries);
+                }
                 Output::PeerBehind(entries) => (self.events)(peer, PeerEvent::PeerBehind(entries)),
                 Output::Behind(entries) => (self.events)(peer, PeerEvent::Behind(entries)),
                 Output::End(end) => doing.end = doing.end.take().or(Some(end)),
@@ -234,11 +238,15 @@ fn lost(reason: String) -> End {
     End { by_peer: false, code: RefusalCode::Unavailable, reason }
 }
 
-async fn write<W: AsyncWrite + Unpin>(mut output: W, mut queue: mpsc::Receiver<Vec<u8>>) {
+async fn write<W>(mut output: W, mut queue: mpsc::Receiver<Vec<u8>>, store: Store)
+where
+    W: AsyncWrite + Unpin,
+{
     while let Some(bytes) = queue.recv().await {
         if output.write_all(&bytes).await.is_err() {
             return;
         }
+        store.counts().bytes_sent.add(bytes.len() as u64);
         if queue.is_empty() && output.flush().await.is_err() {
             return;
         }
@@ -252,19 +260,12 @@ async fn load_chains(store: Store, origin: NodeId, peer: NodeId) -> Result<Input
         .read(move |view| {
             let mut out = Vec::new();
             for info in view.chains()?.into_iter().filter(|chain| chain.id.origin == origin) {
-                let acked = acked(view, &peer, info.no)?;
+                let acked = view.acked(&peer, info.no)?;
                 out.push(LocalChain { info, acked });
             }
             Ok(Input::Chains(out))
         })
         .await
-}
-
-fn acked(view: &Snapshot<'_>, peer: &NodeId, no: ChainNo) -> Result<Frontier, Fault> {
-    let key = [peer.0.as_slice(), &no.key()].concat();
-    let Some(value) = view.get(Table::Acked, &key)? else { return Ok(Frontier::new()) };
-    Frontier::decode(&mut Reader::new(&value))
-        .map_err(|reject| Fault::damaged("acknowledged ranges", reject.code()))
 }
 
 /// Reads what a session asked for. A damaged commit is passed over as if it were not there, for the

@@ -147,6 +147,9 @@ impl Runner {
     async fn run(mut self) {
         loop {
             let mut signal = self.signal.clone();
+            let counts = self.options.store.counts();
+            let connected = counts.connected.get();
+            counts.attempts.add(1);
             let error = tokio::select! {
                 error = self.attempt() => error,
                 // Between sessions there is nobody to say it to.
@@ -154,6 +157,10 @@ impl Runner {
             };
             if self.signal.borrow().is_some() {
                 return;
+            }
+            let counts = self.options.store.counts();
+            if counts.connected.get() == connected {
+                counts.failures.add(1);
             }
             let wait = self.backoff.next_ms(self.options.store.env().entropy());
             let attempts = self.backoff.attempts();

@@ -39,7 +39,8 @@ pub enum RefusalCode {
 }
 
 impl RefusalCode {
-    const ALL: [Self; 9] = [
+    /// All of them.
+    pub const ALL: [Self; 9] = [
         Self::Unknown,
         Self::Removed,
         Self::ForeignFleet,

@@ -6,7 +6,7 @@ use crate::identity::Membership;
 use crate::store::{ChainInfo, ChainNo, Frontier, Received, StoredCommit};
 use holdfast_core::log::Link;
 use holdfast_core::ranges::Range;
-use holdfast_core::{ChainId, Incarnation, NodeId};
+use holdfast_core::{ChainId, Incarnation, NodeId, Stream};
 
 /// The present moment, by both clocks.
 #[derive(Clone, Copy, Debug, Default)]
@@ -112,6 +112,8 @@ pub enum Output {
     },
     /// The peer gave us a fresh membership.
     Renewed(Box<Membership>),
+    /// So many entries of a stream are on their way to the peer.
+    Sent(Stream, u64),
     /// How many entries the peer has that are not here yet.
     PeerBehind(u64),
     /// How many entries are not at the peer yet.

@@ -535,6 +535,8 @@ impl Session {
             self.sent_chains.push(request.chain);
         }
         self.records_sent += size;
+        let entries = commits.iter().map(|commit| u64::from(commit.count)).sum();
+        self.out.push_back(Output::Sent(chain.stream, entries));
         self.flow.sent(bytes.len() as u64, now.mono_ms);
         for part in bytes.chunks(self.flow.piece()) {
             self.send(&Frame::Data(part.to_vec()));

@@ -8,10 +8,14 @@ use super::writer::{IngestJob, WriteError};
 use crate::Fault;
 use holdfast_core::Stream;
 use holdfast_core::codec::Reader;
-use holdfast_core::ranges::RangeSet;
+use holdfast_core::log::events::Event;
+use holdfast_core::log::trace::Traced;
+use holdfast_core::ranges::{Range, RangeSet};
 use holdfast_core::reading::DeviceSeq;
 use std::collections::BTreeMap;
 
+/// Traced requests of one transaction that the log tells of; there are traces enough with these.
+const TRACES_MAX: usize = 16;
 /// Devices' sequences kept in memory.
 const SEEN_CACHE: usize = 2048;
 
@@ -68,10 +72,36 @@ pub(super) fn admit(
     let mut places = std::mem::take(&mut tx.state.places);
     let bodies = ingest::bodies(&admitted, tx.now(), &mut places);
     tx.state.places = places;
+    let mut held: Option<Range> = None;
     for body in bodies {
-        tx.append(Stream::Reading, &body.bytes, body.count, &body.filter)?;
+        let range = tx.append(Stream::Reading, &body.bytes, body.count, &body.filter)?;
+        held = Some(Range { from: held.map_or(range.from, |held| held.from), to: range.to });
+    }
+    if let Some(range) = held {
+        note_traces(tx, jobs, &outcomes, range)?;
     }
     Ok(outcomes)
+}
+
+/// Says in the event stream which entries the traced requests of a group left.
+fn note_traces(
+    tx: &mut WriteTx<'_>,
+    jobs: &[IngestJob],
+    outcomes: &[Result<Outcome, WriteError>],
+    range: Range,
+) -> Result<(), WriteError> {
+    let stored = |outcome: &Result<Outcome, WriteError>| {
+        let outcome = outcome.as_ref().ok().filter(|outcome| !outcome.replayed);
+        outcome.is_some_and(|outcome| outcome.items.contains(&ItemOutcome::Accepted))
+    };
+    let jobs = jobs.iter().zip(outcomes).filter(|(_, outcome)| stored(outcome));
+    let contexts = jobs.filter_map(|(job, _)| job.batch.trace);
+    let traced = |context| Event::Traced(Traced { stream: Stream::Reading, range, context });
+    let events: Vec<_> = contexts.take(TRACES_MAX).map(traced).collect();
+    if !events.is_empty() {
+        tx.append_events(&events)?;
+    }
+    Ok(())
 }
 
 /// The key of the sequences seen of a device's boot.

@@ -8,6 +8,8 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+/// Its file name in a data directory.
+pub(super) const BALLAST: &str = "ballast";
 /// What it takes up.
 pub(super) const BALLAST_BYTES: usize = 4 << 20;
 /// What it is full of: no zeros, which some filesystems do not store.
@@ -22,7 +24,7 @@ pub(super) struct Ballast {
 impl Ballast {
     /// Finds or makes the ballast of a data directory; on a full disk there is none for now.
     pub(super) fn find(dir: &Path) -> Self {
-        let path = dir.join("ballast");
+        let path = dir.join(BALLAST);
         let present = fs::metadata(&path).is_ok_and(|meta| meta.len() == BALLAST_BYTES as u64);
         let mut ballast = Self { path, present };
         ballast.restore();

@@ -9,6 +9,7 @@ use crate::Fault;
 use holdfast_core::codec::Sink;
 use holdfast_core::limits::{COMMIT_MAX_BYTES, COMMIT_MAX_ENTRIES};
 use holdfast_core::log::readings::{self, Row};
+use holdfast_core::log::trace::SpanContext;
 use holdfast_core::reading::{DeviceSeq, Finite, Text};
 use holdfast_core::{Quality, Reject, SeriesKey, Timestamp, Value};
 use std::collections::HashMap;
@@ -184,6 +185,8 @@ pub struct IngestBatch {
     pub drafts: Vec<Draft>,
     /// Set when the request is to be answered once.
     pub idempotency: Option<Idempotency>,
+    /// The span that brought it, when it is to be traced.
+    pub trace: Option<SpanContext>,
 }
 
 /// What became of one item.

@@ -28,6 +28,7 @@ mod repair;
 mod rescue;
 mod schema;
 mod seal;
+mod size;
 mod snapshot;
 mod tx;
 pub mod verify;
@@ -49,13 +50,16 @@ pub use received::Received;
 pub use record::Table;
 pub use schema::VERSION;
 pub use seal::SEAL_AFTER;
+pub use size::Sizes;
 pub use snapshot::{Record, Snapshot};
 pub use tx::WriteTx;
 pub use verify::verify;
 pub use writer::{Committed, WriteError};
 
 use crate::Fault;
+use crate::counts::Counts;
 use crate::env::Env;
+use ballast::BALLAST;
 use holdfast_core::{ChainId, Incarnation, NodeId, Seq};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -107,6 +111,7 @@ struct Inner {
     head: watch::Receiver<Head>,
     own_heads: watch::Receiver<OwnHeads>,
     usage: watch::Receiver<Usage>,
+    counts: Arc<Counts>,
     readers: snapshot::Pool,
     /// Unsealed entries of a chain from which on they are sealed.
     seal_after: u64,
@@ -168,6 +173,18 @@ impl Store {
     #[must_use]
     pub fn usage(&self) -> Usage {
         self.inner.usage.borrow().clone()
+    }
+
+    /// What it and its sessions have done since the start.
+    #[must_use]
+    pub fn counts(&self) -> &Counts {
+        &self.inner.counts
+    }
+
+    /// Changes that wait for the writer.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.inner.jobs.max_capacity() - self.inner.jobs.capacity()
     }
 
     /// Commits readings; the token comes after the fsync.

@@ -17,6 +17,7 @@ use super::wal::WalState;
 use super::writer::{Job, State, WriteError, Writer};
 use super::{DATABASE, Head, Inner, Interner, RESTORED, Store, damage, schema, seal};
 use crate::Fault;
+use crate::counts::Fresh;
 use crate::env::Env;
 use crate::identity::NodeKey;
 use holdfast_core::log::events::{ChainEnd, Ends, Event, Gap, Severity, put_end};
@@ -84,6 +85,7 @@ pub(super) fn open(options: Options, env: Env) -> Result<(Store, OpenReport), Fa
         }
         other => other?,
     };
+    let counts = Arc::clone(&opened.writer.counts);
     let Opened { writer, jobs, head, own_heads, usage, findings } = opened;
     let incarnation = writer.state.incarnation;
     start_thread(writer, lock, &dir)?;
@@ -101,6 +103,7 @@ pub(super) fn open(options: Options, env: Env) -> Result<(Store, OpenReport), Fa
         head,
         own_heads,
         usage,
+        counts,
         readers,
         seal_after,
         interner,
@@ -176,6 +179,7 @@ fn attempt(options: &Options, env: &Env, log: &WalState) -> Result<Opened, Fault
         head: head_sender,
         own_heads: own_sender,
         usage: usage_sender,
+        counts: Arc::default(),
         quota,
         ballast: Ballast::find(dir),
         dir: dir.clone(),
@@ -266,6 +270,7 @@ fn state(
         next_chain: chains.iter().map(|chain| chain.no).max().map_or(1, |ChainNo(no)| no + 1),
         next_pos: newest + 1,
         appended: 0,
+        fresh: Fresh::default(),
         checkpoints: HashMap::new(),
         unsigned: BTreeMap::new(),
         seen: HashMap::new(),

@@ -1,12 +1,13 @@
 //! The read side: what is committed, as of one moment.
 
-use super::chains::{ChainInfo, ChainNo};
+use super::chains::{ChainInfo, ChainNo, Frontier};
 use super::damage;
 use super::record::{Table, after_prefix, unseal};
 use super::schema::{self, fault};
 use crate::Fault;
-use holdfast_core::Seq;
+use holdfast_core::codec::Reader;
 use holdfast_core::log::{Link, events};
+use holdfast_core::{NodeId, Seq};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -75,6 +76,17 @@ pub struct Snapshot<'a> {
 }
 
 impl Snapshot<'_> {
+    /// What a peer has acknowledged of a chain.
+    ///
+    /// # Errors
+    /// A database fault, or [`Fault::Damaged`].
+    pub fn acked(&self, peer: &NodeId, no: ChainNo) -> Result<Frontier, Fault> {
+        let key = [peer.0.as_slice(), &no.key()].concat();
+        let Some(value) = self.get(Table::Acked, &key)? else { return Ok(Frontier::new()) };
+        Frontier::decode(&mut Reader::new(&value))
+            .map_err(|reject| Fault::damaged("acknowledged ranges", reject.code()))
+    }
+
     /// The record under `key`.
     ///
     /// # Errors

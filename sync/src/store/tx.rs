@@ -106,7 +106,7 @@ impl WriteTx<'_> {
         body: &[u8],
         count: u32,
         filter: &CommitFilter,
-    ) -> Result<u64, Fault> {
+    ) -> Result<Range, Fault> {
         let incarnation = self.state.incarnation;
         let id = ChainId { origin: self.state.node, incarnation, stream };
         let mut info = self.chain(&id)?;
@@ -133,13 +133,14 @@ impl WriteTx<'_> {
             sealed: false,
             body: body.to_vec(),
         };
-        let pos = self.insert_new(&commit, filter)?;
+        self.insert_new(&commit, filter)?;
+        self.state.fresh.appended[stream as usize] += u64::from(count);
         let range = Range { from: first, to: last };
         let added = info.frontier.add(range);
         added.map_err(|_| Fault::damaged("own chain", "its frontier is torn"))?;
         info.head = link;
         self.save_chain(info)?;
-        Ok(pos)
+        Ok(range)
     }
 
     /// Inserts a commit that is new here, at the next position.
@@ -180,11 +181,11 @@ impl WriteTx<'_> {
         Ok(())
     }
 
-    /// Appends events to this node's event chain, in one commit.
+    /// Appends events to this node's event chain, in one commit, and says which entries they are.
     ///
     /// # Errors
     /// A database fault, or one for an event over the envelope's limit.
-    pub fn append_events(&mut self, events: &[Event<'_>]) -> Result<u64, WriteError> {
+    pub fn append_events(&mut self, events: &[Event<'_>]) -> Result<Range, WriteError> {
         self.append_events_at(self.now(), events)
     }
 
@@ -196,7 +197,7 @@ impl WriteTx<'_> {
         &mut self,
         received: Timestamp,
         events: &[Event<'_>],
-    ) -> Result<u64, WriteError> {
+    ) -> Result<Range, WriteError> {
         let mut body = Vec::new();
         events::start_body(&mut body, received)?;
         for event in events {
@@ -215,7 +216,7 @@ impl WriteTx<'_> {
         &mut self,
         series: &[SeriesKey<'_>],
         rows: &[rollups::Row],
-    ) -> Result<u64, WriteError> {
+    ) -> Result<Range, WriteError> {
         let mut body = Vec::new();
         rollups::encode(&mut body, self.now(), series, rows.iter().copied())?;
         if body.len() > COMMIT_MAX_BYTES {
@@ -275,6 +276,7 @@ impl WriteTx<'_> {
             info.head = commit.link;
         }
         self.insert_new(&StoredCommit { chain: info.no, ..commit.clone() }, filter)?;
+        self.state.fresh.received[info.id.stream as usize] += u64::from(commit.count);
         if info.id.stream == Stream::Event {
             // A gap may concern any chain of the origin but this one.
             for part in commit.parts()? {
@@ -302,7 +304,9 @@ impl WriteTx<'_> {
         if gone != rows {
             return Err(WriteError::Refused("its commits have changed meanwhile".to_owned()));
         }
-        Ok(self.insert(sealed.pos, sealed, filter)?)
+        self.insert(sealed.pos, sealed, filter)?;
+        self.state.fresh.sealed += u64::from(sealed.count);
+        Ok(())
     }
 
     /// A later checkpoint may bring the signature of a commit that is held without one.

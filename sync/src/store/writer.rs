@@ -15,6 +15,7 @@ use super::schema::fault;
 use super::tx::{CHECKPOINT_MS, WriteTx};
 use super::{Head, OwnHeads};
 use crate::Fault;
+use crate::counts::{Counts, Fresh};
 use crate::env::Env;
 use crate::identity::NodeKey;
 use holdfast_core::limits::DEVICE_RANGES;
@@ -23,6 +24,7 @@ use holdfast_core::{ChainId, Incarnation, NodeId, Reject, Seq};
 use rusqlite::Connection;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -152,6 +154,8 @@ pub(super) struct State {
     pub next_pos: u64,
     /// Bytes of bodies appended since the store was measured.
     pub appended: u64,
+    /// What the present transaction adds to the counts.
+    pub fresh: Fresh,
     /// When each own chain was signed last.
     pub checkpoints: HashMap<ChainNo, u64>,
     /// Own chains whose last commit is not signed, with its last sequence.
@@ -186,6 +190,7 @@ pub(super) struct Writer {
     pub head: watch::Sender<Head>,
     pub own_heads: watch::Sender<OwnHeads>,
     pub usage: watch::Sender<Usage>,
+    pub counts: Arc<Counts>,
     pub quota: Quota,
     pub ballast: Ballast,
     pub dir: PathBuf,
@@ -310,9 +315,17 @@ impl Writer {
         self.connection.execute_batch("BEGIN IMMEDIATE").map_err(fault)?;
         let next_pos = self.state.next_pos;
         let mut tx = WriteTx { connection: &self.connection, state: &mut self.state };
-        let result = body(&mut tx)
-            .and_then(|()| self.connection.execute_batch("COMMIT").map_err(|e| fault(e).into()));
-        if result.is_err() {
+        let result = body(&mut tx).and_then(|()| {
+            let env = &self.state.env;
+            let began_us = env.monotonic_us();
+            self.connection.execute_batch("COMMIT").map_err(fault)?;
+            self.counts.commits.note(env.monotonic_us().saturating_sub(began_us));
+            Ok(())
+        });
+        let fresh = std::mem::take(&mut self.state.fresh);
+        if result.is_ok() {
+            fresh.count(&self.counts);
+        } else {
             // After some errors SQLite has rolled back by itself; then this does nothing.
             let _ = self.connection.execute_batch("ROLLBACK");
             self.state.next_pos = next_pos;
@@ -427,14 +440,14 @@ impl Writer {
 
 fn run_task(tx: &mut WriteTx<'_>, task: &mut dyn Task) -> Result<(), WriteError> {
     tx.connection.execute_batch("SAVEPOINT task").map_err(fault)?;
-    let before = tx.state.next_pos;
+    let (before, fresh) = (tx.state.next_pos, tx.state.fresh);
     match task.run(tx) {
         Ok(()) => {}
         // A full disk concerns the whole transaction: nothing of it could be committed.
         Err(Some(full)) => return Err(full.into()),
         Err(None) => {
             tx.connection.execute_batch("ROLLBACK TO task").map_err(fault)?;
-            tx.state.next_pos = before;
+            (tx.state.next_pos, tx.state.fresh) = (before, fresh);
             tx.state.forget();
         }
     }

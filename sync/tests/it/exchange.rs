@@ -120,7 +120,10 @@ impl Side {
                 Output::Established { .. } => self.established = true,
                 Output::Renewed(fresh) => self.renewed = Some(fresh),
                 Output::Behind(entries) => self.behind = Some(entries),
-                Output::PeerBehind(_) | Output::Unfilled(..) | Output::PeerAhead(_) => {}
+                Output::Sent(..)
+                | Output::PeerBehind(_)
+                | Output::Unfilled(..)
+                | Output::PeerAhead(_) => {}
                 Output::End(end) => self.end = Some(end),
             }
         }

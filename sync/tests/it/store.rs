@@ -1,12 +1,15 @@
 //! What the store promises: acknowledged is there after a restart, once, in a checkable chain.
 
 use crate::support::{batch, key, open, options};
+use holdfast_core::Stream;
+use holdfast_core::log::events::{self, Event};
 use holdfast_core::log::readings;
-use holdfast_core::{Stream, log::events::Event};
+use holdfast_core::log::trace::{SpanContext, Traced};
+use holdfast_core::ranges::Range;
 use holdfast_sync::Fault;
 use holdfast_sync::env::System;
 use holdfast_sync::store::{
-    Idempotency, ItemOutcome, Options, Overflow, Snapshot, Store, Table, WriteError,
+    Idempotency, IngestBatch, ItemOutcome, Options, Overflow, Snapshot, Store, Table, WriteError,
 };
 
 /// All readings of the store, in the order of their arrival: device sequences.
@@ -42,6 +45,28 @@ async fn what_was_acknowledged_is_there_after_a_restart() {
     assert!(!report.created && report.findings.is_empty(), "{report:?}");
     assert!(store.incarnation().boot == first.boot + 1 && store.incarnation().nonce != first.nonce);
     assert_eq!(sequences(&store), (1..=15).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_traced_batch_says_which_entries_it_left_and_a_repeated_one_says_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path(), &key());
+    let context = SpanContext { trace: [1; 16], span: [2; 8] };
+    store.ingest(batch(&store, "d", 1, 4)).await.unwrap();
+    for _ in 0..2 {
+        let traced = IngestBatch { trace: Some(context), ..batch(&store, "d", 5, 3) };
+        store.ingest(traced).await.unwrap();
+    }
+    let commits = store.read_blocking(|view| view.commits_after(0, usize::MAX)).unwrap();
+    let chains = store.read_blocking(|view: &Snapshot<'_>| view.chains()).unwrap();
+    let events = commits.iter().filter(|commit| {
+        chains.iter().any(|c| c.no == commit.chain && c.id.stream == Stream::Event)
+    });
+    let bodies: Vec<_> = events.map(|commit| commit.body.clone()).collect();
+    let events = bodies.iter().flat_map(|body| events::read(body).unwrap().1);
+    let traced: Vec<_> = events.filter(|e| matches!(e, Ok(Event::Traced(_)))).collect();
+    let range = Range { from: 5, to: 7 };
+    assert_eq!(traced, [Ok(Event::Traced(Traced { stream: Stream::Reading, range, context }))]);
 }
 
 #[tokio::test]

@@ -19,6 +19,8 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
+use crate::contract::Contract;
+
 /// How long a request may take unless the client is told otherwise.
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -85,19 +87,27 @@ pub struct Client {
     token: Option<String>,
     limit: Duration,
     connection: Option<SendRequest<Full<Bytes>>>,
+    contract: Option<&'static Contract>,
 }
 
 impl Client {
     /// A client without a token. It connects when it is first used.
     #[must_use]
     pub fn new(address: SocketAddr) -> Self {
-        Self { address, token: None, limit: LIMIT, connection: None }
+        Self { address, token: None, limit: LIMIT, connection: None, contract: None }
     }
 
     /// The client with a bearer token.
     #[must_use]
     pub fn with_token(mut self, token: impl Into<String>) -> Self {
         self.token = Some(token.into());
+        self
+    }
+
+    /// The client whose server must answer as its routes are described.
+    #[must_use]
+    pub fn held_to(mut self, contract: &'static Contract) -> Self {
+        self.contract = Some(contract);
         self
     }
 
@@ -150,7 +160,8 @@ impl Client {
     /// When there is no answer.
     ///
     /// # Panics
-    /// When path or headers are not fit for HTTP; use a [`RawRequest`] for those.
+    /// When path or headers are not fit for HTTP; use a [`RawRequest`] for those. When the answer
+    /// is not what the contract says.
     pub async fn send(
         &mut self,
         method: Method,
@@ -158,8 +169,10 @@ impl Client {
         headers: &[(&str, &str)],
         body: Bytes,
     ) -> Result<Answer, NoAnswer> {
-        let mut request =
-            Request::builder().method(method).uri(path).header(HOST, self.address.to_string());
+        let mut request = Request::builder()
+            .method(method.clone())
+            .uri(path)
+            .header(HOST, self.address.to_string());
         if let Some(token) = &self.token {
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));
         }
@@ -173,6 +186,9 @@ impl Client {
         if answer.is_err() {
             // A late answer must not be taken for that of the next request.
             self.connection = None;
+        }
+        if let (Ok(answer), Some(contract)) = (&answer, self.contract) {
+            contract.check(&method, path, answer).expect("the answer is as it is described");
         }
         answer
     }

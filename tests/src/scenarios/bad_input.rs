@@ -7,6 +7,7 @@
 use super::Scale;
 use super::hands::{admin_of_edge, block_on, equal_exports, get, reading};
 use crate::client::{Answer, Client, RawRequest};
+use crate::contract;
 use crate::faults::Tally;
 use crate::process::{Fleet, FleetPlan, LIMIT};
 use crate::rng::Rng;
@@ -277,7 +278,7 @@ async fn strangers(tally: &Tally, fleet: &Fleet, admin: &mut Client) {
     let address = fleet.edges[0].http();
     let body = reading("bad", 1, 1.0);
     let post = async |token: Option<&str>| {
-        let client = Client::new(address).with_limit(LIMIT);
+        let client = Client::new(address).held_to(&contract::EDGE).with_limit(LIMIT);
         let mut client = match token {
             Some(token) => client.with_token(token),
             None => client,
@@ -303,13 +304,13 @@ async fn strangers(tally: &Tally, fleet: &Fleet, admin: &mut Client) {
     assert!(foreign.text().contains("good"), "{}", foreign.text());
     let viewer = make(json!({"scope": "viewer", "name": ""})).await;
     assert_eq!(code(&post(Some(&viewer)).await, 403, "token of another kind"), "out-of-scope");
-    let mut device = Client::new(address).with_token(other);
+    let mut device = Client::new(address).held_to(&contract::EDGE).with_token(other);
     let nosy = device.get("/v1/tokens").await.expect("an answer");
     assert_eq!(code(&nosy, 403, "token of another kind"), "out-of-scope");
     let now = jiff::Timestamp::now();
     let soon = now.checked_add(jiff::SignedDuration::from_millis(1500)).expect("a time");
     let expiring = json!({"scope": "viewer", "name": "", "expires": soon.to_string()});
-    let mut over = Client::new(address).with_token(make(expiring).await);
+    let mut over = Client::new(address).held_to(&contract::EDGE).with_token(make(expiring).await);
     let over = until_async("a token to expire", LIMIT, async || {
         let answer = over.get("/v1/status").await.expect("an answer");
         (answer.status != 200).then_some(answer)
@@ -403,7 +404,9 @@ async fn good_client(
     stop: Arc<AtomicBool>,
     posted: Arc<AtomicU64>,
 ) {
-    let new = || Client::new(address).with_token(token.clone()).with_limit(LIMIT);
+    let new = || {
+        Client::new(address).held_to(&contract::EDGE).with_token(token.clone()).with_limit(LIMIT)
+    };
     let mut kept = new();
     while !stop.load(Ordering::Relaxed) {
         let seq = posted.load(Ordering::Relaxed) + 1;
@@ -477,7 +480,8 @@ async fn campaign(scale: Scale) {
     let good = good_client(address, token.clone(), Arc::clone(&stop), Arc::clone(&posted));
     let good = tokio::spawn(good);
     let mut waiting = slow(&tally, address, &token, scale);
-    let mut bad = Client::new(address).with_token(token.clone()).with_limit(LIMIT);
+    let mut bad =
+        Client::new(address).held_to(&contract::EDGE).with_token(token.clone()).with_limit(LIMIT);
     let mut before = 0;
     for round in 0..scale.of(20, 3) {
         malformed(&tally, &mut bad, &mut admin, &mut rng).await;

@@ -1,6 +1,7 @@
 //! What campaigns have in common: a runtime, exports of data directories, waiting for the hub.
 
 use crate::client::Client;
+use crate::contract;
 use crate::process::{Edge, Hub, LIMIT, bin_dir};
 use crate::wait::until_async;
 use serde_json::{Value, json};
@@ -75,13 +76,13 @@ pub(super) async fn client_status(client: &mut Client) -> Option<Value> {
 /// A client with the rights of an administrator.
 pub(super) fn admin_of_edge(edge: &Edge) -> Client {
     let token = edge.admin_token().expect("the admin token can be read");
-    Client::new(edge.http()).with_token(token).with_limit(LIMIT)
+    Client::new(edge.http()).with_token(token).with_limit(LIMIT).held_to(&contract::EDGE)
 }
 
 /// As [`admin_of_edge`], of a hub.
 pub(super) fn admin_of_hub(hub: &Hub) -> Client {
     let token = hub.admin_token().expect("the admin token can be read");
-    Client::new(hub.http()).with_token(token).with_limit(LIMIT)
+    Client::new(hub.http()).with_token(token).with_limit(LIMIT).held_to(&contract::HUB)
 }
 
 /// `GET` that must be answered with 200.

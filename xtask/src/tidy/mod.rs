@@ -31,6 +31,7 @@ pub fn checks(root: &Path) -> Result<Vec<Check>, Problem> {
     Ok(vec![
         ("packages know whom they may", neighbours::packages(&packages)),
         ("one room per foreign library", neighbours::rooms(&sources)),
+        ("no route outside of the table", neighbours::routers(&sources)),
         ("file sizes", shape::sizes(&sources)),
         ("line widths", shape::widths(&sources)),
         ("leftover marks", shape::marks(&sources)),

@@ -24,6 +24,9 @@ const OURS: &[(&str, &[&str])] = &[
 const CORE_MAY_USE: &[&str] =
     &["blake3", "crc32fast", "ed25519-dalek", "heapless", "libm", "postcard", "serde"];
 
+/// Where handlers become routes: beside the table of routes only what is no part of the interface.
+const ROUTERS: &[&str] = &["node/src/routes", "node/src/pages"];
+
 /// A foreign library and the only places that may name it.
 struct Room {
     library: &'static str,
@@ -80,12 +83,35 @@ pub fn rooms(sources: &[Source]) -> Vec<String> {
     findings
 }
 
+/// Judges which files make routes: one that is not in the table has no description.
+pub fn routers(sources: &[Source]) -> Vec<String> {
+    let mut findings = Vec::new();
+    let is_free = |path: &str| ROUTERS.iter().any(|place| is_below(path, place));
+    let product = |source: &&Source| {
+        let services = ["node/", "edge-node/", "cloud-hub/"];
+        source.is_rust() && !source.is_test() && services.iter().any(|s| source.path.starts_with(s))
+    };
+    for source in sources.iter().filter(product).filter(|source| !is_free(&source.path)) {
+        let masked = mask(&source.text);
+        let own = masked.split("#[cfg(test)]").next().unwrap_or_default();
+        for (number, line) in (1..).zip(own.lines()) {
+            if line.contains("axum::routing") || line.contains(".route(") {
+                let path = &source.path;
+                findings.push(format!("{path}:{number}: a route outside of the table of routes"));
+            }
+        }
+    }
+    findings
+}
+
+fn is_below(path: &str, folder: &str) -> bool {
+    let rest = path.strip_prefix(folder);
+    rest.is_some_and(|rest| rest.starts_with('/') || rest == ".rs")
+}
+
 impl Room {
     fn holds(&self, path: &str) -> bool {
-        self.folders.iter().any(|folder| {
-            let rest = path.strip_prefix(folder);
-            rest.is_some_and(|rest| rest.starts_with('/') || rest == ".rs")
-        })
+        self.folders.iter().any(|folder| is_below(path, folder))
     }
 
     /// A library comes with crates of its family: `libp2p_stream`, `quinn_proto`.
@@ -160,5 +186,20 @@ mod tests {
         let text = "//! Nothing of libp2p here.\nconst A: &str = \"quinn\"; // automerge\n";
         assert!(rooms(&[rust("node/src/a.rs", text)]).is_empty());
         assert!(rooms(&[rust("node/src/a.rs", "let quinny = 1;")]).is_empty());
+    }
+
+    #[test]
+    fn a_route_comes_from_the_table() {
+        let makes = "use axum::routing::get;\nfn f() { Router::new().route(\"/a\", get(a)) }";
+        let tested = format!("fn f() {{}}\n#[cfg(test)]\nmod tests {{ {makes} }}");
+        assert_eq!(routers(&[rust("edge-node/src/routes.rs", makes)]).len(), 2);
+        let free = [
+            rust("node/src/routes/mod.rs", makes),
+            rust("node/src/pages.rs", makes),
+            rust("node/src/http/tests.rs", makes),
+            rust("node/src/events.rs", &tested),
+            rust("tests/src/lib.rs", makes),
+        ];
+        assert_eq!(routers(&free), Vec::<String>::new());
     }
 }

@@ -17,6 +17,7 @@ use std::time::Duration;
 use serde_json::Value as Json;
 
 use crate::client::Client;
+use crate::contract;
 use crate::process::{Edge, Fleet, Hub, Service};
 use crate::wait::until_async;
 use crate::waterworks::{Account, Item, Key, Value};
@@ -59,7 +60,8 @@ impl fmt::Display for Report {
 /// When there is no such token.
 #[must_use]
 pub fn edge_client(edge: &Edge) -> Client {
-    Client::new(edge.http()).with_token(edge.admin_token().expect("init made an admin token"))
+    let token = edge.admin_token().expect("init made an admin token");
+    Client::new(edge.http()).with_token(token).held_to(&contract::EDGE)
 }
 
 /// A client with the admin token of the hub.
@@ -68,7 +70,8 @@ pub fn edge_client(edge: &Edge) -> Client {
 /// As [`edge_client`].
 #[must_use]
 pub fn hub_client(hub: &Hub) -> Client {
-    Client::new(hub.http()).with_token(hub.admin_token().expect("init made an admin token"))
+    let token = hub.admin_token().expect("init made an admin token");
+    Client::new(hub.http()).with_token(token).held_to(&contract::HUB)
 }
 
 /// The JSON at `path`; `Null` while there is no answer.

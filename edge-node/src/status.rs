@@ -1,0 +1,74 @@
+//! How the gateway is, in the shape of `GET /v1/status`.
+
+use holdfast_node::api::{AlertCounts, ProgressShape, UsageShape};
+use holdfast_node::time_text::Time;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// How the node is.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Status {
+    /// Who it is.
+    pub node: NodeShape,
+    /// Its link to the hub.
+    pub uplink: UplinkShape,
+    /// How full its store is.
+    pub store: UsageShape,
+    /// How far its pipeline is.
+    pub pipeline: ProgressShape,
+    /// Devices it knows.
+    pub devices: usize,
+    /// Series it knows.
+    pub series: usize,
+    /// Its alerts.
+    pub alerts: AlertCounts,
+    /// What was found on opening the store.
+    pub findings: Vec<String>,
+}
+
+/// Who a gateway is.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Node")]
+pub struct NodeShape {
+    /// Its id.
+    pub id: String,
+    /// Its site, once it has joined a fleet.
+    pub site: Option<String>,
+    /// Its name there.
+    pub name: Option<String>,
+    /// Whether it has joined a fleet.
+    pub joined: bool,
+    /// This start of the node.
+    pub incarnation: String,
+    /// The program's version.
+    pub version: &'static str,
+    /// When it started.
+    pub started: Time,
+    /// `edge`.
+    pub role: &'static str,
+}
+
+/// A gateway's link to the hub.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Uplink")]
+pub struct UplinkShape {
+    /// `online`, `offline` or `not-joined`.
+    pub state: &'static str,
+    /// Since when it is so.
+    pub since: Time,
+    /// The hub's id, once it was reached.
+    pub hub: Option<String>,
+    /// Attempts since the last success.
+    pub attempts: u32,
+    /// What went wrong last.
+    pub last_error: Option<String>,
+    /// Entries that the hub does not have yet, while there is a session.
+    pub behind: Option<u64>,
+    /// When something came from the hub last.
+    pub heard: Option<Time>,
+    /// Entries of this node that the hub had and this data directory had not, which shows a
+    /// restore.
+    pub ahead: Option<u64>,
+    /// The hub's clock less ours, in milliseconds.
+    pub clock_ahead_ms: Option<i64>,
+}

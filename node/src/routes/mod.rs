@@ -1,0 +1,153 @@
+//! The table of routes: a handler gets in only with its description, so the two cannot part.
+//!
+//! [`Routes`] is a router whose every entry is an [`Operation`]: method, path, a sentence, and what
+//! the types of the handler say of themselves. An extractor is a [`Part`] (who may ask, parameters,
+//! body), an answer an [`Answer`] (status, media type, shape). Schemas are derived from the types
+//! that are really read and written. From the table come the OpenAPI document, served at
+//! `/openapi.json`, and the names under which requests are counted.
+
+mod answers;
+mod describe;
+mod document;
+mod operation;
+
+pub use answers::{Created, NoContent, NoStore};
+pub use describe::{Answer, Described, Part, Text};
+pub use document::About;
+pub use operation::{Access, Operation, Reply, Shape};
+
+use axum::Router;
+use axum::handler::Handler;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{Method, StatusCode};
+use axum::routing::{MethodFilter, get, on};
+use bytes::Bytes;
+use schemars::JsonSchema;
+use serde_json::{Map, Value};
+use std::sync::{Arc, OnceLock};
+
+/// Where the document is.
+pub const DOCUMENT_PATH: &str = "/openapi.json";
+
+/// Routes with their descriptions.
+pub struct Routes<S = ()> {
+    router: Router<S>,
+    operations: Vec<Operation>,
+}
+
+impl<S: Clone + Send + Sync + 'static> Default for Routes<S> {
+    fn default() -> Self {
+        Self { router: Router::new(), operations: Vec::new() }
+    }
+}
+
+impl<S: Clone + Send + Sync + 'static> Routes<S> {
+    /// No routes yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Answers `GET path`; `summary` says what with.
+    #[must_use]
+    pub fn get<H, T, D>(self, path: &'static str, summary: &'static str, handler: H) -> Self
+    where
+        H: Handler<T, S> + Described<D>,
+        T: 'static,
+    {
+        self.add((MethodFilter::GET, Method::GET), path, summary, handler)
+    }
+
+    /// Answers `POST path`; `summary` says what it does.
+    #[must_use]
+    pub fn post<H, T, D>(self, path: &'static str, summary: &'static str, handler: H) -> Self
+    where
+        H: Handler<T, S> + Described<D>,
+        T: 'static,
+    {
+        self.add((MethodFilter::POST, Method::POST), path, summary, handler)
+    }
+
+    /// Answers `DELETE path`; `summary` says what it removes.
+    #[must_use]
+    pub fn delete<H, T, D>(self, path: &'static str, summary: &'static str, handler: H) -> Self
+    where
+        H: Handler<T, S> + Described<D>,
+        T: 'static,
+    {
+        self.add((MethodFilter::DELETE, Method::DELETE), path, summary, handler)
+    }
+
+    fn add<H, T, D>(
+        mut self,
+        (filter, method): (MethodFilter, Method),
+        path: &'static str,
+        summary: &'static str,
+        handler: H,
+    ) -> Self
+    where
+        H: Handler<T, S> + Described<D>,
+        T: 'static,
+    {
+        let mut operation = Operation::new(method, path, summary);
+        H::describe(&mut operation);
+        self.operations.push(operation);
+        self.router = self.router.route(path, on(filter, handler));
+        self
+    }
+
+    /// Says more of the route that was added last.
+    #[must_use]
+    pub fn with(mut self, more: impl FnOnce(&mut Operation)) -> Self {
+        more(self.operations.last_mut().expect("a route was added before"));
+        self
+    }
+
+    /// Wraps all routes so far.
+    #[must_use]
+    pub fn wrapped(self, wrap: impl FnOnce(Router<S>) -> Router<S>) -> Self {
+        Self { router: wrap(self.router), ..self }
+    }
+
+    /// Adds the routes of `other`.
+    #[must_use]
+    pub fn merge(mut self, other: Self) -> Self {
+        self.operations.extend(other.operations);
+        Self { router: self.router.merge(other.router), operations: self.operations }
+    }
+
+    /// The document about these routes.
+    #[must_use]
+    pub fn document(&self, about: &About) -> Value {
+        let all: Vec<_> = self.operations.iter().cloned().chain([own()]).collect();
+        document::of(about, &all)
+    }
+
+    /// The router with the document as one route more, and the names of all routes.
+    pub fn finish(self, about: &About) -> (Router<S>, Vec<RouteName>) {
+        let Self { router, mut operations } = self;
+        operations.push(own());
+        let names = operations.iter().map(|o| (o.method.clone(), o.path)).collect();
+        // Made when it is asked for first: most nodes never need the memory that this takes.
+        let (about, text) = (*about, OnceLock::<Bytes>::new());
+        let made = Arc::new(move || {
+            text.get_or_init(|| document::of(&about, &operations).to_string().into()).clone()
+        });
+        let serve = || async move { ([(CONTENT_TYPE, "application/json")], made()) };
+        (router.route(DOCUMENT_PATH, get(serve)), names)
+    }
+}
+
+/// The route of the document itself.
+fn own() -> Operation {
+    let mut operation = Operation::new(Method::GET, DOCUMENT_PATH, "This description");
+    let body = Some(("application/json", Map::<String, Value>::json_schema as Shape));
+    operation.answers(Reply { status: StatusCode::OK, when: "OpenAPI 3.1.", body });
+    operation
+}
+
+/// Method and path of a route.
+pub type RouteName = (Method, &'static str);
+
+#[cfg(test)]
+mod tests;
