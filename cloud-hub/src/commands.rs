@@ -5,8 +5,8 @@ use crate::service::{self, ROOT_FILE};
 use crate::settings::Settings;
 use clap::{Parser, Subcommand};
 use holdfast_node::cli::{
-    self, AlertAction, BackupArgs, ExportArgs, Failure, Local, Place, RestoreArgs, TokenBook,
-    VerifyArgs,
+    self, AlertAction, BackupArgs, ExportArgs, Failure, Local, Place, Reach, RestoreArgs,
+    TokenBook, VerifyArgs,
 };
 use holdfast_sync::env::System;
 use holdfast_sync::identity::NodeKey;
@@ -32,11 +32,12 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Makes a new hub and with it a new fleet: configuration, data directory, keys, admin token.
-    #[command(after_help = "Example:\n  holdfast-hub init --advertise hub.example.com:4585\n")]
+    #[command(
+        after_help = "Example:\n  holdfast-hub init --listen lan --advertise hub.example.com:4585\n"
+    )]
     Init {
-        /// Where browsers reach it, such as 0.0.0.0:8585; this machine only otherwise.
-        #[arg(long)]
-        listen: Option<String>,
+        #[command(flatten)]
+        reach: Reach,
         /// Where gateways reach it, host:port, as invitations say it.
         #[arg(long)]
         advertise: Option<String>,
@@ -154,7 +155,7 @@ pub fn main() -> ExitCode {
 async fn run(place: Place, command: Command) -> Result<ExitCode, Failure> {
     let hub = || place.load::<Settings>();
     match command {
-        Command::Init { listen, advertise } => init(&place, listen, advertise).await,
+        Command::Init { reach, advertise } => init(&place, &reach, advertise).await,
         Command::Serve { check_config: true } => hub()?.valid(),
         Command::Serve { check_config: false } => {
             Ok(service::run(place.begin::<Settings>()?).await?)
@@ -179,11 +180,12 @@ async fn run(place: Place, command: Command) -> Result<ExitCode, Failure> {
 
 async fn init(
     place: &Place,
-    listen: Option<String>,
+    reach: &Reach,
     advertise: Option<String>,
 ) -> Result<ExitCode, Failure> {
-    let edits = [("http.listen", listen), ("sync.advertise", advertise)];
-    let (hub, key) = place.create::<Settings>(&edits)?;
+    let [listen, tls] = reach.keys::<Settings>();
+    let keys = [listen, tls, ("sync.advertise", advertise)];
+    let (hub, key) = place.create::<Settings>(&keys)?;
     let (id, root) = (key.id(), hub.dir.join(ROOT_FILE));
     NodeKey::generate(&System::env()).write(&root)?;
     hub.make_admin_token(key, "made by init").await?;
@@ -192,7 +194,7 @@ async fn init(
     println!("  data           {}", hub.dir.display());
     println!("  admin token    {}", hub.admin_token_path().display());
     println!("  fleet key      {} (keep a copy: it makes members)", root.display());
-    println!("Browsers will reach it at http://{}/", hub.settings.http.listen.0);
+    hub.print_reach("Browsers")?;
     println!("Gateways will reach it at UDP port {}", hub.settings.sync.listen.0.port());
     println!("Next: holdfast-hub serve --config {}", hub.config.display());
     println!("Then: holdfast-hub token new --site SITE --name NAME, for each gateway");

@@ -99,6 +99,7 @@ async fn status(_: Reader, State(app): State<App>) -> Json<Value> {
             "role": "hub",
             "fleet": app.fleet.id().short(),
         },
+        "http": holdfast_node::tls::status_json(app.tls.as_ref()),
         "store": api::usage_json(&store.usage()),
         "pipeline": api::progress_json(&app.data),
         "nodes": { "online": states[0], "stale": states[1], "never": states[2] },

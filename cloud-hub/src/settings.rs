@@ -4,6 +4,7 @@ use crate::VERSION;
 use holdfast_node::alerts::HubAlerts;
 use holdfast_node::cli::Service;
 use holdfast_node::config::{Bytes, Duration, Listen, Log};
+use holdfast_node::tls::TlsWord;
 use holdfast_sync::identity::NodeKey;
 use holdfast_sync::store::{Options, Overflow, SEAL_AFTER};
 use serde::{Deserialize, Serialize};
@@ -46,6 +47,12 @@ pub struct Node {
 pub struct Http {
     /// Where it listens.
     pub listen: Listen,
+    /// Whether it is HTTPS.
+    pub tls: TlsWord,
+    /// The file of a certificate that others renew, relative to the configuration.
+    pub certificate: String,
+    /// The file of its key.
+    pub key: String,
     /// Connections at a time.
     pub connections: usize,
 }
@@ -90,7 +97,13 @@ impl Default for Node {
 
 impl Default for Http {
     fn default() -> Self {
-        Self { listen: Listen(([127, 0, 0, 1], 8585).into()), connections: 1024 }
+        Self {
+            listen: Listen(([127, 0, 0, 1], 8585).into()),
+            tls: TlsWord::Off,
+            certificate: String::new(),
+            key: String::new(),
+            connections: 1024,
+        }
     }
 }
 
@@ -127,6 +140,10 @@ impl Service for Settings {
 
     fn machine_id(&self) -> &str {
         &self.node.machine_id
+    }
+
+    fn tls(&self) -> (TlsWord, &str, &str) {
+        (self.http.tls, &self.http.certificate, &self.http.key)
     }
 
     fn log_filter(&self) -> &str {

@@ -8,8 +8,8 @@ use crate::settings::Settings;
 use crate::uplink::leave_invitation;
 use clap::{Parser, Subcommand};
 use holdfast_node::cli::{
-    self, AlertAction, BackupArgs, ExportArgs, Failure, Local, Place, RestoreArgs, TokenBook,
-    TokenKind, VerifyArgs,
+    self, AlertAction, BackupArgs, ExportArgs, Failure, Local, Place, Reach, RestoreArgs,
+    TokenBook, TokenKind, VerifyArgs,
 };
 use holdfast_sync::identity::Invitation;
 use holdfast_sync::store::INVITATION;
@@ -50,12 +50,11 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Makes a new node: configuration file, data directory, key and admin token.
-    #[command(after_help = "Example:\n  holdfast-edge init --config /etc/holdfast/edge.toml \
-        --data /var/lib/holdfast\n")]
+    #[command(after_help = "Examples:\n  holdfast-edge init --listen lan\n  \
+        holdfast-edge init --config /etc/holdfast/edge.toml --data /var/lib/holdfast\n")]
     Init {
-        /// Where devices and browsers reach it, such as 0.0.0.0:8484; this machine only otherwise.
-        #[arg(long)]
-        listen: Option<String>,
+        #[command(flatten)]
+        reach: Reach,
     },
     /// Joins the fleet that the string of `holdfast-hub token new` invites to.
     #[command(after_help = "It works while the node runs and without a link: the node keeps \
@@ -156,7 +155,7 @@ pub fn main() -> ExitCode {
 async fn run(place: Place, command: Command) -> Result<ExitCode, Failure> {
     let node = || place.load::<Settings>();
     match command {
-        Command::Init { listen } => init(&place, listen).await,
+        Command::Init { reach } => init(&place, &reach).await,
         Command::Join { invitation } => join(&node()?, &invitation).await,
         Command::Run { check_config: true } => node()?.valid(),
         Command::Run { check_config: false } => Ok(service::run(place.begin::<Settings>()?).await?),
@@ -175,19 +174,15 @@ async fn run(place: Place, command: Command) -> Result<ExitCode, Failure> {
     }
 }
 
-async fn init(place: &Place, listen: Option<String>) -> Result<ExitCode, Failure> {
-    let (node, key) = place.create::<Settings>(&[("http.listen", listen)])?;
+async fn init(place: &Place, reach: &Reach) -> Result<ExitCode, Failure> {
+    let (node, key) = place.create::<Settings>(&reach.keys::<Settings>())?;
     let id = key.id();
     node.make_admin_token(key, "made by init").await?;
     println!("Node {id} is ready.");
     println!("  configuration  {}", node.config.display());
     println!("  data           {}", node.dir.display());
     println!("  admin token    {}", node.admin_token_path().display());
-    let address = node.settings.http.listen.0;
-    println!("Devices and browsers will reach it at http://{address}/");
-    if address.ip().is_loopback() {
-        println!("  (from this machine only; --listen 0.0.0.0:8484 opens it to the site)");
-    }
+    node.print_reach("Devices and browsers")?;
     println!("Next: holdfast-edge run --config {}", node.config.display());
     println!("Then: holdfast-edge join STRING, with the string of `holdfast-hub token new`");
     Ok(ExitCode::SUCCESS)
@@ -267,6 +262,10 @@ async fn status(node: &Local<Settings>, as_json: bool) -> Result<ExitCode, Failu
     match store["days_left"].as_f64() {
         Some(days) => println!(", at the present rate for {days:.0} days"),
         None => println!(", the rate is not known yet"),
+    }
+    match status["http"]["fingerprint"].as_str() {
+        Some(fingerprint) => println!("https     {} {fingerprint}", text(&status["http"]["tls"])),
+        None => println!("https     off: http.tls"),
     }
     println!("series    {} of {} devices", status["series"], status["devices"]);
     println!("pipeline  {} commits behind", status["pipeline"]["lag"]);

@@ -21,6 +21,7 @@ use holdfast_node::rebirth;
 use holdfast_node::sources::Sources;
 use holdfast_node::supervise::{Restarts, Supervisor, announce, stop_on_signals};
 use holdfast_node::time_text::Time;
+use holdfast_node::tls::{self, Tls};
 use holdfast_sync::env::System;
 use holdfast_sync::identity::NodeKey;
 use holdfast_sync::net::UplinkState;
@@ -58,6 +59,7 @@ pub struct App {
     names: Arc<Names>,
     findings: Arc<Vec<String>>,
     started: Time,
+    tls: Option<Tls>,
     /// Set when the process is to start anew once it has stopped.
     reborn: Arc<AtomicBool>,
 }
@@ -133,6 +135,7 @@ impl App {
                 "ahead": uplink.ahead,
                 "clock_ahead_ms": uplink.clock_ahead_ms,
             },
+            "http": tls::status_json(self.tls.as_ref()),
             "store": api::usage_json(&usage),
             "pipeline": api::progress_json(&self.data),
             "devices": self.ingest.devices().len(),
@@ -153,6 +156,7 @@ pub async fn run(node: Local<Settings>) -> Result<ExitCode, Failure> {
     // From here on: opening a store that needs repair takes its time.
     manager.keep_alive();
     let key = node.key()?;
+    let tls = node.tls()?;
     let settings = node.settings;
     let options = settings.store_options(node.dir, key.clone());
     let (store, report) = Store::open(options, Arc::clone(&env))?;
@@ -162,9 +166,11 @@ pub async fn run(node: Local<Settings>) -> Result<ExitCode, Failure> {
     let stop = CancellationToken::new();
     let supervisor = Supervisor::new(Sources::of(&env), Restarts::default(), stop.clone());
     stop_on_signals(&stop, manager.clone()).map_err(|error| format!("signals: {error}"))?;
-    let listener = http::bind(settings.http.listen.0).await?;
+    let listener = http::bind(settings.http.listen.0).await?.with_tls(tls.clone());
     let address = listener.address();
-    let app = start(&settings, &supervisor, store.clone(), key, report.findings)?;
+    let keeping = tls.clone();
+    supervisor.spawn("certificate", move |stop| Tls::keep_fresh(keeping.clone(), stop));
+    let app = start(&settings, &supervisor, store.clone(), key, tls.clone(), report.findings)?;
     let limits = Limits {
         connections: settings.http.connections,
         body_bytes: settings.http.body_max.0,
@@ -173,10 +179,7 @@ pub async fn run(node: Local<Settings>) -> Result<ExitCode, Failure> {
     let (health, reborn) = (app.health.clone(), Arc::clone(&app.reborn));
     let router: Router =
         routes::routes().merge(pages::routes("edge.html", pages::WEB)).with_state(app);
-    announce::listening("http", address);
-    if address.ip().is_loopback() {
-        tracing::info!(%address, "reachable from this machine only; `http.listen` opens it");
-    }
+    tls::announce(tls.as_ref(), address);
     health.serving();
     announce::ready();
     manager.ready();
@@ -198,6 +201,7 @@ fn start(
     supervisor: &Supervisor,
     store: Store,
     key: NodeKey,
+    tls: Option<Tls>,
     findings: Vec<String>,
 ) -> Result<App, String> {
     let stop = supervisor.stop().clone();
@@ -256,6 +260,7 @@ fn start(
         names,
         findings,
         started,
+        tls,
         reborn,
     };
     let watched = app.clone();

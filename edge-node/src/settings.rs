@@ -4,6 +4,7 @@ use crate::VERSION;
 use holdfast_node::alerts::EdgeAlerts;
 use holdfast_node::cli::Service;
 use holdfast_node::config::{Bytes, Duration, Listen, Log};
+use holdfast_node::tls::TlsWord;
 use holdfast_sync::identity::NodeKey;
 use holdfast_sync::session::Backfill;
 use holdfast_sync::store::{Options, Overflow, SEAL_AFTER};
@@ -49,6 +50,12 @@ pub struct Node {
 pub struct Http {
     /// Where it listens.
     pub listen: Listen,
+    /// Whether it is HTTPS.
+    pub tls: TlsWord,
+    /// The file of a certificate that others renew, relative to the configuration.
+    pub certificate: String,
+    /// The file of its key.
+    pub key: String,
     /// Connections at a time.
     pub connections: usize,
     /// Bytes of a request's body.
@@ -145,6 +152,9 @@ impl Default for Http {
     fn default() -> Self {
         Self {
             listen: Listen(([127, 0, 0, 1], 8484).into()),
+            tls: TlsWord::Off,
+            certificate: String::new(),
+            key: String::new(),
             connections: 1024,
             body_max: Bytes(8 << 20),
         }
@@ -200,6 +210,10 @@ impl Service for Settings {
 
     fn machine_id(&self) -> &str {
         &self.node.machine_id
+    }
+
+    fn tls(&self) -> (TlsWord, &str, &str) {
+        (self.http.tls, &self.http.certificate, &self.http.key)
     }
 
     fn log_filter(&self) -> &str {

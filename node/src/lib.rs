@@ -1,6 +1,7 @@
 //! What both services are made of: configuration, HTTP shell, pipeline, alerts and queries.
 #![forbid(unsafe_code)]
 
+pub mod address;
 pub mod alerts;
 pub mod api;
 pub mod auth;
@@ -23,3 +24,4 @@ pub mod rebirth;
 pub mod sources;
 pub mod supervise;
 pub mod time_text;
+pub mod tls;

@@ -2,7 +2,7 @@
 
 use super::session::{LIFE_MS, lock};
 use super::{Auth, Who, check_origin, cookie, cookie_name, hash};
-use crate::http::Json;
+use crate::http::{Json, Transport};
 use crate::problem::Problem;
 use crate::time_text::Time;
 use axum::Router;
@@ -49,6 +49,7 @@ async fn show(who: Who) -> impl IntoResponse {
 async fn sign_in(
     State(auth): State<Auth>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    transport: Transport,
     headers: HeaderMap,
     Json(body): Json<SignIn>,
 ) -> Result<impl IntoResponse, Problem> {
@@ -64,24 +65,27 @@ async fn sign_in(
         lock(&auth.0.failures).fail(peer.ip(), now_ms);
     })?;
     let cookie = lock(&auth.0.sessions).open(token, now_ms, |out| (sources.fill)(out));
-    let set = set_cookie(&headers, &cookie, LIFE_MS / 1_000);
+    let set = set_cookie(&headers, transport, &cookie, LIFE_MS / 1_000);
     let who = Who { grant, by_session: true };
     Ok((AppendHeaders([(SET_COOKIE, set)]), axum::Json(describe(&who))))
 }
 
 async fn sign_out(
     State(auth): State<Auth>,
+    transport: Transport,
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, Problem> {
     check_origin(&headers, false)?;
     if let Some(cookie) = cookie(&headers) {
         lock(&auth.0.sessions).close(cookie);
     }
-    let set = set_cookie(&headers, "", 0);
+    let set = set_cookie(&headers, transport, "", 0);
     Ok((StatusCode::NO_CONTENT, AppendHeaders([(SET_COOKIE, set)])))
 }
 
-fn set_cookie(headers: &HeaderMap, value: &str, max_age_s: u64) -> String {
+fn set_cookie(headers: &HeaderMap, transport: Transport, value: &str, max_age_s: u64) -> String {
     let name = cookie_name(headers);
-    format!("{name}={value}; HttpOnly; SameSite=Strict; Path=/; Max-Age={max_age_s}")
+    // What was given over HTTPS is never sent in the clear.
+    let secure = if transport.is_tls { "; Secure" } else { "" };
+    format!("{name}={value}; HttpOnly; SameSite=Strict; Path=/; Max-Age={max_age_s}{secure}")
 }

@@ -2,8 +2,10 @@
 
 use super::Failure;
 use crate::auth::Scope;
+use crate::client::{self, Target};
 use crate::config::{Layers, Loaded};
-use crate::{api, backup, client, logs, machine};
+use crate::tls::{self, Source, Tls, TlsWord};
+use crate::{address, api, backup, logs, machine};
 use clap::Args;
 use holdfast_sync::Fault;
 use holdfast_sync::env::System;
@@ -32,6 +34,8 @@ pub trait Service: Default + Serialize + DeserializeOwned {
     fn listen(&self) -> SocketAddr;
     /// The file with the machine's id.
     fn machine_id(&self) -> &str;
+    /// Whether that is HTTPS, and the files of its certificate and key.
+    fn tls(&self) -> (TlsWord, &str, &str);
     /// Which lines are logged.
     fn log_filter(&self) -> &str;
     /// How its store is opened.
@@ -156,10 +160,56 @@ impl<S: Service> Local<S> {
     /// Says that its configuration is valid: it was read.
     ///
     /// # Errors
-    /// None.
+    /// When it names a certificate that cannot be served.
     pub fn valid(&self) -> Result<ExitCode, Failure> {
+        if let Some(source) = self.tls_source()? {
+            source.check()?;
+        }
         println!("The configuration is valid.");
         Ok(ExitCode::SUCCESS)
+    }
+
+    fn tls_source(&self) -> Result<Option<Source>, Failure> {
+        let (word, certificate, key) = self.settings.tls();
+        let folder = self.config.parent().unwrap_or(Path::new(""));
+        Ok(Source::of(word, certificate, key, folder)?)
+    }
+
+    /// What it serves HTTPS with, if it does.
+    ///
+    /// # Errors
+    /// When the configured certificate cannot be served.
+    pub fn tls(&self) -> Result<Option<Tls>, Failure> {
+        let source = self.tls_source()?;
+        Ok(source.map(|source| Tls::load(source, &self.dir)).transpose()?)
+    }
+
+    /// Where and how its own commands reach it.
+    ///
+    /// # Errors
+    /// When it serves HTTPS and never ran with it, so that it could not be recognised.
+    pub fn target(&self) -> Result<Target, Failure> {
+        let address = self.settings.listen();
+        if self.tls_source()?.is_none() {
+            return Ok(Target { address, tls: None });
+        }
+        let path = self.dir.join(tls::SERVED);
+        let pem = std::fs::read(&path).map_err(|error| {
+            let (path, program) = (path.display(), S::PROGRAM);
+            format!("{path}: {error}. {program} writes it when it is started with HTTPS: start it")
+        })?;
+        let connector = tls::connector(&pem);
+        let connector = connector.map_err(|reason| format!("{}: {reason}", path.display()))?;
+        Ok(Target { address, tls: Some(connector) })
+    }
+
+    /// Where browsers and devices reach it.
+    ///
+    /// # Errors
+    /// None of its own; a wrong `http.tls`.
+    pub fn url(&self) -> Result<String, Failure> {
+        let scheme = if self.tls_source()?.is_some() { "https" } else { "http" };
+        Ok(format!("{scheme}://{}/", address::reachable(self.settings.listen())))
     }
 
     /// Its key.
@@ -214,7 +264,7 @@ impl<S: Service> Local<S> {
         body: Option<&Value>,
     ) -> Result<Value, Failure> {
         let token = self.admin_token()?;
-        Ok(client::call(self.settings.listen(), &token, method, path, body).await?)
+        Ok(client::call(&self.target()?, &token, method, path, body).await?)
     }
 
     /// The text of its admin token.

@@ -1,15 +1,16 @@
 //! The HTTP shell around the routes of a service: bounded, timed, and answering in problems.
 //!
 //! [`bind`] opens a listener, [`Listener::serve`] runs a router on it until told to stop.
-//! `connection` bounds what one client can hold (time, headers, memory), `body` reads requests,
-//! `inflate` what is compressed in them, `extract` turns them into values, `guard` surrounds every
-//! handler with an id, a span and a safety net for panics.
+//! `connection` bounds what one client can hold (time, headers, memory), `secure` begins one in
+//! TLS, `body` reads requests, `inflate` what is compressed in them, `extract` turns them into
+//! values, `guard` surrounds every handler with an id, a span and a safety net for panics.
 
 mod body;
 mod connection;
 mod extract;
 mod guard;
 mod inflate;
+mod secure;
 
 pub use body::{BodyFault, LimitedBody, RawBody};
 pub use extract::{Json, Path, Query};
@@ -17,7 +18,11 @@ pub use guard::REQUEST_ID;
 pub use inflate::Content;
 
 use crate::problem;
+use crate::tls::Tls;
 use axum::Router;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -68,11 +73,27 @@ impl Default for Limits {
     }
 }
 
+/// How a request came, for handlers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Transport {
+    /// Over HTTPS.
+    pub is_tls: bool,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Transport {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(parts.extensions.get().copied().unwrap_or_default())
+    }
+}
+
 /// A bound socket that does not serve yet.
 #[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,
     address: SocketAddr,
+    tls: Option<Tls>,
 }
 
 /// Opens a listener; port 0 takes any free one.
@@ -84,10 +105,16 @@ pub async fn bind(address: SocketAddr) -> io::Result<Listener> {
         |e: io::Error| io::Error::new(e.kind(), format!("cannot listen on {address}: {e}"));
     let socket = TcpListener::bind(address).await.map_err(explain)?;
     let address = socket.local_addr().map_err(explain)?;
-    Ok(Listener { socket, address })
+    Ok(Listener { socket, address, tls: None })
 }
 
 impl Listener {
+    /// The listener with HTTPS in place of HTTP, if there is something to serve it with.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<Tls>) -> Self {
+        Self { tls, ..self }
+    }
+
     /// The address it got.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
@@ -102,6 +129,7 @@ impl Listener {
             .layer(axum::middleware::from_fn(guard::surround));
         let permits = Arc::new(Semaphore::new(limits.connections));
         let tasks = tokio_util::task::TaskTracker::new();
+        let acceptor = self.tls.as_ref().map(Tls::acceptor);
         loop {
             let permit = Arc::clone(&permits).acquire_owned();
             let permit = tokio::select! {
@@ -112,7 +140,8 @@ impl Listener {
                 accepted = accept(&self.socket) => accepted,
                 () = stop.cancelled() => break,
             };
-            let served = connection::serve(stream, peer, router.clone(), limits, stop.clone());
+            let (router, tls) = (router.clone(), acceptor.clone());
+            let served = connection::serve(stream, peer, router, limits, stop.clone(), tls);
             tasks.spawn(async move {
                 served.await;
                 drop(permit);
