@@ -54,7 +54,7 @@ enum Command {
     },
     /// Invites gateways, and makes access tokens for people and programs.
     #[command(after_help = "Examples:\n  holdfast-hub token new --site north --name ps-017\n  \
-        holdfast-hub token new --viewer --name 'control room'\n  holdfast-hub token list\n")]
+        holdfast-hub token new --viewer --name 'control room'\n  holdfast-hub token login\n")]
     Token {
         #[command(subcommand)]
         action: TokenAction,
@@ -197,6 +197,8 @@ async fn init(
     hub.print_reach("Browsers")?;
     println!("Gateways will reach it at UDP port {}", hub.settings.sync.listen.0.port());
     println!("Next: holdfast-hub serve --config {}", hub.config.display());
+    println!("Look: holdfast-hub token login --config {}, and open", hub.config.display());
+    println!("      the address that it prints in a browser");
     println!("Then: holdfast-hub token new --site SITE --name NAME, for each gateway");
     Ok(ExitCode::SUCCESS)
 }

@@ -127,7 +127,7 @@ enum Command {
     },
     /// Makes, lists and removes access tokens.
     #[command(after_help = "Examples:\n  holdfast-edge token new --device ps-017\n  \
-        holdfast-edge token new --ingest --name 'the PLC'\n  holdfast-edge token list\n")]
+        holdfast-edge token new --ingest --name 'the PLC'\n  holdfast-edge token login\n")]
     Token {
         #[command(subcommand)]
         action: TokenAction,
@@ -184,6 +184,8 @@ async fn init(place: &Place, reach: &Reach) -> Result<ExitCode, Failure> {
     println!("  admin token    {}", node.admin_token_path().display());
     node.print_reach("Devices and browsers")?;
     println!("Next: holdfast-edge run --config {}", node.config.display());
+    println!("Look: holdfast-edge token login --config {}, and open", node.config.display());
+    println!("      the address that it prints in a browser");
     println!("Then: holdfast-edge join STRING, with the string of `holdfast-hub token new`");
     Ok(ExitCode::SUCCESS)
 }

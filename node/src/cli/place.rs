@@ -4,7 +4,7 @@ use super::Failure;
 use crate::auth::Scope;
 use crate::client::{self, Target};
 use crate::config::{Layers, Loaded};
-use crate::tls::{self, Source, Tls, TlsWord};
+use crate::tls::{self, Fingerprint, Source, Tls, TlsWord};
 use crate::{address, api, backup, logs, machine};
 use clap::Args;
 use holdfast_sync::Fault;
@@ -190,17 +190,29 @@ impl<S: Service> Local<S> {
     /// When it serves HTTPS and never ran with it, so that it could not be recognised.
     pub fn target(&self) -> Result<Target, Failure> {
         let address = self.settings.listen();
+        let tls = self.served_copy()?.map(|pem| tls::connector(&pem)).transpose()?;
+        Ok(Target { address, tls })
+    }
+
+    /// The certificate that it serves, as it left it; `None` with plain HTTP.
+    fn served_copy(&self) -> Result<Option<Vec<u8>>, Failure> {
         if self.tls_source()?.is_none() {
-            return Ok(Target { address, tls: None });
+            return Ok(None);
         }
         let path = self.dir.join(tls::SERVED);
         let pem = std::fs::read(&path).map_err(|error| {
             let (path, program) = (path.display(), S::PROGRAM);
             format!("{path}: {error}. {program} writes it when it is started with HTTPS: start it")
         })?;
-        let connector = tls::connector(&pem);
-        let connector = connector.map_err(|reason| format!("{}: {reason}", path.display()))?;
-        Ok(Target { address, tls: Some(connector) })
+        Ok(Some(pem))
+    }
+
+    /// By which certificate its running process is recognised, if it serves HTTPS.
+    ///
+    /// # Errors
+    /// As [`Local::target`].
+    pub fn served_fingerprint(&self) -> Result<Option<Fingerprint>, Failure> {
+        self.served_copy()?.map(|pem| Ok(Fingerprint::of_pem(&pem)?)).transpose()
     }
 
     /// Where browsers and devices reach it.
