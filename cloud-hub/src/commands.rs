@@ -8,6 +8,7 @@ use holdfast_node::cli::{
     self, AlertAction, BackupArgs, ExportArgs, Failure, Local, Place, Reach, RestoreArgs,
     TokenBook, VerifyArgs,
 };
+use holdfast_node::logs::Format;
 use holdfast_sync::env::System;
 use holdfast_sync::identity::NodeKey;
 use serde_json::{Value, json};
@@ -51,6 +52,9 @@ enum Command {
         /// Only checks the configuration.
         #[arg(long)]
         check_config: bool,
+        /// How the log looks, instead of as configured.
+        #[arg(long, value_name = "FORMAT")]
+        log: Option<Format>,
     },
     /// Invites gateways, and makes access tokens for people and programs.
     #[command(after_help = "Examples:\n  holdfast-hub token new --site north --name ps-017\n  \
@@ -156,9 +160,9 @@ async fn run(place: Place, command: Command) -> Result<ExitCode, Failure> {
     let hub = || place.load::<Settings>();
     match command {
         Command::Init { reach, advertise } => init(&place, &reach, advertise).await,
-        Command::Serve { check_config: true } => hub()?.valid(),
-        Command::Serve { check_config: false } => {
-            Ok(service::run(place.begin::<Settings>()?).await?)
+        Command::Serve { check_config: true, .. } => hub()?.valid(),
+        Command::Serve { check_config: false, log } => {
+            Ok(service::run(place.begin::<Settings>(log)?).await?)
         }
         Command::Token { action } => token(&hub()?, action).await,
         Command::Node { action } => node(&hub()?, action).await,

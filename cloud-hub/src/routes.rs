@@ -160,7 +160,7 @@ async fn remove(
 ) -> Result<StatusCode, Problem> {
     let called = format!("{site}/{name}");
     let node = app.fleet.remove(&called).await.map_err(fleet_problem)?;
-    tracing::warn!(node = called, "removed from the fleet");
+    tracing::warn!(peer = called, "removed from the fleet");
     app.peers.end(&node, RefusalCode::Removed, "this node was removed from the fleet").await;
     Ok(StatusCode::NO_CONTENT)
 }

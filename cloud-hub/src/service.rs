@@ -14,6 +14,7 @@ use holdfast_node::cli::{Failure, Local, Service as _};
 use holdfast_node::events::Events;
 use holdfast_node::health::{Health, Level};
 use holdfast_node::http::{self, Limits};
+use holdfast_node::logs;
 use holdfast_node::manager::Manager;
 use holdfast_node::pages;
 use holdfast_node::pipeline::{self, Pipeline};
@@ -88,7 +89,9 @@ pub async fn run(node: Local<Settings>) -> Result<ExitCode, Failure> {
     let manager = Manager::of_process();
     // From here on: opening a store that needs repair takes its time.
     manager.keep_alive();
+    tokio::spawn(logs::tell_repeats());
     let (key, root) = (node.key()?, node.key_in(ROOT_FILE)?);
+    logs::of_node(&key.id());
     let tls = node.tls()?;
     let settings = node.settings;
     let options = settings.store_options(node.dir, key.clone());

@@ -11,6 +11,7 @@ use holdfast_node::cli::{
     self, AlertAction, BackupArgs, ExportArgs, Failure, Local, Place, Reach, RestoreArgs,
     TokenBook, TokenKind, VerifyArgs,
 };
+use holdfast_node::logs::Format;
 use holdfast_sync::identity::Invitation;
 use holdfast_sync::store::INVITATION;
 use serde_json::Value;
@@ -71,6 +72,9 @@ enum Command {
         /// Only checks the configuration.
         #[arg(long)]
         check_config: bool,
+        /// How the log looks, instead of as configured.
+        #[arg(long, value_name = "FORMAT")]
+        log: Option<Format>,
     },
     /// Shows how the running node is.
     #[command(after_help = "Example:\n  holdfast-edge status --json\n")]
@@ -157,8 +161,10 @@ async fn run(place: Place, command: Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Init { reach } => init(&place, &reach).await,
         Command::Join { invitation } => join(&node()?, &invitation).await,
-        Command::Run { check_config: true } => node()?.valid(),
-        Command::Run { check_config: false } => Ok(service::run(place.begin::<Settings>()?).await?),
+        Command::Run { check_config: true, .. } => node()?.valid(),
+        Command::Run { check_config: false, log } => {
+            Ok(service::run(place.begin::<Settings>(log)?).await?)
+        }
         Command::Status { json } => status(&node()?, json).await,
         Command::Alert { action } => {
             action.run(&node()?).await?;

@@ -216,8 +216,8 @@ impl Service for Settings {
         (self.http.tls, &self.http.certificate, &self.http.key)
     }
 
-    fn log_filter(&self) -> &str {
-        &self.log.filter
+    fn log(&self) -> &Log {
+        &self.log
     }
 
     fn store_options(&self, dir: PathBuf, key: NodeKey) -> Options {

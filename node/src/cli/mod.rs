@@ -53,6 +53,7 @@ pub fn run(work: impl Future<Output = Result<ExitCode, Failure>>) -> ExitCode {
         Ok(runtime) => runtime.block_on(work),
         Err(error) => Err(error.into()),
     };
+    crate::logs::tell_the_rest();
     result.unwrap_or_else(|Failure(text)| {
         eprintln!("error: {text}");
         ExitCode::FAILURE

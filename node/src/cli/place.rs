@@ -3,7 +3,7 @@
 use super::Failure;
 use crate::auth::Scope;
 use crate::client::{self, Target};
-use crate::config::{Layers, Loaded};
+use crate::config::{Layers, Loaded, Log};
 use crate::tls::{self, Fingerprint, Source, Tls, TlsWord};
 use crate::{address, api, backup, logs, machine};
 use clap::Args;
@@ -36,8 +36,8 @@ pub trait Service: Default + Serialize + DeserializeOwned {
     fn machine_id(&self) -> &str;
     /// Whether that is HTTPS, and the files of its certificate and key.
     fn tls(&self) -> (TlsWord, &str, &str);
-    /// Which lines are logged.
-    fn log_filter(&self) -> &str;
+    /// Its log.
+    fn log(&self) -> &Log;
     /// How its store is opened.
     fn store_options(&self, dir: PathBuf, key: NodeKey) -> Options;
 }
@@ -96,13 +96,15 @@ impl Place {
         Ok(self.local(self.settings::<S>()?.config))
     }
 
-    /// The node that this process is about to run; its log is on from here.
+    /// The node that this process is about to run; its log is on from here, in `format` if that is
+    /// given.
     ///
     /// # Errors
     /// A wrong setting.
-    pub fn begin<S: Service>(&self) -> Result<Local<S>, Failure> {
+    pub fn begin<S: Service>(&self, format: Option<logs::Format>) -> Result<Local<S>, Failure> {
         let loaded = self.settings::<S>()?;
-        logs::init(loaded.config.log_filter())?;
+        let log = loaded.config.log();
+        logs::init(&log.filter, format.unwrap_or(log.format))?;
         for name in loaded.unused {
             tracing::warn!(name, "this variable sets nothing here");
         }
