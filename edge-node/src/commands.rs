@@ -2,6 +2,7 @@
 //! `token`.
 
 use crate::VERSION;
+use crate::devices::{self, CsvArgs, DeviceAction};
 use crate::import::{ImportArgs, import};
 use crate::service;
 use crate::settings::Settings;
@@ -129,9 +130,18 @@ enum Command {
         #[command(flatten)]
         args: ImportArgs,
     },
+    /// Lists devices, and gives them labels.
+    #[command(after_help = "Examples:\n  holdfast-edge device list\n  \
+        holdfast-edge device label ps-017 'Pump, north gate'\n")]
+    Device {
+        #[command(subcommand)]
+        action: DeviceAction,
+    },
     /// Makes, lists and removes access tokens.
     #[command(after_help = "Examples:\n  holdfast-edge token new --device ps-017\n  \
-        holdfast-edge token new --ingest --name 'the PLC'\n  holdfast-edge token login\n")]
+        holdfast-edge token new --ingest --name 'the PLC'\n  \
+        holdfast-edge token new --csv devices.csv --out tokens.csv\n  \
+        holdfast-edge token login\n")]
     Token {
         #[command(subcommand)]
         action: TokenAction,
@@ -140,10 +150,17 @@ enum Command {
 
 #[derive(Subcommand)]
 enum TokenAction {
-    /// Makes a token and prints it as the last line; it is shown only once.
+    /// Makes a token and prints it as the last line, or one for each device of a list; it is shown
+    /// only once.
+    #[command(after_help = "Examples:\n  holdfast-edge token new --device ps-017\n  \
+        holdfast-edge token new --csv devices.csv --out tokens.csv\n\n\
+        A list has a line per device, `device` or `device,name`, with or without that header. When \
+        a\nline is wrong nothing is made. A device that has a token keeps it and gets no other.")]
     New {
         #[command(flatten)]
         kind: TokenKind,
+        #[command(flatten)]
+        list: CsvArgs,
     },
     #[command(flatten)]
     Book(TokenBook),
@@ -167,6 +184,10 @@ async fn run(place: Place, command: Command) -> Result<ExitCode, Failure> {
         }
         Command::Status { json } => status(&node()?, json).await,
         Command::Alert { action } => {
+            action.run(&node()?).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Device { action } => {
             action.run(&node()?).await?;
             Ok(ExitCode::SUCCESS)
         }
@@ -285,7 +306,10 @@ async fn status(node: &Local<Settings>, as_json: bool) -> Result<ExitCode, Failu
 
 async fn token(node: &Local<Settings>, action: TokenAction) -> Result<ExitCode, Failure> {
     match action {
-        TokenAction::New { kind } => {
+        TokenAction::New { list: CsvArgs { csv: Some(csv), out }, .. } => {
+            devices::tokens_of_list(node, &csv, out.as_deref()).await?;
+        }
+        TokenAction::New { kind, .. } => {
             let made = node.call("POST", "/v1/tokens", Some(&kind.request())).await?;
             cli::print_new_token(&made);
         }

@@ -10,7 +10,7 @@ mod wire;
 
 pub use alerts::{Alerts, alert_json, alerts_json, routes as alert_routes};
 pub use data::{Data, Named, readings, routes as data_routes};
-pub use tokens::{Tokens, create_token, routes as token_routes};
+pub use tokens::{NewDevice, Tokens, check_devices, create_token, routes as token_routes};
 pub use wire::{live_json, progress_json, usage_json, value_json};
 
 use holdfast_core::NodeId;

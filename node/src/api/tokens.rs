@@ -1,5 +1,9 @@
 //! Access tokens: kept as hashes, listed, made and taken back.
 
+mod devices;
+
+pub use devices::{NewDevice, check_devices};
+
 use crate::auth::{
     Admin, Auth, Grant, Kind, Scope, TokenBook, TokenHash, TokenMap, generate, hash,
 };
@@ -8,7 +12,7 @@ use crate::problem::Problem;
 use crate::time_text::Time;
 use axum::extract::{FromRef, State};
 use axum::http::StatusCode;
-use axum::routing::{delete, get};
+use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use holdfast_core::codec::{Reader, Sink};
 use holdfast_core::{Device, Reject, Timestamp};
@@ -156,7 +160,7 @@ pub async fn create_token(store: &Store, scope: Scope, name: &str) -> Result<Str
     Ok(tokens.create(scope, name, None).await?.0)
 }
 
-/// `GET` and `POST /v1/tokens`, `DELETE /v1/tokens/{id}`.
+/// `GET` and `POST /v1/tokens`, `POST /v1/tokens/devices`, `DELETE /v1/tokens/{id}`.
 pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S>
 where
     Auth: FromRef<S>,
@@ -164,6 +168,7 @@ where
 {
     Router::new()
         .route("/v1/tokens", get(list).post(create))
+        .route("/v1/tokens/devices", post(devices::create))
         .route("/v1/tokens/{id}", delete(remove))
 }
 
@@ -230,10 +235,8 @@ async fn create(
     Body(new): Body<New>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let scope = new.scope()?;
-    if new.name.len() > NAME_MAX || new.name.chars().any(char::is_control) {
-        let detail = format!("a name has at most {NAME_MAX} bytes of printable text");
-        return Err(Problem::invalid("invalid-token", detail).at("/name"));
-    }
+    devices::check_name(&new.name)
+        .map_err(|reason| Problem::invalid("invalid-token", reason).at("/name"))?;
     let made = tokens.create(scope, &new.name, new.expires.map(|time| time.0)).await;
     let (text, grant) = made.map_err(|error| {
         tracing::error!(%error, "a token could not be stored");
