@@ -142,6 +142,16 @@ enum NodeAction {
         #[arg(long)]
         json: bool,
     },
+    /// Gives a gateway a label, which is shown beside its name; without a text it is taken away.
+    #[command(
+        after_help = "Example:\n  holdfast-hub node label north/ps-017 'Station, Mill Road'\n"
+    )]
+    Label {
+        /// SITE/NAME.
+        node: String,
+        /// The label.
+        label: Option<String>,
+    },
     /// Removes a gateway: its connection is closed and it is not let in any more.
     Remove {
         /// SITE/NAME.
@@ -244,6 +254,14 @@ async fn node(hub: &Local<Settings>, action: NodeAction) -> Result<ExitCode, Fai
         NodeAction::List { json: false } => {
             print_nodes(&hub.call("GET", "/v1/nodes", None).await?);
         }
+        NodeAction::Label { node, label } => {
+            let path = format!("/v1/nodes/{node}");
+            let made = hub.call("PATCH", &path, Some(&json!({ "label": label }))).await?;
+            match made["label"].as_str() {
+                Some(label) => println!("{node} is shown as {label}."),
+                None => println!("{node} has no label."),
+            }
+        }
         NodeAction::Remove { node } => {
             hub.call("DELETE", &format!("/v1/nodes/{node}"), None).await?;
             println!("{node} is no longer a member; its history stays.");
@@ -253,7 +271,10 @@ async fn node(hub: &Local<Settings>, action: NodeAction) -> Result<ExitCode, Fai
 }
 
 fn print_nodes(listed: &Value) {
-    println!("{:<30} {:<8} {:<26} {:>10} {:>12}", "NODE", "STATE", "SINCE", "BEHIND", "READINGS");
+    println!(
+        "{:<30} {:<8} {:<26} {:>10} {:>12}  LABEL",
+        "NODE", "STATE", "SINCE", "BEHIND", "READINGS"
+    );
     let mut nodes: Vec<_> = listed["nodes"].as_array().into_iter().flatten().collect();
     nodes.sort_by_key(|node| match node["state"].as_str() {
         Some("stale") => 0,
@@ -265,6 +286,7 @@ fn print_nodes(listed: &Value) {
         let called = format!("{}/{}", text("site"), text("name"));
         let behind = node["behind"].as_u64().map_or("-".to_owned(), |n| n.to_string());
         let (state, since) = (text("state"), text("since"));
-        println!("{called:<30} {state:<8} {since:<26} {behind:>10} {:>12}", node["readings"]);
+        let (readings, label) = (&node["readings"], node["label"].as_str().unwrap_or(""));
+        println!("{called:<30} {state:<8} {since:<26} {behind:>10} {readings:>12}  {label}");
     }
 }

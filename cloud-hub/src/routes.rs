@@ -10,6 +10,7 @@ use holdfast_core::{Stream, Timestamp};
 use holdfast_node::api;
 use holdfast_node::auth::{Admin, Reader};
 use holdfast_node::http::{Json as Body, Path};
+use holdfast_node::labels::NewLabel;
 use holdfast_node::pipeline::Totals;
 use holdfast_node::problem::Problem;
 use holdfast_node::time_text::Time;
@@ -24,7 +25,7 @@ pub fn routes() -> Router<App> {
         .route("/v1/readings", get(api::readings))
         .route("/v1/status", get(status))
         .route("/v1/nodes", get(nodes))
-        .route("/v1/nodes/{site}/{name}", get(node).delete(remove))
+        .route("/v1/nodes/{site}/{name}", get(node).delete(remove).patch(label))
         .route("/v1/enrolments", post(invite))
         .route("/v1/lag", get(lag))
         .merge(api::data_routes())
@@ -48,6 +49,7 @@ fn describe(app: &App, member: &Member, totals: Totals) -> Value {
         "id": grant.node.to_string(),
         "site": grant.site,
         "name": grant.name,
+        "label": app.labels.get(&grant.node.to_string()),
         "state": state,
         "since": live.since.map(Time),
         "heard": live.heard.map(Time),
@@ -151,6 +153,17 @@ async fn node(
     let held = app.data.store.read(look).await.map_err(|_| Problem::internal())?;
     out["entries"] = held.iter().map(|(name, count)| ((*name).to_owned(), json!(count))).collect();
     Ok(Json(out))
+}
+
+async fn label(
+    _: Admin,
+    State(app): State<App>,
+    Path((site, name)): Path<(String, String)>,
+    Body(new): Body<NewLabel>,
+) -> Result<Json<Value>, Problem> {
+    let id = app.member(&site, &name)?.membership.node().to_string();
+    app.labels.set(&id, new.label.as_deref()).await?;
+    Ok(Json(json!({ "site": site, "name": name, "label": app.labels.get(&id) })))
 }
 
 async fn remove(

@@ -14,6 +14,7 @@ use holdfast_node::cli::{Failure, Local, Service as _};
 use holdfast_node::events::Events;
 use holdfast_node::health::{Health, Level};
 use holdfast_node::http::{self, Limits};
+use holdfast_node::labels::Labels;
 use holdfast_node::logs;
 use holdfast_node::manager::Manager;
 use holdfast_node::pages;
@@ -47,6 +48,8 @@ pub const ROOT_FILE: &str = "fleet.key";
 pub struct App {
     /// The members.
     pub fleet: Fleet,
+    /// What people call them.
+    pub labels: Labels,
     /// How they are.
     pub live: Arc<LiveBook>,
     /// What queries answer from.
@@ -188,6 +191,7 @@ fn start(
     let tokens = Tokens::load(store.clone()).map_err(text)?;
     let app = App {
         fleet,
+        labels: Labels::load(store.clone()).map_err(text)?,
         live,
         data,
         alerts,

@@ -11,10 +11,11 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, patch, post};
 use holdfast_node::api;
-use holdfast_node::auth::{Poster, Reader};
-use holdfast_node::http::{Content, Query};
+use holdfast_node::auth::{Admin, Poster, Reader};
+use holdfast_node::http::{Content, Json, Path, Query};
+use holdfast_node::labels::NewLabel;
 use holdfast_node::problem::Problem;
 use holdfast_node::time_text::Time;
 use holdfast_sync::store::Idempotency;
@@ -32,6 +33,7 @@ pub fn routes() -> Router<App> {
         .route("/write", post(write).layer(map_response(influx::version_1)))
         .route("/api/v2/write", post(write).layer(map_response(influx::version_2)))
         .route("/v1/devices", get(devices))
+        .route("/v1/devices/{id}", patch(label))
         .route("/v1/status", get(status))
         .merge(api::data_routes())
         .merge(api::alert_routes())
@@ -168,9 +170,24 @@ async fn devices(_: Reader, State(app): State<App>) -> axum::Json<Value> {
         entry.1 += 1;
     }
     let devices = heard.into_iter().map(|(id, (last_heard, series))| {
-        json!({ "id": id, "last_heard": last_heard, "series": series })
+        let label = app.labels.get(&id);
+        json!({ "id": id, "label": label, "last_heard": last_heard, "series": series })
     });
     axum::Json(json!({ "devices": devices.collect::<Vec<_>>() }))
+}
+
+async fn label(
+    _: Admin,
+    State(app): State<App>,
+    Path(id): Path<String>,
+    Json(new): Json<NewLabel>,
+) -> Result<axum::Json<Value>, Problem> {
+    if !app.ingest.knows(&id) && app.data.catalog.list(|info| *info.device == *id).is_empty() {
+        let detail = format!("there is no device `{id}` here: it is known from its first post on");
+        return Err(Problem::not_found(detail));
+    }
+    app.labels.set(&id, new.label.as_deref()).await?;
+    Ok(axum::Json(json!({ "id": id, "label": app.labels.get(&id) })))
 }
 
 async fn status(_: Reader, State(app): State<App>) -> axum::Json<Value> {

@@ -14,6 +14,7 @@ use holdfast_node::cli::{Failure, Local, Service as _};
 use holdfast_node::events::Events;
 use holdfast_node::health::{Health, Level};
 use holdfast_node::http::{self, Limits};
+use holdfast_node::labels::Labels;
 use holdfast_node::logs;
 use holdfast_node::manager::Manager;
 use holdfast_node::pages;
@@ -58,6 +59,8 @@ pub struct App {
     health: Health,
     uplink: watch::Receiver<UplinkState>,
     names: Arc<Names>,
+    /// What people call devices.
+    pub labels: Labels,
     findings: Arc<Vec<String>>,
     started: Time,
     tls: Option<Tls>,
@@ -140,6 +143,7 @@ impl App {
             "store": api::usage_json(&usage),
             "pipeline": api::progress_json(&self.data),
             "devices": self.ingest.devices().len(),
+            "labels": self.labels.changes(),
             "series": self.data.catalog.len(),
             "alerts": self.alerts.summary(),
             "findings": *self.findings,
@@ -261,6 +265,7 @@ fn start(
         health,
         uplink,
         names,
+        labels: Labels::load(store).map_err(text)?,
         findings,
         started,
         tls,

@@ -13,6 +13,7 @@ pub mod events;
 pub mod export;
 pub mod health;
 pub mod http;
+pub mod labels;
 pub mod logs;
 pub mod machine;
 pub mod manager;

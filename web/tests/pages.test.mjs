@@ -74,6 +74,34 @@ test('an address of `token login` signs in once and leaves no trace', { skip }, 
   });
 });
 
+test('labels stand beside ids, are found by the filter, and follow a change', { skip }, () => {
+  const [status, labels] = [edgeStatus(), { 'tank-1': 'Tank, north gate' }];
+  status.labels = 1;
+  const routes = edgeRoutes(status, edgeSeries(), [], labels);
+  return visit('edge.html', routes, {}, async (page, server) => {
+    await page.shows('Tank, north gate');
+    await page.type('input[type=search]', 'gate level');
+    await page.until("!document.querySelector('main').innerText.includes('pump-10')");
+    await page.shows('tank-1');
+    labels['tank-1'] = 'Tank, south gate';
+    status.labels = 2;
+    await page.until("document.querySelector('.link').innerText === 'live'");
+    server.send('status', status);
+    await page.until("document.querySelector('.label').innerText === 'Tank, south gate'");
+  });
+});
+
+test('a gateway with a label is found by it', { skip }, () => {
+  const nodes = fleet(6);
+  nodes.nodes[2].label = 'Pumping station, Mill Road';
+  return visit('hub.html', hubRoutes(nodes), {}, async (page) => {
+    await page.shows('Mill Road');
+    await page.type('input[type=search]', 'mill');
+    await page.until("document.querySelectorAll('tbody tr').length === 1");
+    await page.shows('ps-003');
+  });
+});
+
 test('a session that ends midway leads back to the form', { skip }, () => (
   visit('edge.html', edgeRoutes(), { allowed: CUT }, async (page, server) => {
     await page.shows('pump-10');

@@ -226,7 +226,7 @@ mod tests {
         assert_eq!(repeats.due(WINDOW_MS - 1), []);
         let text = "it broke".to_owned();
         let told = Summary { level: Level::WARN, text, times: 2, seconds: 300 };
-        assert_eq!(repeats.due(WINDOW_MS), [told.clone()]);
+        assert_eq!(repeats.due(WINDOW_MS), std::slice::from_ref(&told));
         assert!(!note(&mut repeats, WINDOW_MS + 1), "it goes on: still the same cause");
         assert_eq!(repeats.due(2 * WINDOW_MS), [Summary { times: 1, ..told }]);
         assert_eq!(repeats.due(3 * WINDOW_MS), []);

@@ -10,6 +10,7 @@ pub mod backlog;
 pub mod bad_input;
 pub mod clocks;
 pub mod demo;
+pub mod devices;
 pub mod enrolment;
 pub mod fixture;
 pub mod full;

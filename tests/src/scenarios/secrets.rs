@@ -1,8 +1,8 @@
 //! What the logs of both services tell, and what they must not.
 //!
-//! A hub and a gateway write lines of JSON at `debug` while somebody signs in, mistypes, makes tokens,
-//! enrols a node and removes it. No secret that passed through may stand in a line; the lines are
-//! whole objects; and a removed node that comes again and again is one line.
+//! A hub and a gateway write lines of JSON at `debug` while somebody signs in, mistypes, makes
+//! tokens, enrols a node and removes it. No secret that passed through may stand in a line; the
+//! lines are whole objects; and a removed node that comes again and again is one line.
 
 use std::collections::BTreeMap;
 use std::fs;
