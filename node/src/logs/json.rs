@@ -4,7 +4,8 @@
 use super::fields::Fields;
 use crate::time_text::Time;
 use holdfast_core::Timestamp;
-use serde_json::{Map, Value};
+use serde::{Serialize, Serializer};
+use serde_json::Value;
 use std::fmt;
 use std::sync::OnceLock;
 use std::time::SystemTime;
@@ -15,6 +16,9 @@ use tracing_subscriber::registry::LookupSpan;
 
 /// The node that writes, once it is known.
 pub(super) static NODE: OnceLock<String> = OnceLock::new();
+
+/// What a line says of itself.
+const RESERVED: [&str; 5] = ["time", "level", "node", "module", "spans"];
 
 /// Writes lines of JSON.
 pub(super) struct Lines;
@@ -39,29 +43,39 @@ where
         });
         let spans: Vec<_> = spans.collect();
         if !spans.is_empty() {
-            out.insert("spans".into(), spans.into());
+            out.0.push(("spans".into(), spans.into()));
         }
-        writeln!(writer, "{}", Value::Object(out))
+        let line = serde_json::to_string(&out).map_err(|_| fmt::Error)?;
+        writeln!(writer, "{line}")
     }
 }
 
-fn object(event: &Event<'_>) -> Map<String, Value> {
+/// Names and values in the order in which people read them.
+struct Line(Vec<(String, Value)>);
+
+impl Serialize for Line {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
+}
+
+fn object(event: &Event<'_>) -> Line {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let now = Timestamp(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX));
     let metadata = event.metadata();
-    let mut out = Map::new();
-    out.insert("time".into(), Time(now).to_string().into());
-    out.insert("level".into(), metadata.level().as_str().to_lowercase().into());
-    if let Some(node) = NODE.get() {
-        out.insert("node".into(), node.as_str().into());
-    }
-    out.insert("module".into(), metadata.target().into());
+    let mut out: Vec<(String, Value)> = vec![
+        ("time".into(), Time(now).to_string().into()),
+        ("level".into(), metadata.level().as_str().to_lowercase().into()),
+    ];
+    out.extend(NODE.get().map(|node| ("node".into(), node.as_str().into())));
+    out.push(("module".into(), metadata.target().into()));
     for (name, value) in Fields::of(event).0 {
         // What is said of the line itself is not overwritten.
-        let name = if out.contains_key(name) { format!("{name}_") } else { name.to_owned() };
-        out.insert(name, value);
+        let is_taken = RESERVED.contains(&name);
+        let name = if is_taken { format!("{name}_") } else { name.to_owned() };
+        out.push((name, value));
     }
-    out
+    Line(out)
 }
 
 #[cfg(test)]
@@ -86,6 +100,7 @@ mod tests {
         });
         let text = kept.text();
         assert_eq!(text.matches('\n').count(), 1, "{text}");
+        assert!(text.starts_with("{\"time\":"), "{text}");
         let line: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(line["level"], "warn");
         assert_eq!(line["level_"], "x");
