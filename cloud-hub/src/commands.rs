@@ -208,7 +208,7 @@ async fn init(
     println!("  data           {}", hub.dir.display());
     println!("  admin token    {}", hub.admin_token_path().display());
     println!("  fleet key      {} (keep a copy: it makes members)", root.display());
-    hub.print_reach("Browsers")?;
+    hub.print_reach("Browsers and programs", "Programs")?;
     println!("Gateways will reach it at UDP port {}", hub.settings.sync.listen.0.port());
     println!("Next: holdfast-hub serve --config {}", hub.config.display());
     println!("Look: holdfast-hub token login --config {}, and open", hub.config.display());
@@ -286,7 +286,9 @@ fn print_nodes(listed: &Value) {
         let called = format!("{}/{}", text("site"), text("name"));
         let behind = node["behind"].as_u64().map_or("-".to_owned(), |n| n.to_string());
         let (state, since) = (text("state"), text("since"));
-        let (readings, label) = (&node["readings"], node["label"].as_str().unwrap_or(""));
+        let label = node["label"].as_str().unwrap_or("");
+        // A JSON value does not keep to a width.
+        let readings = node["readings"].to_string();
         println!("{called:<30} {state:<8} {since:<26} {behind:>10} {readings:>12}  {label}");
     }
 }

@@ -209,7 +209,7 @@ async fn init(place: &Place, reach: &Reach) -> Result<ExitCode, Failure> {
     println!("  configuration  {}", node.config.display());
     println!("  data           {}", node.dir.display());
     println!("  admin token    {}", node.admin_token_path().display());
-    node.print_reach("Devices and browsers")?;
+    node.print_reach("Devices and browsers", "Devices")?;
     println!("Next: holdfast-edge run --config {}", node.config.display());
     println!("Look: holdfast-edge token login --config {}, and open", node.config.display());
     println!("      the address that it prints in a browser");

@@ -61,7 +61,9 @@ fn print(listed: &Value) {
     for device in listed["devices"].as_array().into_iter().flatten() {
         let text = |key: &str| device[key].as_str().unwrap_or("-").to_owned();
         let (id, heard) = (text("id"), text("last_heard"));
-        println!("{id:<24} {heard:<26} {:>6}  {}", device["series"], text("label"));
+        // A JSON value does not keep to a width.
+        let (series, label) = (device["series"].to_string(), text("label"));
+        println!("{id:<24} {heard:<26} {series:>6}  {label}");
     }
 }
 
@@ -136,9 +138,12 @@ fn table(made: &Value) -> String {
 fn tell(made: &Value, out: Option<&Path>) {
     let list = |key: &str| made[key].as_array().cloned().unwrap_or_default();
     let (new, known) = (list("made"), list("known"));
-    let place = out.filter(|_| !new.is_empty());
-    let place = place.map(|path| format!(", in {}", path.display())).unwrap_or_default();
-    eprintln!("{} tokens made{place}; they are shown only here.", new.len());
+    if new.is_empty() {
+        eprintln!("No token was made.");
+    } else {
+        let place = out.map(|path| format!(", in {}", path.display())).unwrap_or_default();
+        eprintln!("{} tokens made{place}; they are shown only here.", new.len());
+    }
     if known.is_empty() {
         return;
     }

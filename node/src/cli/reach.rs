@@ -35,11 +35,12 @@ impl Reach {
 }
 
 impl<S: Service> Local<S> {
-    /// Says where `who` will reach a node that was just made, and what that exposes.
+    /// Says where `who` will reach a node that was just made, and what that exposes; `clients` are
+    /// those among them that are no browsers.
     ///
     /// # Errors
     /// When its certificate cannot be made.
-    pub fn print_reach(&self, who: &str) -> Result<(), Failure> {
+    pub fn print_reach(&self, who: &str, clients: &str) -> Result<(), Failure> {
         let (listen, tls) = (self.settings.listen(), self.tls()?);
         println!("{who} will reach it at {}", self.url()?);
         let is_alone = listen.ip().is_loopback();
@@ -58,10 +59,8 @@ impl<S: Service> Local<S> {
             );
             println!("  SHA-256 fingerprint: {}", tls.fingerprint());
             let file = self.dir.join(crate::tls::SERVED);
-            println!("  Devices trust it by the file {} (curl --cacert).", file.display());
-            println!(
-                "  For devices that speak no HTTPS set `http.tls = \"off\"` in the configuration;"
-            );
+            println!("  {clients} trust it by the file {} (curl --cacert).", file.display());
+            println!("  If they speak no HTTPS, set `http.tls = \"off\"` in the configuration;");
             println!("  then whoever listens on the network can read and use their tokens.");
         } else if !is_alone {
             println!(

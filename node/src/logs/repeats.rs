@@ -42,7 +42,7 @@ struct Cause {
 
 impl Cause {
     fn summary(&self, now_ms: u64) -> Option<Summary> {
-        let seconds = now_ms.saturating_sub(self.since_ms) / 1_000;
+        let seconds = now_ms.saturating_sub(self.since_ms).div_ceil(1_000);
         let (level, text, times) = (self.level, self.text.clone(), self.unwritten);
         (times > 0).then_some(Summary { level, text, times, seconds })
     }

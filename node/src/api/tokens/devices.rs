@@ -38,8 +38,7 @@ pub fn check_devices(devices: &[NewDevice]) -> Vec<(usize, String)> {
     let mut first: HashMap<&str, usize> = HashMap::new();
     for (at, new) in devices.iter().enumerate() {
         if let Err(reject) = Device::new(&new.device) {
-            let expected = "expected 1 to 64 of A-Z a-z 0-9 . _ : -";
-            wrong.push((at, format!("`{}` is no device ({reject}); {expected}", new.device)));
+            wrong.push((at, format!("`{}` is no device: {reject}", new.device)));
         }
         if let Err(reason) = check_name(&new.name) {
             wrong.push((at, reason));
