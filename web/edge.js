@@ -7,7 +7,7 @@ import { classes, html, render, useMemo, useState } from './lib/ui.js';
 import { Alerts } from './lib/alerts.js';
 import { devicesOf, keyOf, matches, silence } from './lib/catalog.js';
 import { SeriesDetail } from './lib/detail.js';
-import { useFeed, useHash, useNow } from './lib/hooks.js';
+import { useAnswer, useFeed, useHash, useNow } from './lib/hooks.js';
 import {
   Age, Copy, Disk, Findings, Flags, Head, Pipeline, Tile, Waiting, clockWords,
 } from './lib/parts.js';
@@ -21,14 +21,24 @@ function Edge({ session, signOut }) {
   const feed = useFeed('/v1/status', { ofFleet: false });
   const { status, catalog } = feed;
   const name = status ? titleOf(status.node) : '…';
+  const labels = useLabels(status);
   return html`
     <${Head} title=${name} kind="gateway" feed=${feed} session=${session} signOut=${signOut} />
     <main>
       <${Alerts} feed=${feed} mayChange=${session.scope === 'admin'} ofFleet=${false} />
       ${status && html`<${State} status=${status} />`}
-      ${catalog && html`<${Readings} catalog=${catalog} />`}
+      ${catalog && html`<${Readings} catalog=${catalog} labels=${labels} />`}
       ${!catalog && html`<${Waiting} feed=${feed} />`}
     </main>`;
+}
+
+/** What people call devices, by id; asked for again when somebody changed one. */
+function useLabels(status) {
+  const { answer } = useAnswer(status && '/v1/devices', [status?.labels]);
+  return useMemo(() => {
+    const labelled = (answer?.devices ?? []).filter(({ label }) => label);
+    return new Map(labelled.map(({ id, label }) => [id, label]));
+  }, [answer]);
 }
 
 function titleOf({ site, name, joined, id }) {
@@ -94,7 +104,7 @@ function Behind({ uplink: { behind, heard, state } }) {
     <//>`;
 }
 
-function Readings({ catalog }) {
+function Readings({ catalog, labels }) {
   const [hash, go] = useHash();
   const [text, setText] = useState('');
   const now = useNow(5_000);
@@ -102,9 +112,10 @@ function Readings({ catalog }) {
   if (devices.length === 0) return html`<${Empty} />`;
   const opened = hash.device ? catalog.get(keyOf({ ...hash, node: undefined })) : undefined;
   const groups = devices.map((device) => {
-    const rows = device.series.filter((series) => matches(series, text));
+    const label = labels.get(device.id);
+    const rows = device.series.filter((series) => matches(series, text, label));
     const state = silence(device, now);
-    const head = html`<${DeviceHead} device=${device} state=${state} />`;
+    const head = html`<${DeviceHead} device=${device} label=${label} state=${state} />`;
     return { key: device.id, head, rows, state };
   });
   const silent = groups.filter((group) => group.state.silent).length;
@@ -127,7 +138,7 @@ function Readings({ catalog }) {
           : html`<p class="empty">Nothing is called “${text}”.</p>`}
       </section>
       ${opened && html`
-        <${Pane} title=${opened.metric} subtitle=${opened.device}
+        <${Pane} title=${opened.metric} subtitle=${called(opened.device, labels)}
           close=${() => go({ range: hash.range })}>
           <${SeriesDetail} series=${opened} range=${hash.range}
             setRange=${(range) => go({ ...hash, range })} />
@@ -135,9 +146,11 @@ function Readings({ catalog }) {
     </div>`;
 }
 
-function DeviceHead({ device, state }) {
+const called = (id, labels) => (labels.has(id) ? `${id}, ${labels.get(id)}` : id);
+
+function DeviceHead({ device, label, state }) {
   return html`
-    <span class="device">${device.id}</span>
+    <span class="device">${device.id}</span>${label && html` <span class="label">${label}</span>`}
     ${state.silent && html`<span class="badge warn" title=${stamp(state.heard)}>
       silent, last heard ${ago(new Date(state.heard).toISOString())}</span>`}`;
 }

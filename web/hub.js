@@ -61,8 +61,8 @@ function Fleet({ nodes, feed, about, mayChange }) {
       <section class="list" aria-label="Gateways">
         <div class="row toolbar">
           <h2>${counted(nodes.length, 'gateway')}</h2>
-          <input type="search" placeholder="Filter by site or name" value=${text}
-            aria-label="Filter by site or name"
+          <input type="search" placeholder="Filter by site, name or label" value=${text}
+            aria-label="Filter by site, name or label"
             onInput=${(event) => setText(event.currentTarget.value)} />
           ${mayChange && html`<button class="primary" onClick=${add}>Add gateway</button>`}
         </div>
@@ -83,7 +83,7 @@ function Fleet({ nodes, feed, about, mayChange }) {
 function Opened({ node, feed, hash, go, mayChange }) {
   const close = () => go({ range: hash.range });
   return html`
-    <${Pane} title=${nameOf(node)} badge=${html`<${State} node=${node} />`} close=${close}
+    <${Pane} title=${nameOf(node)} subtitle=${node.label} badge=${html`<${State} node=${node} />`} close=${close}
       actions=${mayChange && html`<${RemoveGateway} node=${node} done=${close} />`}>
       <${NodeDetail} node=${node} feed=${feed} hash=${hash} go=${go} />
     <//>`;
@@ -91,7 +91,8 @@ function Opened({ node, feed, hash, go, mayChange }) {
 
 function choose(nodes, text, only) {
   const words = text.toLowerCase().split(/\s+/);
-  const fits = (node) => words.every((word) => nameOf(node).toLowerCase().includes(word));
+  const names = (node) => `${nameOf(node)} ${node.label ?? ''}`.toLowerCase();
+  const fits = (node) => words.every((word) => names(node).includes(word));
   return nodes.filter((node) => (!only || node.state === only) && fits(node)).sort(compareNodes);
 }
 
@@ -149,7 +150,8 @@ const COLUMNS = [
   {
     name: 'Gateway',
     class: 'name',
-    cell: ({ site, name }) => html`<span class="muted">${site}/</span>${name}`,
+    cell: ({ site, name, label }) => html`
+      <span class="muted">${site}/</span>${name}${label && html` <span class="label">${label}</span>`}`,
   },
   { name: 'State', class: 'state', cell: (node) => html`<${State} node=${node} />` },
   {

@@ -7,9 +7,10 @@ use crate::service::{self, ROOT_FILE};
 use crate::settings::Settings;
 use clap::{Parser, Subcommand};
 use holdfast_node::cli::{
-    self, AlertAction, BackupArgs, ExportArgs, Failure, Local, Place, RestoreArgs, TokenBook,
-    VerifyArgs,
+    self, AlertAction, BackupArgs, ExportArgs, Failure, Local, Place, Reach, RestoreArgs,
+    TokenBook, VerifyArgs,
 };
+use holdfast_node::logs::Format;
 use holdfast_sync::env::System;
 use holdfast_sync::identity::NodeKey;
 use serde_json::{Value, json};
@@ -34,11 +35,12 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Makes a new hub and with it a new fleet: configuration, data directory, keys, admin token.
-    #[command(after_help = "Example:\n  holdfast-hub init --advertise hub.example.com:4585\n")]
+    #[command(
+        after_help = "Example:\n  holdfast-hub init --listen lan --advertise hub.example.com:4585\n"
+    )]
     Init {
-        /// Where browsers reach it, such as 0.0.0.0:8585; this machine only otherwise.
-        #[arg(long)]
-        listen: Option<String>,
+        #[command(flatten)]
+        reach: Reach,
         /// Where gateways reach it, host:port, as invitations say it.
         #[arg(long)]
         advertise: Option<String>,
@@ -52,10 +54,13 @@ enum Command {
         /// Only checks the configuration.
         #[arg(long)]
         check_config: bool,
+        /// How the log looks, instead of as configured.
+        #[arg(long, value_name = "FORMAT")]
+        log: Option<Format>,
     },
     /// Invites gateways, and makes access tokens for people and programs.
     #[command(after_help = "Examples:\n  holdfast-hub token new --site north --name ps-017\n  \
-        holdfast-hub token new --viewer --name 'control room'\n  holdfast-hub token list\n")]
+        holdfast-hub token new --viewer --name 'control room'\n  holdfast-hub token login\n")]
     Token {
         #[command(subcommand)]
         action: TokenAction,
@@ -142,6 +147,16 @@ enum NodeAction {
         #[arg(long)]
         json: bool,
     },
+    /// Gives a gateway a label, which is shown beside its name; without a text it is taken away.
+    #[command(
+        after_help = "Example:\n  holdfast-hub node label north/ps-017 'Station, Mill Road'\n"
+    )]
+    Label {
+        /// SITE/NAME.
+        node: String,
+        /// The label.
+        label: Option<String>,
+    },
     /// Removes a gateway: its connection is closed and it is not let in any more.
     Remove {
         /// SITE/NAME.
@@ -159,10 +174,10 @@ pub fn main() -> ExitCode {
 async fn run(place: Place, command: Command) -> Result<ExitCode, Failure> {
     let hub = || place.load::<Settings>();
     match command {
-        Command::Init { listen, advertise } => init(&place, listen, advertise).await,
-        Command::Serve { check_config: true } => hub()?.valid(),
-        Command::Serve { check_config: false } => {
-            Ok(service::run(place.begin::<Settings>()?).await?)
+        Command::Init { reach, advertise } => init(&place, &reach, advertise).await,
+        Command::Serve { check_config: true, .. } => hub()?.valid(),
+        Command::Serve { check_config: false, log } => {
+            Ok(service::run(place.begin::<Settings>(log)?).await?)
         }
         Command::Token { action } => token(&hub()?, action).await,
         Command::Node { action } => node(&hub()?, action).await,
@@ -188,11 +203,12 @@ async fn run(place: Place, command: Command) -> Result<ExitCode, Failure> {
 
 async fn init(
     place: &Place,
-    listen: Option<String>,
+    reach: &Reach,
     advertise: Option<String>,
 ) -> Result<ExitCode, Failure> {
-    let edits = [("http.listen", listen), ("sync.advertise", advertise)];
-    let (hub, key) = place.create::<Settings>(&edits)?;
+    let [listen, tls] = reach.keys::<Settings>();
+    let keys = [listen, tls, ("sync.advertise", advertise)];
+    let (hub, key) = place.create::<Settings>(&keys)?;
     let (id, root) = (key.id(), hub.dir.join(ROOT_FILE));
     NodeKey::generate(&System::env()).write(&root)?;
     hub.make_admin_token(key, "made by init").await?;
@@ -201,9 +217,11 @@ async fn init(
     println!("  data           {}", hub.dir.display());
     println!("  admin token    {}", hub.admin_token_path().display());
     println!("  fleet key      {} (keep a copy: it makes members)", root.display());
-    println!("Browsers will reach it at http://{}/", hub.settings.http.listen.0);
+    hub.print_reach("Browsers and programs", "Programs")?;
     println!("Gateways will reach it at UDP port {}", hub.settings.sync.listen.0.port());
     println!("Next: holdfast-hub serve --config {}", hub.config.display());
+    println!("Look: holdfast-hub token login --config {}, and open", hub.config.display());
+    println!("      the address that it prints in a browser");
     println!("Then: holdfast-hub token new --site SITE --name NAME, for each gateway");
     Ok(ExitCode::SUCCESS)
 }
@@ -245,6 +263,14 @@ async fn node(hub: &Local<Settings>, action: NodeAction) -> Result<ExitCode, Fai
         NodeAction::List { json: false } => {
             print_nodes(&hub.call("GET", "/v1/nodes", None).await?);
         }
+        NodeAction::Label { node, label } => {
+            let path = format!("/v1/nodes/{node}");
+            let made = hub.call("PATCH", &path, Some(&json!({ "label": label }))).await?;
+            match made["label"].as_str() {
+                Some(label) => println!("{node} is shown as {label}."),
+                None => println!("{node} has no label."),
+            }
+        }
         NodeAction::Remove { node } => {
             hub.call("DELETE", &format!("/v1/nodes/{node}"), None).await?;
             println!("{node} is no longer a member; its history stays.");
@@ -254,7 +280,10 @@ async fn node(hub: &Local<Settings>, action: NodeAction) -> Result<ExitCode, Fai
 }
 
 fn print_nodes(listed: &Value) {
-    println!("{:<30} {:<8} {:<26} {:>10} {:>12}", "NODE", "STATE", "SINCE", "BEHIND", "READINGS");
+    println!(
+        "{:<30} {:<8} {:<26} {:>10} {:>12}  LABEL",
+        "NODE", "STATE", "SINCE", "BEHIND", "READINGS"
+    );
     let mut nodes: Vec<_> = listed["nodes"].as_array().into_iter().flatten().collect();
     nodes.sort_by_key(|node| match node["state"].as_str() {
         Some("stale") => 0,
@@ -266,6 +295,9 @@ fn print_nodes(listed: &Value) {
         let called = format!("{}/{}", text("site"), text("name"));
         let behind = node["behind"].as_u64().map_or("-".to_owned(), |n| n.to_string());
         let (state, since) = (text("state"), text("since"));
-        println!("{called:<30} {state:<8} {since:<26} {behind:>10} {:>12}", node["readings"]);
+        let label = node["label"].as_str().unwrap_or("");
+        // A JSON value does not keep to a width.
+        let readings = node["readings"].to_string();
+        println!("{called:<30} {state:<8} {since:<26} {behind:>10} {readings:>12}  {label}");
     }
 }

@@ -412,10 +412,8 @@ fn join(
 
 impl Policy for Fleet {
     fn admit(&self, peer: NodeId, membership: &Membership) -> Admission {
-        let refuse = |code, reason: String| {
-            tracing::warn!(peer = %peer.short(), reason, "a node was refused");
-            Admission::Refuse(code, reason)
-        };
+        // The end of its session is logged, with this reason.
+        let refuse = Admission::Refuse;
         if let Err(error) = membership.check(self.id(), peer, Role::Edge) {
             let foreign = membership.fleet() != self.id();
             let code = if foreign { RefusalCode::ForeignFleet } else { RefusalCode::Membership };

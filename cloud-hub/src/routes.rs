@@ -3,7 +3,8 @@
 use crate::fleet::{FleetError, Member};
 use crate::service::App;
 use crate::shapes::{
-    GapShape, HubShape, Invited, LagList, NodeCounts, NodeDetail, NodeList, NodeShape, Status,
+    GapShape, HubShape, Invited, LagList, NodeCounts, NodeDetail, NodeLabel, NodeList, NodeShape,
+    Status,
 };
 use axum::Json;
 use axum::extract::State;
@@ -12,6 +13,7 @@ use holdfast_core::{Stream, Timestamp};
 use holdfast_node::api;
 use holdfast_node::auth::{Admin, Reader};
 use holdfast_node::http::{Json as Body, Path};
+use holdfast_node::labels::NewLabel;
 use holdfast_node::pipeline::Totals;
 use holdfast_node::problem::Problem;
 use holdfast_node::routes::{About, Created, NoContent, Routes};
@@ -37,6 +39,8 @@ pub fn routes() -> Routes<App> {
         .get("/v1/status", "How the hub is", status)
         .get("/v1/nodes", "All gateways", nodes)
         .get("/v1/nodes/{site}/{name}", "A gateway, with what is held and what is missing", node)
+        .patch("/v1/nodes/{site}/{name}", "Says what people call a gateway", label)
+        .with(|operation| operation.may_fail(may_be_full))
         .delete("/v1/nodes/{site}/{name}", "Removes a gateway from the fleet", remove)
         .with(|operation| operation.may_fail(may_be_full))
         .post("/v1/enrolments", "Invites a gateway", invite)
@@ -65,6 +69,7 @@ fn describe(app: &App, member: &Member, totals: Totals) -> NodeShape {
         id: grant.node.to_string(),
         site: grant.site.clone(),
         name: grant.name.clone(),
+        label: app.labels.get(&grant.node.to_string()),
         state,
         since: live.since.map(Time),
         heard: live.heard.map(Time),
@@ -124,6 +129,7 @@ async fn status(_: Reader, State(app): State<App>) -> Json<Status> {
             role: "hub",
             fleet: app.fleet.id().short().to_string(),
         },
+        http: (&app.tls).into(),
         store: (&store.usage()).into(),
         pipeline: (&app.data).into(),
         nodes: app.node_counts(),
@@ -175,6 +181,17 @@ async fn node(
     Ok(Json(NodeDetail { node, gaps, entries: held.into_iter().collect() }))
 }
 
+async fn label(
+    _: Admin,
+    State(app): State<App>,
+    Path((site, name)): Path<(String, String)>,
+    Body(new): Body<NewLabel>,
+) -> Result<Json<NodeLabel>, Problem> {
+    let id = app.member(&site, &name)?.membership.node().to_string();
+    app.labels.set(&id, new.label.as_deref()).await?;
+    Ok(Json(NodeLabel { site, name, label: app.labels.get(&id) }))
+}
+
 async fn remove(
     _: Admin,
     State(app): State<App>,
@@ -182,7 +199,7 @@ async fn remove(
 ) -> Result<NoContent, Problem> {
     let called = format!("{site}/{name}");
     let node = app.fleet.remove(&called).await.map_err(fleet_problem)?;
-    tracing::warn!(node = called, "removed from the fleet");
+    tracing::warn!(peer = called, "removed from the fleet");
     app.peers.end(&node, RefusalCode::Removed, "this node was removed from the fleet").await;
     Ok(NoContent)
 }

@@ -7,6 +7,7 @@ use crate::routes;
 use crate::settings::Settings;
 use crate::traces;
 use axum::Router;
+use holdfast_node::address;
 use holdfast_node::alerts::{self, Observation, Plan, Seen};
 use holdfast_node::api::{self, Alerts, Data, Nodes, Tokens};
 use holdfast_node::auth::Auth;
@@ -14,6 +15,9 @@ use holdfast_node::cli::{Failure, Local, Service as _};
 use holdfast_node::events::Events;
 use holdfast_node::health::{Health, Level};
 use holdfast_node::http::{self, HttpCounts, Limits};
+
+use holdfast_node::labels::Labels;
+use holdfast_node::logs;
 use holdfast_node::manager::Manager;
 use holdfast_node::metrics;
 use holdfast_node::pages;
@@ -22,6 +26,7 @@ use holdfast_node::rebirth;
 use holdfast_node::sources::Sources;
 use holdfast_node::supervise::{Restarts, Supervisor, announce, stop_on_signals};
 use holdfast_node::time_text::Time;
+use holdfast_node::tls::{self, Tls};
 use holdfast_node::trace::Tracer;
 use holdfast_sync::env::System;
 use holdfast_sync::identity::NodeKey;
@@ -29,7 +34,7 @@ use holdfast_sync::net::{Enroller, HubOptions, HubPeers, Net, serve};
 use holdfast_sync::session::{Policy, RefusalCode};
 use holdfast_sync::store::Store;
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -47,6 +52,8 @@ pub const ROOT_FILE: &str = "fleet.key";
 pub struct App {
     /// The members.
     pub fleet: Fleet,
+    /// What people call them.
+    pub labels: Labels,
     /// How they are.
     pub live: Arc<LiveBook>,
     /// What queries answer from.
@@ -61,6 +68,8 @@ pub struct App {
     pub findings: Arc<Vec<String>>,
     /// When the hub started.
     pub started: Time,
+    /// What HTTPS is served with.
+    pub tls: Option<Tls>,
     /// Set when the process is to start anew once it has stopped.
     reborn: Arc<AtomicBool>,
     auth: Auth,
@@ -93,7 +102,10 @@ pub async fn run(node: Local<Settings>) -> Result<ExitCode, Failure> {
     let manager = Manager::of_process();
     // From here on: opening a store that needs repair takes its time.
     manager.keep_alive();
+    tokio::spawn(logs::tell_repeats());
     let (key, root) = (node.key()?, node.key_in(ROOT_FILE)?);
+    logs::of_node(&key.id());
+    let tls = node.tls()?;
     let settings = node.settings;
     let options = settings.store_options(node.dir, key.clone());
     let (store, report) = Store::open(options, Arc::clone(&env))?;
@@ -104,9 +116,11 @@ pub async fn run(node: Local<Settings>) -> Result<ExitCode, Failure> {
     let supervisor = Supervisor::new(Sources::of(&env), Restarts::default(), stop.clone());
     stop_on_signals(&stop, manager.clone()).map_err(|error| format!("signals: {error}"))?;
     let net = Net::start(&key, Some(settings.sync.listen.0)).await.map_err(|e| e.to_string())?;
-    let listener = http::bind(settings.http.listen.0).await.map_err(|error| error.to_string())?;
+    let listener = http::bind(settings.http.listen.0).await?.with_tls(tls.clone());
     let address = listener.address();
-    announce::listening("http", address);
+    tls::announce(tls.as_ref(), address);
+    let keeping = tls.clone();
+    supervisor.spawn("certificate", move |stop| Tls::keep_fresh(keeping.clone(), stop));
     let sync_address = net.address().unwrap_or(settings.sync.listen.0);
     announce::listening("sync", sync_address);
     let advertised = advertised(&settings.sync.advertise, sync_address);
@@ -116,6 +130,7 @@ pub async fn run(node: Local<Settings>) -> Result<ExitCode, Failure> {
     let given =
         Given { root, net, advertised, findings: report.findings, http: Arc::clone(&counts) };
     let app = start(&settings, &supervisor, store.clone(), given)?;
+    let app = App { tls, ..app };
     let limits = Limits { connections: settings.http.connections, ..Limits::default() };
     let (health, peers, reborn) = (app.health.clone(), app.peers.clone(), Arc::clone(&app.reborn));
     let router: Router = routes.merge(pages::routes("hub.html", pages::WEB)).with_state(app);
@@ -199,6 +214,7 @@ fn start(
     let tokens = Tokens::load(store.clone()).map_err(text)?;
     let app = App {
         fleet,
+        labels: Labels::load(store.clone()).map_err(text)?,
         live,
         data,
         alerts,
@@ -206,6 +222,7 @@ fn start(
         advertised: Arc::new(advertised),
         findings: Arc::new(findings),
         started: Time(store.env().now()),
+        tls: None,
         reborn: Arc::default(),
         auth: Auth::new(tokens.book(), Sources::of(store.env())),
         tokens,
@@ -265,19 +282,7 @@ fn advertised(configured: &str, listening: SocketAddr) -> Vec<String> {
     if !named.is_empty() {
         return named;
     }
-    let ip = if listening.ip().is_unspecified() { outward() } else { listening.ip() };
-    vec![SocketAddr::new(ip, listening.port()).to_string()]
-}
-
-/// This machine's address on the way to anywhere else; nothing is sent to find it out.
-fn outward() -> IpAddr {
-    let asked = || -> std::io::Result<IpAddr> {
-        let socket = UdpSocket::bind(("0.0.0.0", 0))?;
-        // A documentation address (RFC 5737): the route to it is the default route.
-        socket.connect(("192.0.2.1", 9))?;
-        Ok(socket.local_addr()?.ip())
-    };
-    asked().unwrap_or(IpAddr::from([127, 0, 0, 1]))
+    vec![address::reachable(listening).to_string()]
 }
 
 /// Tells health and pages now and then how the fleet is.

@@ -5,6 +5,7 @@ use holdfast_node::alerts::HubAlerts;
 use holdfast_node::cli::Service;
 use holdfast_node::config::{Bytes, Duration, Listen, Log};
 use holdfast_node::metrics;
+use holdfast_node::tls::TlsWord;
 use holdfast_node::trace::Trace;
 use holdfast_sync::identity::NodeKey;
 use holdfast_sync::store::{Options, Overflow, SEAL_AFTER};
@@ -50,6 +51,12 @@ pub struct Node {
 pub struct Http {
     /// Where it listens.
     pub listen: Listen,
+    /// Whether it is HTTPS.
+    pub tls: TlsWord,
+    /// The file of a certificate that others renew, relative to the configuration.
+    pub certificate: String,
+    /// The file of its key.
+    pub key: String,
     /// Connections at a time.
     pub connections: usize,
     /// Who may read the metrics.
@@ -98,6 +105,9 @@ impl Default for Http {
     fn default() -> Self {
         Self {
             listen: Listen(([127, 0, 0, 1], 8585).into()),
+            tls: TlsWord::Off,
+            certificate: String::new(),
+            key: String::new(),
             connections: 1024,
             metrics: metrics::Access::default(),
         }
@@ -139,8 +149,12 @@ impl Service for Settings {
         &self.node.machine_id
     }
 
-    fn log_filter(&self) -> &str {
-        &self.log.filter
+    fn tls(&self) -> (TlsWord, &str, &str) {
+        (self.http.tls, &self.http.certificate, &self.http.key)
+    }
+
+    fn log(&self) -> &Log {
+        &self.log
     }
 
     fn store_options(&self, dir: PathBuf, key: NodeKey) -> Options {

@@ -2,6 +2,7 @@
 
 use holdfast_node::api::{AlertCounts, AsOf, ProgressShape, UsageShape};
 use holdfast_node::time_text::Time;
+use holdfast_node::tls::HttpShape;
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -11,6 +12,8 @@ use std::collections::BTreeMap;
 pub struct Status {
     /// Who it is.
     pub node: HubShape,
+    /// How it serves HTTP.
+    pub http: HttpShape,
     /// How full its store is.
     pub store: UsageShape,
     /// How far its pipeline is.
@@ -73,6 +76,8 @@ pub struct NodeShape {
     pub site: String,
     /// Its name there.
     pub name: String,
+    /// What people call it.
+    pub label: Option<String>,
     /// `online`, `stale` or `never`.
     pub state: &'static str,
     /// Since when it is so.
@@ -174,4 +179,15 @@ impl From<NodeShape> for LagShape {
         let NodeShape { site, name, state, behind, heard, last_received, .. } = node;
         Self { site, name, state, behind, heard, last_received }
     }
+}
+
+/// A gateway and what people call it.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct NodeLabel {
+    /// Its site.
+    pub site: String,
+    /// Its name there.
+    pub name: String,
+    /// What people call it.
+    pub label: Option<String>,
 }

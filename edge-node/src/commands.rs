@@ -2,6 +2,7 @@
 //! `import`, `token`.
 
 use crate::VERSION;
+use crate::devices::{self, CsvArgs, DeviceAction};
 use crate::import::{ImportArgs, import};
 use crate::routes;
 use crate::service;
@@ -9,9 +10,10 @@ use crate::settings::Settings;
 use crate::uplink::leave_invitation;
 use clap::{Parser, Subcommand};
 use holdfast_node::cli::{
-    self, AlertAction, BackupArgs, ExportArgs, Failure, Local, Place, RestoreArgs, TokenBook,
-    TokenKind, VerifyArgs,
+    self, AlertAction, BackupArgs, ExportArgs, Failure, Local, Place, Reach, RestoreArgs,
+    TokenBook, TokenKind, VerifyArgs,
 };
+use holdfast_node::logs::Format;
 use holdfast_sync::identity::Invitation;
 use holdfast_sync::store::INVITATION;
 use serde_json::Value;
@@ -51,12 +53,11 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Makes a new node: configuration file, data directory, key and admin token.
-    #[command(after_help = "Example:\n  holdfast-edge init --config /etc/holdfast/edge.toml \
-        --data /var/lib/holdfast\n")]
+    #[command(after_help = "Examples:\n  holdfast-edge init --listen lan\n  \
+        holdfast-edge init --config /etc/holdfast/edge.toml --data /var/lib/holdfast\n")]
     Init {
-        /// Where devices and browsers reach it, such as 0.0.0.0:8484; this machine only otherwise.
-        #[arg(long)]
-        listen: Option<String>,
+        #[command(flatten)]
+        reach: Reach,
     },
     /// Joins the fleet that the string of `holdfast-hub token new` invites to.
     #[command(after_help = "It works while the node runs and without a link: the node keeps \
@@ -73,6 +74,9 @@ enum Command {
         /// Only checks the configuration.
         #[arg(long)]
         check_config: bool,
+        /// How the log looks, instead of as configured.
+        #[arg(long, value_name = "FORMAT")]
+        log: Option<Format>,
     },
     /// Shows how the running node is.
     #[command(after_help = "Example:\n  holdfast-edge status --json\n")]
@@ -130,9 +134,18 @@ enum Command {
         #[command(flatten)]
         args: ImportArgs,
     },
+    /// Lists devices, and gives them labels.
+    #[command(after_help = "Examples:\n  holdfast-edge device list\n  \
+        holdfast-edge device label ps-017 'Pump, north gate'\n")]
+    Device {
+        #[command(subcommand)]
+        action: DeviceAction,
+    },
     /// Makes, lists and removes access tokens.
     #[command(after_help = "Examples:\n  holdfast-edge token new --device ps-017\n  \
-        holdfast-edge token new --ingest --name 'the PLC'\n  holdfast-edge token list\n")]
+        holdfast-edge token new --ingest --name 'the PLC'\n  \
+        holdfast-edge token new --csv devices.csv --out tokens.csv\n  \
+        holdfast-edge token login\n")]
     Token {
         #[command(subcommand)]
         action: TokenAction,
@@ -141,10 +154,17 @@ enum Command {
 
 #[derive(Subcommand)]
 enum TokenAction {
-    /// Makes a token and prints it as the last line; it is shown only once.
+    /// Makes a token and prints it as the last line, or one for each device of a list; it is shown
+    /// only once.
+    #[command(after_help = "Examples:\n  holdfast-edge token new --device ps-017\n  \
+        holdfast-edge token new --csv devices.csv --out tokens.csv\n\n\
+        A list has a line per device, `device` or `device,name`, with or without that header. When \
+        a\nline is wrong nothing is made. A device that has a token keeps it and gets no other.")]
     New {
         #[command(flatten)]
         kind: TokenKind,
+        #[command(flatten)]
+        list: CsvArgs,
     },
     #[command(flatten)]
     Book(TokenBook),
@@ -160,12 +180,18 @@ pub fn main() -> ExitCode {
 async fn run(place: Place, command: Command) -> Result<ExitCode, Failure> {
     let node = || place.load::<Settings>();
     match command {
-        Command::Init { listen } => init(&place, listen).await,
+        Command::Init { reach } => init(&place, &reach).await,
         Command::Join { invitation } => join(&node()?, &invitation).await,
-        Command::Run { check_config: true } => node()?.valid(),
-        Command::Run { check_config: false } => Ok(service::run(place.begin::<Settings>()?).await?),
+        Command::Run { check_config: true, .. } => node()?.valid(),
+        Command::Run { check_config: false, log } => {
+            Ok(service::run(place.begin::<Settings>(log)?).await?)
+        }
         Command::Status { json } => status(&node()?, json).await,
         Command::Alert { action } => {
+            action.run(&node()?).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Device { action } => {
             action.run(&node()?).await?;
             Ok(ExitCode::SUCCESS)
         }
@@ -183,20 +209,18 @@ async fn run(place: Place, command: Command) -> Result<ExitCode, Failure> {
     }
 }
 
-async fn init(place: &Place, listen: Option<String>) -> Result<ExitCode, Failure> {
-    let (node, key) = place.create::<Settings>(&[("http.listen", listen)])?;
+async fn init(place: &Place, reach: &Reach) -> Result<ExitCode, Failure> {
+    let (node, key) = place.create::<Settings>(&reach.keys::<Settings>())?;
     let id = key.id();
     node.make_admin_token(key, "made by init").await?;
     println!("Node {id} is ready.");
     println!("  configuration  {}", node.config.display());
     println!("  data           {}", node.dir.display());
     println!("  admin token    {}", node.admin_token_path().display());
-    let address = node.settings.http.listen.0;
-    println!("Devices and browsers will reach it at http://{address}/");
-    if address.ip().is_loopback() {
-        println!("  (from this machine only; --listen 0.0.0.0:8484 opens it to the site)");
-    }
+    node.print_reach("Devices and browsers", "Devices")?;
     println!("Next: holdfast-edge run --config {}", node.config.display());
+    println!("Look: holdfast-edge token login --config {}, and open", node.config.display());
+    println!("      the address that it prints in a browser");
     println!("Then: holdfast-edge join STRING, with the string of `holdfast-hub token new`");
     Ok(ExitCode::SUCCESS)
 }
@@ -276,6 +300,10 @@ async fn status(node: &Local<Settings>, as_json: bool) -> Result<ExitCode, Failu
         Some(days) => println!(", at the present rate for {days:.0} days"),
         None => println!(", the rate is not known yet"),
     }
+    match status["http"]["fingerprint"].as_str() {
+        Some(fingerprint) => println!("https     {} {fingerprint}", text(&status["http"]["tls"])),
+        None => println!("https     off: http.tls"),
+    }
     println!("series    {} of {} devices", status["series"], status["devices"]);
     println!("pipeline  {} commits behind", status["pipeline"]["lag"]);
     for finding in status["findings"].as_array().into_iter().flatten() {
@@ -286,7 +314,10 @@ async fn status(node: &Local<Settings>, as_json: bool) -> Result<ExitCode, Failu
 
 async fn token(node: &Local<Settings>, action: TokenAction) -> Result<ExitCode, Failure> {
     match action {
-        TokenAction::New { kind } => {
+        TokenAction::New { list: CsvArgs { csv: Some(csv), out }, .. } => {
+            devices::tokens_of_list(node, &csv, out.as_deref()).await?;
+        }
+        TokenAction::New { kind, .. } => {
             let made = node.call("POST", "/v1/tokens", Some(&kind.request())).await?;
             cli::print_new_token(&made);
         }

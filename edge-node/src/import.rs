@@ -8,10 +8,9 @@ use crate::formats::Place;
 use crate::formats::line::Precision;
 use crate::settings::Settings;
 use clap::Args;
-use holdfast_node::cli::{Failure, Local, Service as _};
-use holdfast_node::client::{self, Answer, ClientError, Post};
+use holdfast_node::cli::{Failure, Local};
+use holdfast_node::client::{self, Answer, ClientError, Post, Target};
 use std::io::{self, IsTerminal, Write};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -60,7 +59,7 @@ pub async fn import(node: &Local<Settings>, args: &ImportArgs) -> Result<ExitCod
     // open: there may be more of them than a process may have.
     args.files.iter().try_for_each(|path| open(path).map(drop))?;
     let mut importer = Importer {
-        address: node.settings.listen(),
+        target: node.target()?,
         token: node.admin_token()?,
         tally: Tally::default(),
         progress: Progress::default(),
@@ -101,7 +100,7 @@ struct Stop {
 }
 
 struct Importer {
-    address: SocketAddr,
+    target: Target,
     token: String,
     tally: Tally,
     progress: Progress,
@@ -147,7 +146,7 @@ impl Importer {
         };
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let (text, is_passing) = match client::post(self.address, &self.token, &post).await {
+            let (text, is_passing) = match client::post(&self.target, &self.token, &post).await {
                 Ok(answer) if self.tally.take(name, batch, &answer) => return Ok(()),
                 Ok(answer) => (answer.reason(), [408, 429, 503].contains(&answer.status.as_u16())),
                 // Later it may be starting anew.

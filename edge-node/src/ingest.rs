@@ -170,6 +170,12 @@ impl Ingest {
         out
     }
 
+    /// Whether a device is known.
+    #[must_use]
+    pub fn knows(&self, device: &str) -> bool {
+        self.devices.read().unwrap_or_else(PoisonError::into_inner).contains(device)
+    }
+
     /// When a request is received.
     #[must_use]
     pub fn now(&self) -> Timestamp {
@@ -275,7 +281,7 @@ impl Ingest {
         };
         // A token used for another device is not a slip in the data: the whole request is refused.
         poster.check(device).map_err(|problem| problem.at(format!("{place}/device")))?;
-        let known = self.devices.read().unwrap_or_else(PoisonError::into_inner).contains(device);
+        let known = self.knows(device);
         let own = poster.own_device().is_some();
         if !known && !own && !self.auto_register {
             let detail = format!("device `{device}` is not registered here");

@@ -3,11 +3,12 @@
 //! [`formats`] decodes what devices send, [`ingest`] admits it, [`routes`] answers over HTTP, to
 //! clients of InfluxDB in the words of [`influx`], [`uplink`] remembers the fleet the node belongs
 //! to, [`service`] wires all of it to the store, the pipeline and the sync session; [`commands`] is
-//! the command line. `metrics` and [`status`] tell how it is. [`files`] reads files of readings,
-//! which [`import`] posts to the running node.
+//! the command line, [`devices`] its part on devices and their tokens. `metrics` and [`status`]
+//! tell how it is. [`files`] reads files of readings, which [`import`] posts to the running node.
 #![forbid(unsafe_code)]
 
 pub mod commands;
+mod devices;
 pub mod files;
 pub mod formats;
 pub mod import;

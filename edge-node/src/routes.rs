@@ -14,8 +14,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use holdfast_node::api;
-use holdfast_node::auth::{Poster, Reader};
-use holdfast_node::http::{Content, Query};
+use holdfast_node::auth::{Admin, Poster, Reader};
+use holdfast_node::http::{Content, Json as Body, Path, Query};
+use holdfast_node::labels::NewLabel;
 use holdfast_node::problem::Problem;
 use holdfast_node::routes::{About, Answer, NoContent, Operation, Reply, Routes, Shape, Text};
 use holdfast_node::time_text::Time;
@@ -56,6 +57,8 @@ pub fn routes() -> Routes<App> {
         .merge(write_1)
         .merge(write_2)
         .get("/v1/devices", "Known devices, and when each was heard last", devices)
+        .patch("/v1/devices/{id}", "Says what people call a device", label)
+        .with(|operation| operation.may_fail(&[StatusCode::INSUFFICIENT_STORAGE]))
         .get("/v1/status", "How the node is", status)
         .merge(api::data_routes())
         .merge(api::alert_routes())
@@ -235,10 +238,21 @@ struct DeviceList {
 struct DeviceShape {
     /// Its id.
     id: String,
+    /// What people call it.
+    label: Option<String>,
     /// When it was heard last.
     last_heard: Option<Time>,
     /// How many series it has.
     series: usize,
+}
+
+/// A device and what people call it.
+#[derive(Serialize, JsonSchema)]
+struct DeviceLabel {
+    /// Its id.
+    id: String,
+    /// What people call it.
+    label: Option<String>,
 }
 
 async fn devices(_: Reader, State(app): State<App>) -> Json<DeviceList> {
@@ -249,9 +263,26 @@ async fn devices(_: Reader, State(app): State<App>) -> Json<DeviceList> {
         entry.0 = entry.0.max(Some(Time(last.received)));
         entry.1 += 1;
     }
-    let devices =
-        heard.into_iter().map(|(id, (last_heard, series))| DeviceShape { id, last_heard, series });
+    let devices = heard.into_iter().map(|(id, (last_heard, series))| {
+        let label = app.labels.get(&id);
+        DeviceShape { id, label, last_heard, series }
+    });
     Json(DeviceList { devices: devices.collect() })
+}
+
+async fn label(
+    _: Admin,
+    State(app): State<App>,
+    Path(id): Path<String>,
+    Body(new): Body<NewLabel>,
+) -> Result<Json<DeviceLabel>, Problem> {
+    if !app.ingest.knows(&id) && app.data.catalog.list(|info| *info.device == *id).is_empty() {
+        let detail = format!("there is no device `{id}` here: it is known from its first post on");
+        return Err(Problem::not_found(detail));
+    }
+    app.labels.set(&id, new.label.as_deref()).await?;
+    let label = app.labels.get(&id);
+    Ok(Json(DeviceLabel { id, label }))
 }
 
 async fn status(_: Reader, State(app): State<App>) -> Json<Status> {

@@ -16,6 +16,9 @@ use holdfast_node::cli::{Failure, Local, Service as _};
 use holdfast_node::events::Events;
 use holdfast_node::health::{Health, Level};
 use holdfast_node::http::{self, HttpCounts, Limits};
+
+use holdfast_node::labels::Labels;
+use holdfast_node::logs;
 use holdfast_node::manager::Manager;
 use holdfast_node::metrics;
 use holdfast_node::pages;
@@ -24,6 +27,7 @@ use holdfast_node::rebirth;
 use holdfast_node::sources::Sources;
 use holdfast_node::supervise::{Restarts, Supervisor, announce, stop_on_signals};
 use holdfast_node::time_text::Time;
+use holdfast_node::tls::{self, Tls};
 use holdfast_node::trace::Tracer;
 use holdfast_sync::env::System;
 use holdfast_sync::identity::NodeKey;
@@ -64,8 +68,11 @@ pub struct App {
     pub(crate) http: Arc<HttpCounts>,
     pub(crate) uplink: watch::Receiver<UplinkState>,
     names: Arc<Names>,
+    /// What people call devices.
+    pub labels: Labels,
     findings: Arc<Vec<String>>,
     pub(crate) started: Time,
+    tls: Option<Tls>,
     /// Set when the process is to start anew once it has stopped.
     reborn: Arc<AtomicBool>,
 }
@@ -143,9 +150,11 @@ impl App {
                 ahead: uplink.ahead,
                 clock_ahead_ms: uplink.clock_ahead_ms,
             },
+            http: (&self.tls).into(),
             store: (&usage).into(),
             pipeline: (&self.data).into(),
             devices: self.ingest.devices().len(),
+            labels: self.labels.changes(),
             series: self.data.catalog.len(),
             alerts: self.alerts.summary(),
             findings: self.findings.to_vec(),
@@ -162,7 +171,10 @@ pub async fn run(node: Local<Settings>) -> Result<ExitCode, Failure> {
     let manager = Manager::of_process();
     // From here on: opening a store that needs repair takes its time.
     manager.keep_alive();
+    tokio::spawn(logs::tell_repeats());
     let key = node.key()?;
+    logs::of_node(&key.id());
+    let tls = node.tls()?;
     let settings = node.settings;
     let options = settings.store_options(node.dir, key.clone());
     let (store, report) = Store::open(options, Arc::clone(&env))?;
@@ -172,11 +184,14 @@ pub async fn run(node: Local<Settings>) -> Result<ExitCode, Failure> {
     let stop = CancellationToken::new();
     let supervisor = Supervisor::new(Sources::of(&env), Restarts::default(), stop.clone());
     stop_on_signals(&stop, manager.clone()).map_err(|error| format!("signals: {error}"))?;
-    let listener = http::bind(settings.http.listen.0).await?;
+    let listener = http::bind(settings.http.listen.0).await?.with_tls(tls.clone());
     let address = listener.address();
+    let keeping = tls.clone();
+    supervisor.spawn("certificate", move |stop| Tls::keep_fresh(keeping.clone(), stop));
     let (routes, names) = routes::routes().finish(&routes::ABOUT);
     let counts = Arc::new(HttpCounts::of(names));
-    let given = Given { key, findings: report.findings, http: Arc::clone(&counts) };
+    let (findings, http) = (report.findings, Arc::clone(&counts));
+    let given = Given { key, findings, http, tls: tls.clone() };
     let app = start(&settings, &supervisor, store.clone(), given)?;
     let limits = Limits {
         connections: settings.http.connections,
@@ -185,10 +200,7 @@ pub async fn run(node: Local<Settings>) -> Result<ExitCode, Failure> {
     };
     let (health, reborn) = (app.health.clone(), Arc::clone(&app.reborn));
     let router: Router = routes.merge(pages::routes("edge.html", pages::WEB)).with_state(app);
-    announce::listening("http", address);
-    if address.ip().is_loopback() {
-        tracing::info!(%address, "reachable from this machine only; `http.listen` opens it");
-    }
+    tls::announce(tls.as_ref(), address);
     health.serving();
     announce::ready();
     manager.ready();
@@ -211,6 +223,7 @@ struct Given {
     key: NodeKey,
     findings: Vec<String>,
     http: Arc<HttpCounts>,
+    tls: Option<Tls>,
 }
 
 fn start(
@@ -219,7 +232,7 @@ fn start(
     store: Store,
     given: Given,
 ) -> Result<App, String> {
-    let Given { key, findings, http } = given;
+    let Given { key, findings, http, tls } = given;
     let stop = supervisor.stop().clone();
     let text = |fault: holdfast_sync::Fault| fault.to_string();
     let events = Events::new(EVENTS, stop.clone());
@@ -280,8 +293,10 @@ fn start(
         http,
         uplink,
         names,
+        labels: Labels::load(store).map_err(text)?,
         findings,
         started,
+        tls,
         reborn,
     };
     let watched = app.clone();

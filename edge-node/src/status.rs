@@ -2,6 +2,7 @@
 
 use holdfast_node::api::{AlertCounts, ProgressShape, UsageShape};
 use holdfast_node::time_text::Time;
+use holdfast_node::tls::HttpShape;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -12,12 +13,16 @@ pub struct Status {
     pub node: NodeShape,
     /// Its link to the hub.
     pub uplink: UplinkShape,
+    /// How it serves HTTP.
+    pub http: HttpShape,
     /// How full its store is.
     pub store: UsageShape,
     /// How far its pipeline is.
     pub pipeline: ProgressShape,
     /// Devices it knows.
     pub devices: usize,
+    /// How often what people call devices has changed since the start.
+    pub labels: u64,
     /// Series it knows.
     pub series: usize,
     /// Its alerts.

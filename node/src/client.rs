@@ -1,4 +1,6 @@
 //! A small HTTP client for the commands that talk to the running node of the same data directory.
+//!
+//! A [`Target`] says where the node listens and, with HTTPS, by which certificate it is recognised.
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -6,8 +8,12 @@ use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 const ANSWER_MAX: usize = 64 << 20;
@@ -18,6 +24,11 @@ pub enum ClientError {
     /// Nobody listens there.
     #[error("nothing answers at {0}: is the node running?")]
     NotRunning(SocketAddr),
+    /// Whoever listens there is not the node with this certificate, or speaks no HTTPS.
+    #[error(
+        "no HTTPS with {0} as this node's: {1}. If the configuration was changed, restart the node"
+    )]
+    NotOurs(SocketAddr, String),
     /// The connection failed.
     #[error("the answer did not come: {0}")]
     Broken(String),
@@ -26,12 +37,28 @@ pub enum ClientError {
     Refused(String),
 }
 
-/// Asks the node at `address`; `body` makes it a request with content.
+/// A node to talk to.
+#[derive(Clone)]
+pub struct Target {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Connects with HTTPS; plain HTTP without it.
+    pub tls: Option<TlsConnector>,
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        write!(f, "{scheme}://{}", self.address)
+    }
+}
+
+/// Asks the node at `target`; `body` makes it a request with content.
 ///
 /// # Errors
 /// [`ClientError`].
 pub async fn call(
-    address: SocketAddr,
+    target: &Target,
     token: &str,
     method: &str,
     path: &str,
@@ -43,7 +70,7 @@ pub async fn call(
         .uri(path)
         .header(CONTENT_TYPE, "application/json")
         .body(Full::new(Bytes::from(content)));
-    let answer = send(address, token, request).await?;
+    let answer = send(target, token, request).await?;
     if answer.status.is_success() {
         return Ok(answer.body);
     }
@@ -83,43 +110,54 @@ impl Answer {
     }
 }
 
-/// Posts to the node at `address`.
+/// Posts to the node at `target`.
 ///
 /// # Errors
 /// [`ClientError`]; what became of the request is unknown unless nobody listens.
-pub async fn post(
-    address: SocketAddr,
-    token: &str,
-    post: &Post<'_>,
-) -> Result<Answer, ClientError> {
+pub async fn post(target: &Target, token: &str, post: &Post<'_>) -> Result<Answer, ClientError> {
     let request = Request::post(post.path)
         .header(CONTENT_TYPE, post.content_type)
         .header("idempotency-key", post.key)
         .body(Full::new(post.body.clone()));
-    send(address, token, request).await
+    send(target, token, request).await
 }
 
 async fn send(
-    address: SocketAddr,
+    target: &Target,
     token: &str,
     request: hyper::http::Result<Request<Full<Bytes>>>,
 ) -> Result<Answer, ClientError> {
-    let sent = tokio::time::timeout(TIMEOUT, exchange(address, token, request)).await;
+    let sent = tokio::time::timeout(TIMEOUT, exchange(target, token, request)).await;
     sent.unwrap_or_else(|_| Err(ClientError::Broken("it took too long".to_owned())))
 }
 
 async fn exchange(
-    address: SocketAddr,
+    target: &Target,
     token: &str,
     request: hyper::http::Result<Request<Full<Bytes>>>,
 ) -> Result<Answer, ClientError> {
-    let broken = |error: &dyn std::fmt::Display| ClientError::Broken(error.to_string());
+    let address = target.address;
     let mut request = request.map_err(|e| broken(&e))?;
     for (name, value) in [(HOST, address.to_string()), (AUTHORIZATION, format!("Bearer {token}"))] {
         request.headers_mut().insert(name, value.parse().map_err(|e| broken(&e))?);
     }
     let stream = tokio::net::TcpStream::connect(address).await;
     let stream = stream.map_err(|_| ClientError::NotRunning(address))?;
+    let Some(tls) = &target.tls else { return converse(stream, request).await };
+    let name = ServerName::IpAddress(address.ip().into());
+    let stream = tls.connect(name, stream).await;
+    let stream = stream.map_err(|error| ClientError::NotOurs(address, error.to_string()))?;
+    converse(stream, request).await
+}
+
+fn broken(error: &dyn fmt::Display) -> ClientError {
+    ClientError::Broken(error.to_string())
+}
+
+async fn converse<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Answer, ClientError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|e| broken(&e))?;
@@ -133,7 +171,10 @@ async fn exchange(
     let body = if bytes.is_empty() {
         Value::Null
     } else {
-        serde_json::from_slice(&bytes).map_err(|e| broken(&e))?
+        serde_json::from_slice(&bytes).map_err(|_| {
+            let text = String::from_utf8_lossy(&bytes);
+            broken(&format_args!("{status} without JSON: {}", text.lines().next().unwrap_or("")))
+        })?
     };
     Ok(Answer { status, is_replayed, body })
 }

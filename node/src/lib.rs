@@ -1,6 +1,7 @@
 //! What both services are made of: configuration, HTTP shell, pipeline, alerts and queries.
 #![forbid(unsafe_code)]
 
+pub mod address;
 pub mod alerts;
 pub mod api;
 pub mod auth;
@@ -12,6 +13,7 @@ pub mod events;
 pub mod export;
 pub mod health;
 pub mod http;
+pub mod labels;
 pub mod logs;
 pub mod machine;
 pub mod manager;
@@ -25,4 +27,5 @@ pub mod routes;
 pub mod sources;
 pub mod supervise;
 pub mod time_text;
+pub mod tls;
 pub mod trace;

@@ -207,6 +207,11 @@ pub mod announce {
         line(format_args!("listening {name} {address}"));
     }
 
+    /// `fingerprint <SHA-256>`: by which certificate whoever connects recognises it.
+    pub fn fingerprint(fingerprint: impl Display) {
+        line(format_args!("fingerprint {fingerprint}"));
+    }
+
     /// `ready`: everything serves.
     pub fn ready() {
         line("ready");

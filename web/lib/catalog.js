@@ -67,8 +67,9 @@ function interval({ count, first, last }) {
   return (Date.parse(last.time) - Date.parse(first)) / (count - 1);
 }
 
-/** Whether every word of `text` is somewhere in the names of a series. */
-export function matches(series, text) {
-  const names = `${series.node ?? ''} ${series.device} ${series.metric}`.toLowerCase();
+/** Whether every word of `text` is somewhere in the names of a series or the label of its device. */
+export function matches(series, text, label = '') {
+  const { node = '', device, metric } = series;
+  const names = `${node ?? ''} ${device} ${metric} ${label}`.toLowerCase();
   return text.toLowerCase().split(/\s+/).every((word) => names.includes(word));
 }

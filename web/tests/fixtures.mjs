@@ -121,9 +121,19 @@ export function alertRoutes(alerts = []) {
   };
 }
 
-export const edgeRoutes = (status = edgeStatus(), series = edgeSeries(), alerts = []) => ({
+/** The devices of the series; `labels` maps some of them to what people call them. */
+const devices = (series, labels) => {
+  const ids = [...new Set(series.series.map(({ device }) => device))];
+  const heard = iso(-3_000);
+  return ids.map((id) => ({ id, label: labels[id] ?? null, last_heard: heard, series: 1 }));
+};
+
+export const edgeRoutes = (
+  status = edgeStatus(), series = edgeSeries(), alerts = [], labels = {},
+) => ({
   ...alertRoutes(alerts),
   'GET /v1/status': () => status,
+  'GET /v1/devices': () => ({ devices: devices(series, labels) }),
   'GET /v1/series': () => series,
   'GET /v1/readings': readings,
   'GET /v1/rollups': rollups,

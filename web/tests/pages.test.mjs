@@ -7,7 +7,7 @@ import { browserPath, startBrowser } from './browser.mjs';
 import {
   alert, edgeRoutes, edgeSeries, edgeStatus, fleet, hubRoutes, iso, reading, readings,
 } from './fixtures.mjs';
-import { TOKEN, serve } from './server.mjs';
+import { CODE, TOKEN, serve } from './server.mjs';
 
 const skip = browserPath() ? false : 'no Chromium here';
 const LEVEL = '#device=tank-1&metric=level&unit=m&range=15m';
@@ -59,6 +59,48 @@ test('signing in: a wrong token is told why, the right one opens the page', { sk
     assert.equal(server.count('DELETE /v1/session'), 1);
   })
 ));
+
+test('an address of `token login` signs in once and leaves no trace', { skip }, () => {
+  const asked = { hash: `#login=${CODE}`, signedIn: false, allowed: REFUSED };
+  return visit('edge.html', edgeRoutes(), asked, async (page) => {
+    await page.shows('Connected');
+    assert.equal(await page.value('location.hash'), '');
+    assert.ok(!(await page.value('location.href')).includes(CODE));
+    await page.click('button', 'Sign out');
+    await page.shows('Access token');
+    await page.value(`void (location.hash = 'login=${CODE}')`);
+    await page.shows('this address was used or is too old');
+    assert.equal(await page.value('location.hash'), '');
+  });
+});
+
+test('labels stand beside ids, are found by the filter, and follow a change', { skip }, () => {
+  const [status, labels] = [edgeStatus(), { 'tank-1': 'Tank, north gate' }];
+  status.labels = 1;
+  const routes = edgeRoutes(status, edgeSeries(), [], labels);
+  return visit('edge.html', routes, {}, async (page, server) => {
+    await page.shows('Tank, north gate');
+    await page.type('input[type=search]', 'gate level');
+    await page.until("!document.querySelector('main').innerText.includes('pump-10')");
+    await page.shows('tank-1');
+    labels['tank-1'] = 'Tank, south gate';
+    status.labels = 2;
+    await page.until("document.querySelector('.link').innerText === 'live'");
+    server.send('status', status);
+    await page.until("document.querySelector('.label').innerText === 'Tank, south gate'");
+  });
+});
+
+test('a gateway with a label is found by it', { skip }, () => {
+  const nodes = fleet(6);
+  nodes.nodes[2].label = 'Pumping station, Mill Road';
+  return visit('hub.html', hubRoutes(nodes), {}, async (page) => {
+    await page.shows('Mill Road');
+    await page.type('input[type=search]', 'mill');
+    await page.until("document.querySelectorAll('tbody tr').length === 1");
+    await page.shows('ps-003');
+  });
+});
 
 test('a session that ends midway leads back to the form', { skip }, () => (
   visit('edge.html', edgeRoutes(), { allowed: CUT }, async (page, server) => {

@@ -14,6 +14,8 @@ const TYPES = {
   '.css': 'text/css; charset=utf-8', '.svg': 'image/svg+xml',
 };
 export const TOKEN = 'hfe_adm_right';
+/** Signs in once. */
+export const CODE = 'abcd2345';
 
 /**
  * Starts it. `routes` maps `METHOD /path` to `(url, body) => answer`, an answer being a value to
@@ -90,7 +92,12 @@ function session(state, method, body, response) {
     return undefined;
   }
   if (method === 'POST') {
-    if (body.token !== TOKEN) {
+    const isCode = body.code === CODE && !state.codeIsUsed;
+    state.codeIsUsed ||= isCode;
+    if (body.code && !isCode) {
+      return problem(response, 401, 'unknown-code', 'this address was used or is too old');
+    }
+    if (!isCode && body.token !== TOKEN) {
       return problem(response, 401, 'unknown-token', 'this token is not known here');
     }
     state.signedIn = true;

@@ -10,7 +10,7 @@ mod wire;
 
 pub use alerts::{AlertCounts, AlertShape, Alerts, alert_shapes, routes as alert_routes};
 pub use data::{Data, Named, readings, routes as data_routes};
-pub use tokens::{Tokens, create_token, routes as token_routes};
+pub use tokens::{NewDevice, Tokens, check_devices, create_token, routes as token_routes};
 pub use wire::{AsOf, LiveShape, ProgressShape, UsageShape, live_shapes};
 
 use holdfast_core::NodeId;

@@ -1,5 +1,9 @@
 //! Access tokens: kept as hashes, listed, made and taken back.
 
+mod devices;
+
+pub use devices::{NewDevice, check_devices};
+
 use crate::auth::{
     Admin, Auth, Grant, Kind, Scope, TokenBook, TokenHash, TokenMap, generate, hash,
 };
@@ -156,16 +160,19 @@ pub async fn create_token(store: &Store, scope: Scope, name: &str) -> Result<Str
     Ok(tokens.create(scope, name, None).await?.0)
 }
 
-/// `GET` and `POST /v1/tokens`, `DELETE /v1/tokens/{id}`.
+/// `GET` and `POST /v1/tokens`, `POST /v1/tokens/devices`, `DELETE /v1/tokens/{id}`.
 pub fn routes<S: Clone + Send + Sync + 'static>() -> Routes<S>
 where
     Auth: FromRef<S>,
     Tokens: FromRef<S>,
 {
+    let may_be_full = &[StatusCode::INSUFFICIENT_STORAGE];
     Routes::new()
         .get("/v1/tokens", "The access tokens, without their texts", list)
         .post("/v1/tokens", "Makes a token", create)
-        .with(|operation| operation.may_fail(&[StatusCode::INSUFFICIENT_STORAGE]))
+        .with(|operation| operation.may_fail(may_be_full))
+        .post("/v1/tokens/devices", "Makes a token for each device of a list", devices::create)
+        .with(|operation| operation.may_fail(may_be_full))
         .delete("/v1/tokens/{id}", "Takes a token back", remove)
 }
 
@@ -270,10 +277,8 @@ async fn create(
     Body(new): Body<NewToken>,
 ) -> Result<Created<MadeToken>, Problem> {
     let scope = new.scope()?;
-    if new.name.len() > NAME_MAX || new.name.chars().any(char::is_control) {
-        let detail = format!("a name has at most {NAME_MAX} bytes of printable text");
-        return Err(Problem::invalid("invalid-token", detail).at("/name"));
-    }
+    devices::check_name(&new.name)
+        .map_err(|reason| Problem::invalid("invalid-token", reason).at("/name"))?;
     let made = tokens.create(scope, &new.name, new.expires.map(|time| time.0)).await;
     let (text, grant) = made.map_err(|error| {
         tracing::error!(%error, "a token could not be stored");

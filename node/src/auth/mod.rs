@@ -1,11 +1,12 @@
 //! Who asks, and what they may do.
 //!
 //! A request carries a token (`Authorization: Bearer`) or, from a page, the cookie of a session
-//! that was opened with one. A handler says what it needs by the extractor it takes: [`Admin`],
-//! [`Reader`] or [`Poster`]. Tokens are known by their BLAKE3 hash alone; a lookup by hash leaks
-//! nothing by its timing.
+//! that was opened with one, or with a code that stands for one once. A handler says what it needs
+//! by the extractor it takes: [`Admin`], [`Reader`] or [`Poster`]. Tokens are known by their BLAKE3
+//! hash alone; a lookup by hash leaks nothing by its timing.
 
 mod book;
+mod code;
 mod limiter;
 mod routes;
 mod session;
@@ -21,6 +22,7 @@ use axum::extract::{FromRef, FromRequestParts};
 use axum::http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method};
+use code::Codes;
 use limiter::Limiter;
 use session::Sessions;
 use std::fmt;
@@ -34,6 +36,7 @@ struct Inner {
     book: Arc<dyn TokenBook>,
     sources: Sources,
     sessions: Mutex<Sessions>,
+    codes: Mutex<Codes>,
     failures: Mutex<Limiter>,
 }
 
@@ -48,6 +51,7 @@ impl fmt::Debug for Auth {
 pub struct Who {
     /// What the token grants.
     pub grant: Arc<Grant>,
+    token: TokenHash,
     /// Whether a page asks, by its session.
     pub by_session: bool,
 }
@@ -56,8 +60,8 @@ impl Auth {
     /// Asks `book` for tokens.
     #[must_use]
     pub fn new(book: Arc<dyn TokenBook>, sources: Sources) -> Self {
-        let (sessions, failures) = (Mutex::default(), Mutex::default());
-        Self(Arc::new(Inner { book, sources, sessions, failures }))
+        let (sessions, codes, failures) = <(Mutex<_>, Mutex<_>, Mutex<_>)>::default();
+        Self(Arc::new(Inner { book, sources, sessions, codes, failures }))
     }
 
     /// Finds out who asks.
@@ -73,8 +77,9 @@ impl Auth {
                 let detail = "the Authorization header must be `Bearer TOKEN`";
                 return Err(Problem::unauthorized("no-token", detail).at("Authorization"));
             }
-            let grant = self.grant(&hash(token.trim()))?;
-            return Ok(Who { grant, by_session: false });
+            let token = hash(token.trim());
+            let grant = self.grant(&token)?;
+            return Ok(Who { grant, token, by_session: false });
         }
         let Some(cookie) = cookie(headers) else {
             let detail = "a token is needed: send `Authorization: Bearer TOKEN`";
@@ -88,7 +93,7 @@ impl Auth {
         if !method.is_safe() {
             check_origin(headers, true)?;
         }
-        Ok(Who { grant: self.grant(&token)?, by_session: true })
+        Ok(Who { grant: self.grant(&token)?, token, by_session: true })
     }
 
     fn grant(&self, token: &TokenHash) -> Result<Arc<Grant>, Problem> {

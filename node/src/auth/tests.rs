@@ -1,6 +1,7 @@
 //! Tokens, scopes and sessions through a router.
 
 use super::*;
+use crate::http::Transport;
 use crate::sources::by_hand::Hand;
 use axum::Router;
 use axum::body::Body;
@@ -61,12 +62,17 @@ impl World {
     }
 
     async fn sign_in(&self, token: &str) -> Response<Body> {
+        self.sign_in_by("token", token, Transport::default()).await
+    }
+
+    async fn sign_in_by(&self, by: &str, text: &str, transport: Transport) -> Response<Body> {
         let peer: SocketAddr = "10.0.0.9:7".parse().unwrap();
         let request = Request::post("/v1/session")
             .header(CONTENT_TYPE, "application/json")
             .header(HOST, "node:8484")
             .extension(ConnectInfo(peer))
-            .body(Body::from(format!("{{\"token\":\"{token}\"}}")));
+            .extension(transport)
+            .body(Body::from(format!("{{\"{by}\":\"{text}\"}}")));
         self.send(request.unwrap()).await
     }
 
@@ -179,6 +185,47 @@ async fn a_page_signs_in_acts_and_signs_out() {
     assert!(out.headers()[SET_COOKIE].to_str().unwrap().ends_with("Max-Age=0"));
     let over = world.with_cookie("GET", "/v1/session", &cookie, None).await;
     assert_eq!(body(over).await["code"], "session-over");
+}
+
+#[tokio::test]
+async fn a_session_over_https_is_for_https_only() {
+    let world = world();
+    let set = |response: &Response<Body>| response.headers()[SET_COOKIE].clone();
+    let plain = set(&world.sign_in(ADMIN).await);
+    assert!(!plain.to_str().unwrap().contains("Secure"), "{plain:?}");
+    let https = world.sign_in_by("token", ADMIN, Transport { is_tls: true }).await;
+    assert!(set(&https).to_str().unwrap().ends_with("; Secure"), "{https:?}");
+}
+
+#[tokio::test]
+async fn a_code_signs_in_once_and_only_a_token_gets_one() {
+    let world = world();
+    let code = async || {
+        let made = world.with_token("POST", "/v1/session/codes", ADMIN).await;
+        assert_eq!(made.status(), StatusCode::CREATED);
+        body(made).await["code"].as_str().unwrap().to_owned()
+    };
+    let by_code = async |code: &str| world.sign_in_by("code", code, Transport::default()).await;
+    let first = code().await;
+    let signed_in = by_code(&first).await;
+    let cookie = cookie_of(&signed_in);
+    assert_eq!(body(signed_in).await["scope"], "admin");
+    let again = by_code(&first).await;
+    assert_eq!(again.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(body(again).await["code"], "unknown-code");
+
+    let own = Some("http://node:8484");
+    let refused = world.with_cookie("POST", "/v1/session/codes", &cookie, own).await;
+    assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+    for token in [VIEWER, INGEST, DEVICE] {
+        let refused = world.with_token("POST", "/v1/session/codes", token).await;
+        assert_eq!(refused.status(), StatusCode::FORBIDDEN, "{token}");
+    }
+    let late = code().await;
+    world.hand.pass_ms(10 * 60_000);
+    assert_eq!(by_code(&late).await.status(), StatusCode::UNAUTHORIZED);
+    let both = world.sign_in_by("token\":\"a\",\"code", "b", Transport::default()).await;
+    assert_eq!(body(both).await["expected"], "`token` or `code`");
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ mod alert;
 mod backup;
 mod export;
 mod place;
+mod reach;
 mod token;
 mod verify;
 
@@ -14,6 +15,7 @@ pub use alert::AlertAction;
 pub use backup::{BackupArgs, RestoreArgs};
 pub use export::{ExportArgs, export};
 pub use place::{Local, Place, Service};
+pub use reach::Reach;
 pub use token::{TokenBook, TokenKind, print_new_token};
 pub use verify::{VerifyArgs, verify};
 
@@ -51,6 +53,7 @@ pub fn run(work: impl Future<Output = Result<ExitCode, Failure>>) -> ExitCode {
         Ok(runtime) => runtime.block_on(work),
         Err(error) => Err(error.into()),
     };
+    crate::logs::tell_the_rest();
     result.unwrap_or_else(|Failure(text)| {
         eprintln!("error: {text}");
         ExitCode::FAILURE

@@ -2,8 +2,10 @@
 
 use super::Failure;
 use crate::auth::Scope;
-use crate::config::{Layers, Loaded};
-use crate::{api, backup, client, logs, machine};
+use crate::client::{self, Target};
+use crate::config::{Layers, Loaded, Log};
+use crate::tls::{self, Fingerprint, Source, Tls, TlsWord};
+use crate::{address, api, backup, logs, machine};
 use clap::Args;
 use holdfast_sync::Fault;
 use holdfast_sync::env::System;
@@ -32,8 +34,10 @@ pub trait Service: Default + Serialize + DeserializeOwned {
     fn listen(&self) -> SocketAddr;
     /// The file with the machine's id.
     fn machine_id(&self) -> &str;
-    /// Which lines are logged.
-    fn log_filter(&self) -> &str;
+    /// Whether that is HTTPS, and the files of its certificate and key.
+    fn tls(&self) -> (TlsWord, &str, &str);
+    /// Its log.
+    fn log(&self) -> &Log;
     /// How its store is opened.
     fn store_options(&self, dir: PathBuf, key: NodeKey) -> Options;
 }
@@ -92,13 +96,15 @@ impl Place {
         Ok(self.local(self.settings::<S>()?.config))
     }
 
-    /// The node that this process is about to run; its log is on from here.
+    /// The node that this process is about to run; its log is on from here, in `format` if that is
+    /// given.
     ///
     /// # Errors
     /// A wrong setting.
-    pub fn begin<S: Service>(&self) -> Result<Local<S>, Failure> {
+    pub fn begin<S: Service>(&self, format: Option<logs::Format>) -> Result<Local<S>, Failure> {
         let loaded = self.settings::<S>()?;
-        logs::init(loaded.config.log_filter())?;
+        let log = loaded.config.log();
+        logs::init(&log.filter, format.unwrap_or(log.format))?;
         for name in loaded.unused {
             tracing::warn!(name, "this variable sets nothing here");
         }
@@ -156,10 +162,68 @@ impl<S: Service> Local<S> {
     /// Says that its configuration is valid: it was read.
     ///
     /// # Errors
-    /// None.
+    /// When it names a certificate that cannot be served.
     pub fn valid(&self) -> Result<ExitCode, Failure> {
+        if let Some(source) = self.tls_source()? {
+            source.check()?;
+        }
         println!("The configuration is valid.");
         Ok(ExitCode::SUCCESS)
+    }
+
+    fn tls_source(&self) -> Result<Option<Source>, Failure> {
+        let (word, certificate, key) = self.settings.tls();
+        let folder = self.config.parent().unwrap_or(Path::new(""));
+        Ok(Source::of(word, certificate, key, folder)?)
+    }
+
+    /// What it serves HTTPS with, if it does.
+    ///
+    /// # Errors
+    /// When the configured certificate cannot be served.
+    pub fn tls(&self) -> Result<Option<Tls>, Failure> {
+        let source = self.tls_source()?;
+        Ok(source.map(|source| Tls::load(source, &self.dir)).transpose()?)
+    }
+
+    /// Where and how its own commands reach it.
+    ///
+    /// # Errors
+    /// When it serves HTTPS and never ran with it, so that it could not be recognised.
+    pub fn target(&self) -> Result<Target, Failure> {
+        let address = self.settings.listen();
+        let tls = self.served_copy()?.map(|pem| tls::connector(&pem)).transpose()?;
+        Ok(Target { address, tls })
+    }
+
+    /// The certificate that it serves, as it left it; `None` with plain HTTP.
+    fn served_copy(&self) -> Result<Option<Vec<u8>>, Failure> {
+        if self.tls_source()?.is_none() {
+            return Ok(None);
+        }
+        let path = self.dir.join(tls::SERVED);
+        let pem = std::fs::read(&path).map_err(|error| {
+            let (path, program) = (path.display(), S::PROGRAM);
+            format!("{path}: {error}. {program} writes it when it is started with HTTPS: start it")
+        })?;
+        Ok(Some(pem))
+    }
+
+    /// By which certificate its running process is recognised, if it serves HTTPS.
+    ///
+    /// # Errors
+    /// As [`Local::target`].
+    pub fn served_fingerprint(&self) -> Result<Option<Fingerprint>, Failure> {
+        self.served_copy()?.map(|pem| Ok(Fingerprint::of_pem(&pem)?)).transpose()
+    }
+
+    /// Where browsers and devices reach it.
+    ///
+    /// # Errors
+    /// None of its own; a wrong `http.tls`.
+    pub fn url(&self) -> Result<String, Failure> {
+        let scheme = if self.tls_source()?.is_some() { "https" } else { "http" };
+        Ok(format!("{scheme}://{}/", address::reachable(self.settings.listen())))
     }
 
     /// Its key.
@@ -214,7 +278,7 @@ impl<S: Service> Local<S> {
         body: Option<&Value>,
     ) -> Result<Value, Failure> {
         let token = self.admin_token()?;
-        Ok(client::call(self.settings.listen(), &token, method, path, body).await?)
+        Ok(client::call(&self.target()?, &token, method, path, body).await?)
     }
 
     /// The text of its admin token.

@@ -7,6 +7,10 @@ use serde_json::{Value, json};
 /// What is done with tokens that exist.
 #[derive(Subcommand)]
 pub enum TokenBook {
+    /// Prints an address that signs a browser in, once, within ten minutes.
+    #[command(after_help = "The address is the last line; whoever opens it has the rights of the \
+        admin token of this data directory.")]
+    Login,
     /// Lists tokens, without their texts.
     List,
     /// Makes a new admin token for commands on this machine; the node must not run.
@@ -25,6 +29,7 @@ impl TokenBook {
     /// What the node answers, or the store of one that does not run.
     pub async fn run<S: Service>(self, node: &Local<S>) -> Result<(), Failure> {
         match self {
+            Self::Login => login(node).await?,
             Self::List => print_tokens(&node.call("GET", "/v1/tokens", None).await?),
             Self::Renew => {
                 let key = node.key()?;
@@ -38,6 +43,18 @@ impl TokenBook {
         }
         Ok(())
     }
+}
+
+async fn login<S: Service>(node: &Local<S>) -> Result<(), Failure> {
+    let made = node.call("POST", "/v1/session/codes", Some(&json!({}))).await?;
+    let minutes = made["valid_s"].as_u64().unwrap_or(0) / 60;
+    if let Some(tls) = node.served_fingerprint()? {
+        println!("The browser warns of a certificate that it does not know, unless an authority");
+        println!("gave it to you. Its SHA-256 fingerprint has to be: {tls}");
+    }
+    println!("This address signs a browser in, once, within the next {minutes} minutes:");
+    println!("{}#login={}", node.url()?, made["code"].as_str().unwrap_or_default());
+    Ok(())
 }
 
 /// What a new token is for.

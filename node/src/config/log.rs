@@ -1,5 +1,6 @@
 //! The section on the log, which both services have.
 
+use crate::logs::Format;
 use serde::{Deserialize, Serialize};
 
 /// The log.
@@ -8,10 +9,12 @@ use serde::{Deserialize, Serialize};
 pub struct Log {
     /// Which lines are written.
     pub filter: String,
+    /// How they look.
+    pub format: Format,
 }
 
 impl Default for Log {
     fn default() -> Self {
-        Self { filter: "info".to_owned() }
+        Self { filter: "info".to_owned(), format: Format::Text }
     }
 }

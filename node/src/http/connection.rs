@@ -4,7 +4,7 @@
 //! out, the service tells when a request begins and when its answer is done. From these follows one
 //! deadline at a time; a connection that passes it is closed.
 
-use super::{LimitedBody, Limits};
+use super::{LimitedBody, Limits, Transport, secure};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::connect_info::ConnectInfo;
@@ -23,6 +23,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 /// Headers of one request.
@@ -101,10 +102,37 @@ pub(super) async fn serve(
     router: Router,
     limits: Limits,
     stop: CancellationToken,
+    tls: Option<TlsAcceptor>,
 ) {
     let watch = Watch::new();
-    let io = TokioIo::new(Watched { stream, watch: watch.clone() });
-    let service = Service { router, peer, limits, watch: watch.clone() };
+    let stream = Watched { stream, watch: watch.clone() };
+    let transport = Transport { is_tls: tls.is_some() };
+    let service = Service { router, peer, limits, watch: watch.clone(), transport };
+    let Some(acceptor) = tls else { return exchange(stream, service, stop).await };
+    let opening = tokio::time::timeout(limits.header_read, secure::open(stream, &acceptor));
+    let opened = tokio::select! {
+        opened = opening => opened,
+        // Nothing was asked yet.
+        () = stop.cancelled() => return,
+    };
+    match opened {
+        Ok(Ok(Some(stream))) => {
+            watch.enter(Phase::Header);
+            exchange(stream, service, stop).await;
+        }
+        Ok(Ok(None)) => tracing::debug!(%peer, "plain HTTP, or nothing, on the port of HTTPS"),
+        Ok(Err(error)) => tracing::debug!(%peer, %error, "no handshake"),
+        Err(_) => tracing::debug!(%peer, "closing a connection whose handshake takes too long"),
+    }
+}
+
+/// Requests and answers, to the end of the connection.
+async fn exchange<S>(stream: S, service: Service, stop: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let (watch, limits, peer) = (service.watch.clone(), service.limits, service.peer);
+    let io = TokioIo::new(stream);
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder.max_buf_size(limits.header_bytes.max(8_192)).max_headers(HEADERS_MAX);
     let mut connection = std::pin::pin!(builder.serve_connection(io, service));
@@ -143,6 +171,7 @@ struct Service {
     peer: SocketAddr,
     limits: Limits,
     watch: Watch,
+    transport: Transport,
 }
 
 impl hyper::service::Service<Request<Incoming>> for Service {
@@ -157,6 +186,7 @@ impl hyper::service::Service<Request<Incoming>> for Service {
         let mut request = request.map(|body| Body::new(LimitedBody::new(body, limits)));
         request.extensions_mut().insert(ConnectInfo(self.peer));
         request.extensions_mut().insert(limits);
+        request.extensions_mut().insert(self.transport);
         let router = TowerToHyperService::new(self.router.clone());
         Box::pin(async move {
             let answer = hyper::service::Service::call(&router, request).await?;
@@ -201,9 +231,16 @@ impl HttpBody for AnswerBody {
 }
 
 /// A socket that tells when bytes come, and when they cannot go out.
-struct Watched {
+pub(super) struct Watched {
     stream: TcpStream,
     watch: Watch,
+}
+
+impl Watched {
+    /// Looks at the first bytes without taking them.
+    pub(super) async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.peek(buffer).await
+    }
 }
 
 impl AsyncRead for Watched {

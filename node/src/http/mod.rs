@@ -1,9 +1,10 @@
 //! The HTTP shell around the routes of a service: bounded, timed, and answering in problems.
 //!
 //! [`bind`] opens a listener, [`Listener::serve`] runs a router on it until told to stop.
-//! `connection` bounds what one client can hold (time, headers, memory), `body` reads requests,
-//! `inflate` what is compressed in them, `extract` turns them into values, `guard` surrounds every
-//! handler with an id, a span and a safety net for panics, `counts` counts what they answer.
+//! `connection` bounds what one client can hold (time, headers, memory), `secure` begins one in
+//! TLS, `body` reads requests, `inflate` what is compressed in them, `extract` turns them into
+//! values, `guard` surrounds every handler with an id, a span and a safety net for panics, `counts`
+//! counts what they answer.
 
 mod body;
 mod connection;
@@ -11,6 +12,7 @@ mod counts;
 mod extract;
 mod guard;
 mod inflate;
+mod secure;
 
 pub use body::{BodyFault, LimitedBody, RawBody};
 pub use counts::HttpCounts;
@@ -19,7 +21,11 @@ pub use guard::REQUEST_ID;
 pub use inflate::Content;
 
 use crate::problem;
+use crate::tls::Tls;
 use axum::Router;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -70,12 +76,28 @@ impl Default for Limits {
     }
 }
 
+/// How a request came, for handlers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Transport {
+    /// Over HTTPS.
+    pub is_tls: bool,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Transport {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(parts.extensions.get().copied().unwrap_or_default())
+    }
+}
+
 /// A bound socket that does not serve yet.
 #[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,
     address: SocketAddr,
     counts: Arc<HttpCounts>,
+    tls: Option<Tls>,
 }
 
 /// Opens a listener; port 0 takes any free one.
@@ -87,10 +109,16 @@ pub async fn bind(address: SocketAddr) -> io::Result<Listener> {
         |e: io::Error| io::Error::new(e.kind(), format!("cannot listen on {address}: {e}"));
     let socket = TcpListener::bind(address).await.map_err(explain)?;
     let address = socket.local_addr().map_err(explain)?;
-    Ok(Listener { socket, address, counts: Arc::default() })
+    Ok(Listener { socket, address, counts: Arc::default(), tls: None })
 }
 
 impl Listener {
+    /// The listener with HTTPS in place of HTTP, if there is something to serve it with.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<Tls>) -> Self {
+        Self { tls, ..self }
+    }
+
     /// The address it got.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
@@ -111,6 +139,7 @@ impl Listener {
             .layer(axum::middleware::from_fn_with_state(self.counts, guard::surround));
         let permits = Arc::new(Semaphore::new(limits.connections));
         let tasks = tokio_util::task::TaskTracker::new();
+        let acceptor = self.tls.as_ref().map(Tls::acceptor);
         loop {
             let permit = Arc::clone(&permits).acquire_owned();
             let permit = tokio::select! {
@@ -121,7 +150,8 @@ impl Listener {
                 accepted = accept(&self.socket) => accepted,
                 () = stop.cancelled() => break,
             };
-            let served = connection::serve(stream, peer, router.clone(), limits, stop.clone());
+            let (router, tls) = (router.clone(), acceptor.clone());
+            let served = connection::serve(stream, peer, router, limits, stop.clone(), tls);
             tasks.spawn(async move {
                 served.await;
                 drop(permit);

@@ -1,9 +1,9 @@
 //! Windows of the past: only in the log.
 //!
 //! A window's record is worth its room while readings still come for it and charts of the day are
-//! drawn from it. Once its rollup is in the log and it has been over for some time the record goes;
-//! how far that has got, the *horizon*, stands in the store before the first record is removed. What
-//! ends before the horizon is looked up in the log, where it takes a tenth of the room.
+//! drawn from it. Once its rollup is in the log and it has been over for some time the record goes.
+//! How far that has got, the *horizon*, stands in the store before the first record is removed.
+//! What ends before the horizon is looked up in the log, where it takes a tenth of the room.
 
 use super::catalog::SeriesInfo;
 use super::windows::{PENDING, WindowKey, sortable};

@@ -3,7 +3,7 @@
 use super::Operation;
 use super::operation::{Access, Reply};
 use crate::auth::{Admin, Poster, Reader, Who};
-use crate::http::{Content, Json as Body, Path, Query};
+use crate::http::{Content, Json as Body, Path, Query, Transport};
 use crate::problem::Problem;
 use axum::Json;
 use axum::extract::State;
@@ -65,7 +65,7 @@ macro_rules! silent {
 }
 
 // The names in the template of the path say all there is to say of `Path`.
-silent!([T] State<T>, [T] ConnectInfo<T>, [T] Path<T>, [] HeaderMap);
+silent!([T] State<T>, [T] ConnectInfo<T>, [T] Path<T>, [] HeaderMap, [] Transport);
 
 /// Who may ask, by the extractor that finds it out.
 macro_rules! access {

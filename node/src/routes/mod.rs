@@ -68,6 +68,16 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         self.add((MethodFilter::POST, Method::POST), path, summary, handler)
     }
 
+    /// Answers `PATCH path`; `summary` says what it changes.
+    #[must_use]
+    pub fn patch<H, T, D>(self, path: &'static str, summary: &'static str, handler: H) -> Self
+    where
+        H: Handler<T, S> + Described<D>,
+        T: 'static,
+    {
+        self.add((MethodFilter::PATCH, Method::PATCH), path, summary, handler)
+    }
+
     /// Answers `DELETE path`; `summary` says what it removes.
     #[must_use]
     pub fn delete<H, T, D>(self, path: &'static str, summary: &'static str, handler: H) -> Self

@@ -245,8 +245,8 @@ async fn readings_that_come_back_late_and_in_any_order_are_in_their_windows() {
     node.close().await;
 }
 
-/// Windows of the past are read from the log, by themselves and in segments, and late readings go on
-/// from there.
+/// Windows of the past are read from the log, by themselves and in segments, and late readings go
+/// on from there.
 #[tokio::test(flavor = "multi_thread")]
 async fn windows_whose_records_are_gone_are_in_the_log() {
     let (dir, key) = (tempfile::tempdir().unwrap(), key());

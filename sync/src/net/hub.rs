@@ -135,7 +135,13 @@ async fn session(
     let end = Driver { store, policy, events, stop }.run(config, stream).await;
     let by = if end.by_peer { "peer" } else { "us" };
     let (peer, code, reason) = (peer.short(), end.code.name(), end.reason);
-    tracing::info!(%peer, by, code, reason, "session ended");
+    use RefusalCode::{ForeignFleet, Membership, Removed, Unknown, Version};
+    if matches!(end.code, Unknown | Removed | ForeignFleet | Membership | Version) {
+        // It stays away until somebody does something about it.
+        tracing::warn!(%peer, by, code, reason, "a node was refused");
+    } else {
+        tracing::info!(%peer, by, code, reason, "session ended");
+    }
 }
 
 async fn accept_enrolments(net: Net, options: Arc<HubOptions>) {

@@ -165,7 +165,14 @@ impl Runner {
             let wait = self.backoff.next_ms(self.options.store.env().entropy());
             let attempts = self.backoff.attempts();
             self.went_offline(&error, attempts);
-            tracing::info!(reason = error, attempts, wait_ms = wait, "no session with the hub");
+            let peer = self.options.addresses.join(",");
+            tracing::info!(
+                peer,
+                reason = error,
+                attempts,
+                wait_ms = wait,
+                "no session with the hub"
+            );
             if attempts.is_multiple_of(WATCHDOG) && self.net.take().is_some() {
                 tracing::warn!("the network part is made anew after {attempts} failures");
             }

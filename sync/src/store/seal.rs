@@ -2,8 +2,8 @@
 //!
 //! A segment takes the place of its commits in one short transaction; it is encoded before, off the
 //! writer. Small segments are put together into larger ones, up to [`FULL`] entries, and of a chain
-//! with many series up to [`WIDE`], so each entry is encoded three times at most. Nothing waits for it and nothing depends on it: whatever is sealed or
-//! not, the log is the same.
+//! with many series up to [`WIDE`], so each entry is encoded three times at most. Nothing waits for
+//! it and nothing depends on it: whatever is sealed or not, the log is the same.
 
 use super::commits::{CommitFilter, ROW_COST, StoredCommit};
 use super::schema::fault;

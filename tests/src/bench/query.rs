@@ -1,8 +1,8 @@
 //! `bench query`: a day of one series out of a thousand, and a start with a large store.
 //!
 //! A hundred devices with ten sensors each post every second of a day, 86,400,000 readings, with
-//! times jittered by 20 ms and values rounded to the sensor's resolution. When the log is at rest, a
-//! chart of one series over the whole day is asked for, 500 points out of 86,400, of one series
+//! times jittered by 20 ms and values rounded to the sensor's resolution. When the log is at rest,
+//! a chart of one series over the whole day is asked for, 500 points out of 86,400, of one series
 //! after the other so that none is remembered. Then the gateway is stopped and started.
 
 use super::load::request;

@@ -36,7 +36,7 @@ impl Running {
         self.child.id()
     }
 
-    /// The address of the line `listening <name> <address>`.
+    /// The address of the line `listening <name> <address>`, or `<name>s` with TLS.
     ///
     /// # Errors
     /// When the process ended or `limit` passed without the line; the message has the last lines
@@ -44,7 +44,9 @@ impl Running {
     pub fn listening(&self, name: &str, limit: Duration) -> io::Result<SocketAddr> {
         self.line(&format!("listening {name}"), limit, |line| {
             let mut words = line.split_whitespace();
-            (words.next() == Some("listening") && words.next() == Some(name)).then_some(())?;
+            (words.next() == Some("listening")).then_some(())?;
+            let told = words.next()?;
+            (told.strip_suffix('s').unwrap_or(told) == name || told == name).then_some(())?;
             words.next()?.parse().ok()
         })
     }
@@ -95,6 +97,12 @@ impl Running {
     #[must_use]
     pub fn stdout(&self) -> Vec<String> {
         self.out().lines()
+    }
+
+    /// The lines of standard error so far.
+    #[must_use]
+    pub fn stderr(&self) -> Vec<String> {
+        self.err().lines()
     }
 
     /// The last lines of standard error, for a failure message.

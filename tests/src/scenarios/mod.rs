@@ -10,10 +10,12 @@ pub mod backlog;
 pub mod bad_input;
 pub mod clocks;
 pub mod demo;
+pub mod devices;
 pub mod enrolment;
 pub mod fixture;
 pub mod full;
 mod hands;
+pub mod https;
 pub mod import;
 pub mod kills;
 pub mod links;
@@ -22,6 +24,7 @@ pub mod power_cut;
 pub mod refusal;
 pub mod restore;
 pub mod rot;
+pub mod secrets;
 pub mod upkeep;
 
 /// How large a campaign is run.
