@@ -6,22 +6,21 @@
 //! there the hub notices.
 
 use holdfast_sync::Fault;
-use holdfast_sync::store::{MACHINE, write_private};
+use holdfast_sync::store::{MACHINE, read_machine, write_machine};
 use std::fs;
-use std::io::ErrorKind;
 use std::path::Path;
 
 const CONTEXT: &str = "holdfast 2026-11 machine v1";
 
 /// What the directory's file says of this machine; `None` when it has no id.
-fn this(id_file: &Path) -> Option<String> {
+fn this(id_file: &Path) -> Option<[u8; 32]> {
     let id = fs::read(id_file).ok()?;
     let id = id.trim_ascii();
     // A system image that has not started yet has an empty one, or this word.
     if id.is_empty() || id == b"uninitialized" {
         return None;
     }
-    Some(blake3::Hash::from(blake3::derive_key(CONTEXT, id)).to_string())
+    Some(blake3::derive_key(CONTEXT, id))
 }
 
 /// Binds the data directory `dir` to this machine, whose id is in the file `id_file`.
@@ -29,27 +28,26 @@ fn this(id_file: &Path) -> Option<String> {
 /// # Errors
 /// When the file cannot be written.
 pub fn bind(dir: &Path, id_file: &Path) -> Result<(), Fault> {
-    match this(id_file) {
-        Some(hash) => write_private(&dir.join(MACHINE), format!("{hash}\n").as_bytes()),
-        None => Ok(()),
-    }
+    this(id_file).map_or(Ok(()), |hash| write_machine(dir, &hash))
 }
 
-/// Whether the data directory `dir` belongs to this machine. One that belongs to none yet does from
-/// now on.
+/// Whether the data directory `dir` belongs to this machine. One that belongs to none yet, or whose
+/// file is damaged, does from now on.
 ///
 /// # Errors
 /// When its file cannot be read or written.
 pub fn is_home(dir: &Path, id_file: &Path) -> Result<bool, Fault> {
-    let path = dir.join(MACHINE);
-    let bound = match fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            return bind(dir, id_file).map(|()| true);
+    let bound = read_machine(dir).or_else(|fault| {
+        if !fault.is_damage() {
+            return Err(fault);
         }
-        Err(source) => return Err(Fault::file(&path, source)),
-    };
-    Ok(this(id_file).is_none_or(|hash| hash == bound.trim()))
+        tracing::warn!(file = MACHINE, %fault, "the node is taken to belong to this machine");
+        Ok(None)
+    });
+    match (bound?, this(id_file)) {
+        (None, _) => bind(dir, id_file).map(|()| true),
+        (Some(bound), this) => Ok(this.is_none_or(|hash| hash == bound)),
+    }
 }
 
 #[cfg(test)]
@@ -68,9 +66,13 @@ mod tests {
         assert!(is_home(data, &home).unwrap());
         assert!(!is_home(data, &other).unwrap());
         assert!(is_home(data, &none).unwrap(), "an id that is gone keeps nobody from starting");
-        assert!(!fs::read_to_string(data.join(MACHINE)).unwrap().contains("0123"));
+        let written = fs::read(data.join(MACHINE)).unwrap();
+        assert!(!written.windows(4).any(|four| four == b"0123"));
         bind(data, &other).unwrap();
         assert!(is_home(data, &other).unwrap());
         assert!(!is_home(data, &home).unwrap());
+        fs::write(data.join(MACHINE), "damaged").unwrap();
+        assert!(is_home(data, &home).unwrap(), "damage keeps nobody from starting");
+        assert!(!is_home(data, &other).unwrap());
     }
 }

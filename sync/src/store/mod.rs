@@ -19,6 +19,7 @@ mod ingest;
 mod intact;
 mod lock;
 mod lookin;
+mod machine;
 mod mark;
 mod open;
 mod quota;
@@ -43,6 +44,7 @@ pub use ingest::{
 };
 pub use intact::Intact;
 pub use lookin::look_into;
+pub use machine::{MACHINE, read_machine, write_machine};
 pub use mark::{Mark, MarkedChain, give_to_owner, write_private, write_whole};
 pub use open::{OpenReport, Options};
 pub use quota::{Overflow, Usage};
@@ -74,9 +76,6 @@ pub const ADMIN_TOKEN: &str = "admin.token";
 
 /// The file with the invitation that waits to be taken up.
 pub const INVITATION: &str = "invitation";
-
-/// The file with the hash of the id of the machine that the node belongs to.
-pub const MACHINE: &str = "machine";
 
 /// The file that a restore leaves: text, which the next start tells in the event stream.
 pub const RESTORED: &str = "restored";

@@ -1,8 +1,9 @@
 //! Nodes that do not belong: refused by both sides, with a line in the log that says why, and with
 //! no harm to what they do at their site.
 //!
-//! A gateway finds in turn, behind its link, a hub of its fleet that does not know it, a hub of
-//! another fleet, and its own, which removes it. Another gateway's membership expires while it is
+//! A gateway finds in turn, behind its link, its hub after that has lost its books, which takes it
+//! back by its membership; the same with its name given to another node; a hub of another fleet;
+//! and its own, which removes it. Another gateway's membership expires while it is
 //! online and while it is away: it is renewed, and everything goes on.
 
 use std::fs;
@@ -18,6 +19,7 @@ use crate::process::{Edge, Fleet, FleetPlan, Hub, Settings};
 use crate::wait::until_async;
 
 const NAME: &str = "north/ps-000";
+const BACK: &str = "member taken back by a hub that has lost its books";
 const UNKNOWN: &str = "unknown node refused";
 const FOREIGN: &str = "node of another fleet refused";
 const REMOVED: &str = "live connection of a removed node closed";
@@ -30,7 +32,7 @@ const AWAY: &str = "expired membership renewed on return";
 /// # Panics
 /// When one is let in, or is not told why it is not.
 pub fn refusals(scale: Scale) {
-    let tally = Tally::of(&[UNKNOWN, FOREIGN, REMOVED, RETURNED, ONLINE, AWAY]);
+    let tally = Tally::of(&[BACK, UNKNOWN, FOREIGN, REMOVED, RETURNED, ONLINE, AWAY]);
     block_on(async {
         for round in 0..scale.of(5, 1) {
             let seed = scale.seed.wrapping_add(round);
@@ -47,10 +49,25 @@ async fn strangers(seed: u64, tally: &Tally) {
     post(&fleet.edges[0], 1).await;
     arrived(&fleet, 1).await;
 
-    let same_fleet = fleet.hub.data().join("fleet.key");
-    let mut forgetful = other_hub(&fleet, "forgetful");
-    fs::copy(same_fleet, forgetful.data().join("fleet.key")).expect("the key can be copied");
-    refused_at(&mut fleet, &mut forgetful, "unknown-node: this hub does not know the node").await;
+    let mut forgetful = hub_of_fleet(&fleet, "forgetful");
+    fleet.hub.stop().expect("the hub stops in good order");
+    forgetful.start().expect("the other hub starts");
+    fleet.links[0].set_target(forgetful.sync());
+    until_async("a member to be taken back", SOON, || async {
+        let listed = look(&mut hub_client(&forgetful), "/v1/nodes").await;
+        (listed["nodes"][0]["state"] == "online" && listed["nodes"][0]["readings"] == 1)
+            .then_some(())
+    })
+    .await;
+    let why = "let in by its membership alone";
+    forgetful.process().logged(why, SOON).expect("the hub logs whom it has taken back");
+    forgetful.stop().expect("the other hub stops in good order");
+    tally.strike(BACK);
+
+    let mut given_away = hub_of_fleet(&fleet, "given-away");
+    namesake(&fleet, &mut given_away).await;
+    let why = "unknown-node: this hub has lost its record of the node";
+    refused_at(&mut fleet, &mut given_away, why).await;
     tally.strike(UNKNOWN);
     let mut foreign = other_hub(&fleet, "foreign");
     refused_at(&mut fleet, &mut foreign, "foreign-fleet").await;
@@ -65,6 +82,27 @@ async fn strangers(seed: u64, tally: &Tally) {
 
 fn other_hub(fleet: &Fleet, name: &str) -> Hub {
     Hub::init(&fleet.dir().join(name), Settings::default()).expect("another hub is made")
+}
+
+/// Another hub with the key of the fleet and with empty books.
+fn hub_of_fleet(fleet: &Fleet, name: &str) -> Hub {
+    let hub = other_hub(fleet, name);
+    let key = fleet.hub.data().join("fleet.key");
+    fs::copy(key, hub.data().join("fleet.key")).expect("the key can be copied");
+    hub
+}
+
+/// Has another gateway join a hub under the name of the fleet's.
+async fn namesake(fleet: &Fleet, hub: &mut Hub) {
+    hub.start().expect("the other hub starts");
+    let invitation = hub.enrolment("north", "ps-000", hub.sync()).expect("the hub invites");
+    let home = fleet.dir().join("namesake");
+    let mut other = Edge::init("ps-000", &home, Settings::default()).expect("a gateway is made");
+    other.join(&invitation).expect("it takes the invitation");
+    other.start().expect("it starts");
+    online(&other).await;
+    other.stop().expect("it stops in good order");
+    hub.stop().expect("the other hub stops in good order");
 }
 
 /// Puts another hub behind the gateway's link; both must say why they do not talk.

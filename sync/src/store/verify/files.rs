@@ -5,7 +5,9 @@ use crate::Fault;
 use crate::identity::{Invitation, NodeKey};
 use crate::store::ballast::{BALLAST_BYTE, BALLAST_BYTES};
 use crate::store::mark::Mark;
-use crate::store::{ADMIN_TOKEN, DATABASE, INVITATION, MACHINE, RESTORED, repair, wal};
+use crate::store::{
+    ADMIN_TOKEN, DATABASE, INVITATION, MACHINE, RESTORED, read_machine, repair, wal,
+};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
@@ -70,7 +72,8 @@ fn file(check: &mut Check<'_>, path: &Path, name: &str, meta: &fs::Metadata) -> 
             other => drop(other?),
         },
         // Checked against the book of tokens, once that is read.
-        ADMIN_TOKEN | MACHINE | RESTORED => {}
+        ADMIN_TOKEN | RESTORED => {}
+        MACHINE => machine(check, path)?,
         INVITATION => invitation(check, path)?,
         _ if repair::is_kept(name) => {
             let found = "a damaged database that a repair has put aside";
@@ -83,6 +86,18 @@ fn file(check: &mut Check<'_>, path: &Path, name: &str, meta: &fs::Metadata) -> 
         _ => check.find(Severity::Info, name, Place::File, "not a file of the store", "nothing"),
     }
     Ok(())
+}
+
+fn machine(check: &mut Check<'_>, path: &Path) -> Result<(), Fault> {
+    match read_machine(path.parent().unwrap_or(path)) {
+        Err(Fault::Damaged { detail, .. }) => {
+            let expected =
+                "an envelope with the hash of this machine's id: the next start makes it";
+            check.damaged(MACHINE, Place::File, detail, expected);
+            Ok(())
+        }
+        other => other.map(drop),
+    }
 }
 
 fn invitation(check: &mut Check<'_>, path: &Path) -> Result<(), Fault> {
