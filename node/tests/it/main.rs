@@ -3,3 +3,4 @@
 
 mod alerts;
 mod pipeline;
+mod query;

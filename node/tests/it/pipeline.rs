@@ -20,11 +20,12 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 const DAY: Span = Span { from: START, to: Timestamp(START.0 + 86_400_000_000_000) };
-const START: Timestamp = Timestamp(1_793_880_000_000_000_000);
+pub const START: Timestamp = Timestamp(1_793_880_000_000_000_000);
 
-struct Node {
-    store: Store,
-    catalog: Arc<Catalog>,
+/// A store with its pipeline.
+pub struct Node {
+    pub store: Store,
+    pub catalog: Arc<Catalog>,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -35,7 +36,7 @@ impl Node {
     }
 
     /// One whose windows have records for so many seconds.
-    fn keeping(dir: &Path, key: &NodeKey, windows_kept_s: u64) -> Self {
+    pub fn keeping(dir: &Path, key: &NodeKey, windows_kept_s: u64) -> Self {
         let options = store::Options {
             dir: dir.to_owned(),
             key: key.clone(),
@@ -61,13 +62,20 @@ impl Node {
     }
 
     async fn post(&self, unit: &str, readings: &[(i64, f64)]) {
+        let in_ms: Vec<_> =
+            readings.iter().map(|(second, value)| (second * 1_000, *value)).collect();
+        self.post_ms(unit, &in_ms).await;
+    }
+
+    /// Posts readings at milliseconds from the start.
+    pub async fn post_ms(&self, unit: &str, readings: &[(i64, f64)]) {
         let key = SeriesKey::new("tank", "level", unit).unwrap();
         let series = self.store.interner().intern(&key).unwrap();
         let mut batch = IngestBatch::default();
-        for (i, (second, value)) in readings.iter().enumerate() {
+        for (i, (ms, value)) in readings.iter().enumerate() {
             batch.drafts.push(Draft {
                 series: Arc::clone(&series),
-                time: Some(START.saturating_add(second * 1_000_000_000)),
+                time: Some(START.saturating_add(ms * 1_000_000)),
                 value: OwnedValue::Float(Finite::new(*value).unwrap()),
                 quality: Quality::GOOD,
             });
@@ -77,7 +85,7 @@ impl Node {
     }
 
     /// Waits until `count` readings of a series are counted.
-    async fn counted(&self, unit: &str, count: u64) {
+    pub async fn counted(&self, unit: &str, count: u64) {
         let counted = || {
             let all = self.catalog.list(|info| &*info.unit == unit);
             all.first().map_or(0, |(_, last)| last.count)
@@ -91,7 +99,7 @@ impl Node {
         assert_eq!(counted(), count);
     }
 
-    async fn close(self) {
+    pub async fn close(self) {
         self.stop.cancel();
         self.task.await.unwrap();
         self.store.close().await;
@@ -110,7 +118,7 @@ impl Node {
     }
 
     /// Waits until no window has a record.
-    async fn windows_removed(&self) {
+    pub async fn windows_removed(&self) {
         let left = |view: &Snapshot<'_>| view.scan(Table::Window, &[], &[], 1);
         for _ in 0..6_000 {
             if self.store.read_blocking(left).unwrap().is_empty() {
@@ -163,7 +171,7 @@ impl Node {
     }
 }
 
-fn key() -> NodeKey {
+pub fn key() -> NodeKey {
     NodeKey::generate(&System::env())
 }
 
