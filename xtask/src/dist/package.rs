@@ -94,9 +94,12 @@ fn check_unit(stage: &Path, unit: &str) -> Result<(), Problem> {
     judged.status.success().then_some(()).ok_or_else(|| format!("{unit} is too open"))
 }
 
-/// The newest version of a symbol that `program` wants of the C library.
+/// The newest version of a symbol that `program` wants of the C library. That its relocations are
+/// packed it says by a symbol of its own, of version 2.36.
 fn newest_libc(program: &[u8]) -> Option<String> {
     const MARK: &[u8] = b"GLIBC_";
+    const PACKED: &[u8] = b"GLIBC_ABI_DT_RELR";
+    let packed = program.windows(PACKED.len()).any(|bytes| bytes == PACKED);
     let marks = program.windows(MARK.len()).enumerate().filter(|(_, bytes)| *bytes == MARK);
     let version = |at: usize| {
         let rest = &program[at + MARK.len()..];
@@ -106,6 +109,7 @@ fn newest_libc(program: &[u8]) -> Option<String> {
         Some((major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?))
     };
     let newest = marks.filter_map(|(at, _)| version(at)).max()?;
+    let newest = newest.max(if packed { (2, 36) } else { (0, 0) });
     Some(format!("{}.{}", newest.0, newest.1))
 }
 
@@ -159,6 +163,8 @@ mod tests {
     fn the_newest_version_of_libc_is_by_number_and_not_by_letter() {
         let program = b"..GLIBC_2.4\0GLIBC_2.17\0GLIBC_2.9\0GLIBC_PRIVATE\0GLIBC_2.2.5\0";
         assert_eq!(newest_libc(program).as_deref(), Some("2.17"));
+        let packed = b"..GLIBC_2.34\0GLIBC_ABI_DT_RELR\0";
+        assert_eq!(newest_libc(packed).as_deref(), Some("2.36"));
         assert_eq!(newest_libc(b"static"), None);
     }
 
