@@ -1,8 +1,8 @@
 //! Queries against a naive model: what they answer is what a plain list of all readings says,
 //! whatever order the readings came in and whatever of them is in segments.
 //!
-//! A device posts in two units, which are two series. Times go on, leave gaps, come late and repeat;
-//! windows have records at first and are only in the log later.
+//! A device posts in two units, which are two series. Times go on, leave gaps, come late and
+//! repeat; windows have records at first and are only in the log later.
 
 use crate::pipeline::{Node, START, key};
 use holdfast_core::{SeriesKey, Timestamp};
