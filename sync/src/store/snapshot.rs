@@ -7,7 +7,7 @@ use super::schema::{self, fault};
 use crate::Fault;
 use holdfast_core::codec::Reader;
 use holdfast_core::log::{Link, events};
-use holdfast_core::{NodeId, Seq};
+use holdfast_core::{NodeId, Reject, Seq};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -85,6 +85,22 @@ impl Snapshot<'_> {
         let Some(value) = self.get(Table::Acked, &key)? else { return Ok(Frontier::new()) };
         Frontier::decode(&mut Reader::new(&value))
             .map_err(|reject| Fault::damaged("acknowledged ranges", reject.code()))
+    }
+
+    /// What any peer has acknowledged of a chain.
+    ///
+    /// # Errors
+    /// A database fault, or [`Fault::Damaged`].
+    pub fn acked_by_any(&self, no: ChainNo) -> Result<Frontier, Fault> {
+        let damaged = |reject: Reject| Fault::damaged("acknowledged ranges", reject.code());
+        let mut all = Frontier::new();
+        for (key, value) in self.scan(Table::Acked, &[], &[], usize::MAX)? {
+            if key.ends_with(&no.key()) {
+                let set = Frontier::decode(&mut Reader::new(&value)).map_err(damaged)?;
+                all.union(&set).map_err(damaged)?;
+            }
+        }
+        Ok(all)
     }
 
     /// The record under `key`.
