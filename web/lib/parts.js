@@ -89,7 +89,7 @@ export function Disk({ store }) {
   const lost = store.shed_unacknowledged ?? 0;
   const made = store.shed_acknowledged ?? 0;
   const rate = store.growth_per_day;
-  const growth = rate === null || rate === undefined ? ' For how long that does is not known yet.'
+  const growth = rate === null || rate === undefined ? ' How long it lasts is not known yet.'
     : rate > 0 ? ` +${bytes(rate)} a day.` : ' It does not grow.';
   return html`
     <${Tile} name="Disk" tone=${lost > 0 && tone !== 'alarm' ? 'warn' : tone}
