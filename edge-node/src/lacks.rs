@@ -22,11 +22,11 @@ impl Lacks {
     /// # Errors
     /// A fault of the store.
     pub fn look(view: &Snapshot<'_>, node: NodeId) -> Result<Self, Fault> {
-        let mut lacks = Self::default();
+        let (mut lacks, mut acked) = (Self::default(), view.acked_by_any()?);
         let own = |c: &ChainInfo| c.id.origin == node && c.id.stream == Stream::Reading;
         for chain in view.chains()?.iter().filter(|chain| own(chain)) {
             let Some(all) = Range::new(1, chain.frontier.max()) else { continue };
-            let mut known = view.acked_by_any(chain.no)?;
+            let mut known = acked.remove(&chain.no).unwrap_or_default();
             for gap in view.gaps(chain.no)? {
                 // A set that is full leaves the rest of the gaps in: some too many are told.
                 let _ = known.add(gap.range);

@@ -5,7 +5,7 @@
 //! has. Events go only when acknowledged, and nothing goes before the pipeline has read it. Every
 //! removal leaves a gap record; one that no peer can fill is declared in the event stream.
 
-use super::chains::ChainInfo;
+use super::chains::{ChainInfo, Frontier};
 use super::growth::Growth;
 use super::record::Table;
 use super::schema::{PAGE_BYTES, fault, pragma};
@@ -199,8 +199,9 @@ pub(super) fn shed(tx: &mut WriteTx<'_>, stage: Stage, step: Step) -> Result<She
     own.sort_by_key(|chain| (chain.id.incarnation, chain.id.stream));
     let mut dropped = Vec::new();
     let (mut acked_any, mut bytes) = (0, 0);
+    let (acked_by_any, none) = (tx.view().acked_by_any()?, Frontier::new());
     'chains: for chain in &own {
-        let acked = tx.view().acked_by_any(chain.no)?;
+        let acked = acked_by_any.get(&chain.no).unwrap_or(&none);
         for (pos, range) in held(tx, chain, LOOK)? {
             let had = acked.covers(range);
             if pos > read_to || (stage != Stage::OldestRaw && !had) {

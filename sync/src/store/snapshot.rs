@@ -9,6 +9,7 @@ use holdfast_core::codec::Reader;
 use holdfast_core::log::{Link, events};
 use holdfast_core::{NodeId, Reject, Seq};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -87,18 +88,18 @@ impl Snapshot<'_> {
             .map_err(|reject| Fault::damaged("acknowledged ranges", reject.code()))
     }
 
-    /// What any peer has acknowledged of a chain.
+    /// What any peer has acknowledged, by chain; of a chain that is not there it is nothing.
     ///
     /// # Errors
     /// A database fault, or [`Fault::Damaged`].
-    pub fn acked_by_any(&self, no: ChainNo) -> Result<Frontier, Fault> {
+    pub fn acked_by_any(&self) -> Result<HashMap<ChainNo, Frontier>, Fault> {
         let damaged = |reject: Reject| Fault::damaged("acknowledged ranges", reject.code());
-        let mut all = Frontier::new();
+        let mut all: HashMap<_, Frontier> = HashMap::new();
         for (key, value) in self.scan(Table::Acked, &[], &[], usize::MAX)? {
-            if key.ends_with(&no.key()) {
-                let set = Frontier::decode(&mut Reader::new(&value)).map_err(damaged)?;
-                all.union(&set).map_err(damaged)?;
-            }
+            let Some(no) = key.last_chunk::<4>() else { continue };
+            let set = Frontier::decode(&mut Reader::new(&value)).map_err(damaged)?;
+            let known = all.entry(ChainNo(u32::from_be_bytes(*no))).or_default();
+            known.union(&set).map_err(damaged)?;
         }
         Ok(all)
     }
