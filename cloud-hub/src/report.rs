@@ -74,7 +74,7 @@ fn trouble(node: &Value, now: Timestamp) -> Option<(u8, String)> {
             let reason = reason.map(|reason| format!(", {reason}")).unwrap_or_default();
             says(0, format!("silent since {}{reason}", moment(&node["since"], now)))
         }
-        Some("never") => says(3, "was invited and never came".to_owned()),
+        Some("never") => says(3, "enrolled and has not connected".to_owned()),
         _ if behind >= FAR_BEHIND => says(
             1,
             format!(
@@ -144,7 +144,7 @@ mod tests {
                 "north/ps-4: 9000 entries behind, last reading 2025-11-20 16:37:00 UTC (1 min \
                  ago)",
                 "north/ps-3: its clock is 3 min behind",
-                "north/ps-2: was invited and never came",
+                "north/ps-2: enrolled and has not connected",
             ]
         );
         let told = "9003 entries still at 2 gateways; not known of 1 that are silent";

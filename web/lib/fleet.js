@@ -8,7 +8,7 @@ export const CLOCK_OFF_MS = 2_000;
 
 export const STATES = [
   { id: 'stale', tone: 'alarm', name: 'silent', meaning: 'was here, has no connection now' },
-  { id: 'never', tone: 'warn', name: 'never came', meaning: 'invited, has never connected' },
+  { id: 'never', tone: 'warn', name: 'never came', meaning: 'enrolled, has not connected' },
   { id: 'online', tone: 'good', name: 'online', meaning: 'connected now' },
 ];
 
