@@ -1,20 +1,20 @@
 // The page of a gateway. Active alerts come first. Then it answers what somebody who looks wants to
 // know: is the cloud reached, how much has it not got yet, how long will the disk do, is anything
-// damaged. Below are the devices with their live readings; a series opens with its chart. The
+// damaged. Below are the devices with their live readings, silent ones first; a series opens with its chart. The
 // address after `#` holds what is open, so the back button and a bookmark work.
 
-import { classes, html, render, useMemo, useState } from './lib/ui.js';
+import { classes, html, render, useMemo } from './lib/ui.js';
 import { Alerts } from './lib/alerts.js';
 import { devicesOf, keyOf, matches, silence } from './lib/catalog.js';
 import { SeriesDetail } from './lib/detail.js';
-import { useAnswer, useFeed, useHash, useNow } from './lib/hooks.js';
+import { useAnswer, useFeed, useHash, useNow, useQuery } from './lib/hooks.js';
 import {
-  Age, Copy, Disk, Findings, Flags, Head, Pipeline, Tile, Waiting, clockWords,
+  Age, Copy, Disk, Findings, Flags, Head, Pipeline, Tile, Waiting, When, clockWords,
 } from './lib/parts.js';
 import { Pane } from './lib/pane.js';
 import { Gate } from './lib/session.js';
 import { Table } from './lib/table.js';
-import { ago, moment, stamp } from './lib/time.js';
+import { ago, utc } from './lib/time.js';
 import { count, counted, shortId, unitText, valueText } from './lib/units.js';
 
 function Edge({ session, signOut }) {
@@ -64,7 +64,7 @@ const JOIN = 'holdfast-edge join STRING';
 
 function Uplink({ uplink }) {
   const { state, since, hub, attempts } = uplink;
-  const when = since && html`<span title=${stamp(since)}>${moment(since)}</span>`;
+  const when = html`<${When} time=${since} />`;
   if (state === 'not-joined') {
     return html`
       <${Tile} name="Uplink" tone="warn" answer="Not joined to a hub">
@@ -83,30 +83,36 @@ function Uplink({ uplink }) {
     <${Tile} name="Uplink" tone="alarm" answer="Offline">
       <p>since ${when} (<${Age} time=${since} />)${uplink.last_error && ': '}
         <span class="alarm-text">${uplink.last_error}</span></p>
-      <p class="muted">${counted(attempts ?? 0, 'try', 'tries')} so far, goes on by itself. The site
-        works without it; what is measured is sent later.</p>
+      <p class="muted">${counted(attempts ?? 0, 'try', 'tries')} so far, the next
+        ${' '}${uplink.next_attempt ? html`<${Age} time=${uplink.next_attempt} />` : 'under way'}.
+        The site works without it; what is measured is sent later.</p>
       <p class="muted">${hub && html`Hub <code title=${hub}>${shortId(hub)}</code>`}</p>
     <//>`;
 }
 
-function Behind({ uplink: { behind, heard, state } }) {
+function Behind({ uplink: { behind: entries, lacks, heard, state } }) {
   const last = html`<p class="muted">Hub last heard: <${Age} time=${heard} /></p>`;
-  if (behind === null || behind === undefined) {
+  const behind = entries ?? lacks?.readings;
+  if (behind === undefined) {
     return html`<${Tile} name="The hub lacks" answer="Not known yet">${last}<//>`;
   }
   const tone = behind === 0 ? 'good' : state === 'online' ? undefined : 'warn';
-  const answer = behind === 0 ? 'Nothing' : counted(behind, 'entry', 'entries');
+  const one = typeof entries === 'number' ? ['entry', 'entries'] : ['reading', 'readings'];
+  const answer = behind === 0 ? 'Nothing' : counted(behind, ...one);
   return html`
     <${Tile} name="The hub lacks" tone=${tone} answer=${answer}>
       ${behind > 0 && html`<p>${state === 'online'
         ? 'Being sent now.' : 'Sent when the link is back.'}</p>`}
+      ${behind > 0 && lacks?.since && html`<p>It has everything up to
+        ${' '}<${When} time=${lacks.since} />.</p>`}
       ${last}
     <//>`;
 }
 
 function Readings({ catalog, labels }) {
   const [hash, go] = useHash();
-  const [text, setText] = useState('');
+  const [query, ask] = useQuery();
+  const text = query.q ?? '';
   const now = useNow(5_000);
   const devices = useMemo(() => devicesOf(catalog), [catalog]);
   if (devices.length === 0) return html`<${Empty} />`;
@@ -118,8 +124,10 @@ function Readings({ catalog, labels }) {
     const head = html`<${DeviceHead} device=${device} label=${label} state=${state} />`;
     return { key: device.id, head, rows, state };
   });
-  const silent = groups.filter((group) => group.state.silent).length;
-  const found = groups.some((group) => group.rows.length > 0);
+  const silent = groups.filter((group) => group.state.silent);
+  const onlySilent = query.state === 'silent';
+  const shown = onlySilent ? silent : [...silent, ...groups.filter((one) => !one.state.silent)];
+  const found = shown.some((group) => group.rows.length > 0);
   const open = ({ device, metric, unit }) => (
     go({ device, metric, unit: unit ?? '', range: hash.range })
   );
@@ -128,14 +136,20 @@ function Readings({ catalog, labels }) {
       <section class="list" aria-label="Live readings">
         <div class="row toolbar">
           <h2>${counted(devices.length, 'device')}, ${count(catalog.size)} series</h2>
-          ${silent > 0 && html`<span class="badge warn">${silent} silent</span>`}
+          ${(silent.length > 0 || onlySilent) && html`
+            <button class=${classes('filter warn', onlySilent && 'down')}
+              aria-pressed=${onlySilent ? 'true' : 'false'}
+              onClick=${() => ask({ state: onlySilent ? null : 'silent' })}
+              >${silent.length} silent</button>`}
           <input type="search" placeholder="Filter by device or metric" value=${text}
             aria-label="Filter by device or metric"
-            onInput=${(event) => setText(event.currentTarget.value)} />
+            onInput=${(event) => ask({ q: event.currentTarget.value })} />
         </div>
-        ${found ? html`<${Table} label="Live readings" columns=${COLUMNS} groups=${groups}
+        ${found ? html`<${Table} label="Live readings" columns=${COLUMNS} groups=${shown}
             keyOf=${(series) => series.key} open=${open} opened=${opened?.key} />`
-          : html`<p class="empty">Nothing is called “${text}”.</p>`}
+          : html`<p class="empty">${text ? `Nothing is called “${text}”.` : 'No device is silent.'}
+            ${' '}<button class="quiet" onClick=${() => ask({ q: null, state: null })}>
+              Show all</button></p>`}
       </section>
       ${opened && html`
         <${Pane} title=${opened.metric} subtitle=${called(opened.device, labels)}
@@ -151,7 +165,7 @@ const called = (id, labels) => (labels.has(id) ? `${id}, ${labels.get(id)}` : id
 function DeviceHead({ device, label, state }) {
   return html`
     <span class="device">${device.id}</span>${label && html` <span class="label">${label}</span>`}
-    ${state.silent && html`<span class="badge warn" title=${stamp(state.heard)}>
+    ${state.silent && html`<span class="badge warn" title=${utc(state.heard)}>
       silent, last heard ${ago(new Date(state.heard).toISOString())}</span>`}`;
 }
 

@@ -1,18 +1,23 @@
-// The page of the hub. Trouble comes first: active alerts, then gateways that fell silent, then those that never came,
-// then the ones at work. A gateway opens with its state in words, the backlog it still has to send,
+// The page of the hub. Trouble comes first: active alerts, then gateways with an alert, silent ones,
+// those far behind, with a wrong clock, those that never came, then the ones at work. The filter
+// stands in the address (`?site=north&q=ps-0&state=trouble`). A gateway opens with its state in words, the backlog it still has to send,
 // and a live chart in which the gap of an outage is seen filling up.
 
 import { classes, html, render, useMemo, useState } from './lib/ui.js';
 import { Alerts } from './lib/alerts.js';
 import { AddGateway, RemoveGateway } from './lib/enrol.js';
 import { NodeDetail } from './lib/node.js';
-import { useAnswer, useFeed, useHash } from './lib/hooks.js';
-import { compareNodes, isBehind, nameOf, STATES } from './lib/fleet.js';
-import { Age, Disk, Findings, Head, Pipeline, Tile, Waiting, clockWords } from './lib/parts.js';
+import { path } from './lib/api.js';
+import { useAnswer, useFeed, useHash, useQuery } from './lib/hooks.js';
+import {
+  STATES, filtered, inOrder, isBehind, isTroubled, nameOf, sitesOf,
+} from './lib/fleet.js';
+import {
+  Age, Disk, Findings, Head, Pipeline, Tile, Waiting, When, clockWords,
+} from './lib/parts.js';
 import { Pane } from './lib/pane.js';
 import { Gate } from './lib/session.js';
 import { Table } from './lib/table.js';
-import { moment, stamp } from './lib/time.js';
 import { count, counted, shortId } from './lib/units.js';
 
 function Hub({ session, signOut }) {
@@ -36,10 +41,11 @@ const ABOUT_MS = 15_000;
 
 function Fleet({ nodes, feed, about, mayChange }) {
   const [hash, go] = useHash();
-  const [text, setText] = useState('');
-  const [only, setOnly] = useState(null);
+  const [query, ask] = useQuery();
   const [adding, setAdding] = useState(false);
-  const shown = useMemo(() => choose(nodes, text, only), [nodes, text, only]);
+  const alerted = useAlerted(feed.alerts);
+  const shown = useMemo(() => inOrder(filtered(nodes, query, alerted), alerted),
+    [nodes, query, alerted]);
   const opened = nodes.find((node) => nameOf(node) === hash.node);
   const close = () => go({});
   const open = (node) => {
@@ -50,27 +56,25 @@ function Fleet({ nodes, feed, about, mayChange }) {
     close();
     setAdding(true);
   };
-  const showAll = () => {
-    setText('');
-    setOnly(null);
-  };
   return html`
     ${about && html`<${Findings} findings=${about.findings} command="holdfast-hub verify" />`}
-    <${Summary} nodes=${nodes} about=${about} only=${only} setOnly=${setOnly} />
+    <${Summary} nodes=${nodes} about=${about} alerted=${alerted} query=${query} ask=${ask} />
     <div class=${classes('split', (opened || adding) && 'open')}>
       <section class="list" aria-label="Gateways">
         <div class="row toolbar">
-          <h2>${counted(nodes.length, 'gateway')}</h2>
-          <input type="search" placeholder="Filter by site, name or label" value=${text}
-            aria-label="Filter by site, name or label"
-            onInput=${(event) => setText(event.currentTarget.value)} />
+          <h2>${titleOf(shown.length, nodes.length)}</h2>
+          <${Sites} nodes=${nodes} chosen=${query.site} choose=${(site) => ask({ site })} />
+          <input type="search" placeholder="Filter by name, label or id" value=${query.q ?? ''}
+            aria-label="Filter by name, label or id"
+            onInput=${(event) => ask({ q: event.currentTarget.value })} />
           ${mayChange && html`<button class="primary" onClick=${add}>Add gateway</button>`}
         </div>
         ${nodes.length === 0 && html`<${Empty} add=${mayChange && add} />`}
         ${nodes.length > 0 && shown.length === 0 && html`<p class="empty">No gateway fits.${' '}
-          <button class="quiet" onClick=${showAll}>Show all</button></p>`}
+          <button class="quiet" onClick=${() => ask(NO_FILTER)}>Show all</button></p>`}
         ${shown.length > 0 && html`
-          <${Table} label="Gateways" columns=${COLUMNS} groups=${[{ key: 'all', rows: shown }]}
+          <${Table} label="Gateways" columns=${columnsOf(alerted)}
+            groups=${[{ key: 'all', rows: shown }]}
             keyOf=${nameOf} opened=${opened && nameOf(opened)} open=${open} />`}
       </section>
       ${adding && html`<${Pane} title="Add gateway" close=${() => setAdding(false)}>
@@ -78,6 +82,37 @@ function Fleet({ nodes, feed, about, mayChange }) {
       ${opened && !adding && html`<${Opened} key=${nameOf(opened)} node=${opened} feed=${feed}
         hash=${hash} go=${go} mayChange=${mayChange} />`}
     </div>`;
+}
+
+const NO_FILTER = { site: null, q: null, state: null };
+const ALERTS_MAX = 1000;
+
+const titleOf = (shown, all) => (
+  shown === all ? counted(all, 'gateway') : `${count(shown)} of ${counted(all, 'gateway')}`
+);
+
+/** The gateways with an active alert, each with the text of its gravest. */
+function useAlerted(changes) {
+  const { answer } = useAnswer(path('/v1/alerts', { state: 'active', limit: ALERTS_MAX }), [changes]);
+  return useMemo(() => {
+    const alerted = new Map();
+    for (const { gateway, node, text } of answer?.alerts ?? []) {
+      const name = gateway ?? node;
+      if (!alerted.has(name)) alerted.set(name, text);
+    }
+    return alerted;
+  }, [answer]);
+}
+
+function Sites({ nodes, chosen, choose }) {
+  const sites = useMemo(() => sitesOf(nodes), [nodes]);
+  if (sites.length < 2 && !chosen) return null;
+  return html`
+    <select aria-label="Site" value=${chosen ?? ''}
+      onChange=${(event) => choose(event.currentTarget.value)}>
+      <option value="">All sites</option>
+      ${sites.map((site) => html`<option key=${site} value=${site}>${site}</option>`)}
+    </select>`;
 }
 
 function Opened({ node, feed, hash, go, mayChange }) {
@@ -89,25 +124,22 @@ function Opened({ node, feed, hash, go, mayChange }) {
     <//>`;
 }
 
-function choose(nodes, text, only) {
-  const words = text.toLowerCase().split(/\s+/);
-  const names = (node) => `${nameOf(node)} ${node.label ?? ''}`.toLowerCase();
-  const fits = (node) => words.every((word) => names(node).includes(word));
-  return nodes.filter((node) => (!only || node.state === only) && fits(node)).sort(compareNodes);
-}
-
-function Summary({ nodes, about, only, setOnly }) {
+function Summary({ nodes, about, alerted, query, ask }) {
   const behind = nodes.reduce((sum, node) => sum + (node.behind ?? 0), 0);
   const catching = nodes.filter(isBehind).length;
   const unknown = nodes.filter((node) => node.behind === null && node.state === 'stale').length;
+  const troubled = nodes.filter((node) => isTroubled(node, alerted)).length;
+  const choice = (state, number) => html`
+    <${Count} key=${state.id} state=${state} number=${number} isOnly=${query.state === state.id}
+      choose=${() => ask({ state: query.state === state.id ? null : state.id })} />`;
   return html`
     <div class="tiles">
       <section class="tile states" aria-label="Gateways by state">
         <h2>Gateways</h2>
-        <div class="row counts">${STATES.map((state) => html`
-          <${Count} key=${state.id} state=${state} isOnly=${only === state.id}
-            number=${nodes.filter((node) => node.state === state.id).length}
-            choose=${() => setOnly(only === state.id ? null : state.id)} />`)}</div>
+        <div class="row counts">
+          ${choice(TROUBLE, troubled)}
+          ${STATES.map((state) => (
+            choice(state, nodes.filter((node) => node.state === state.id).length)))}</div>
       </section>
       <${Tile} name="Still at the gateways" tone=${behind + unknown > 0 ? undefined : 'good'}
         answer=${behind > 0 ? counted(behind, 'entry', 'entries') : 'Nothing'}>
@@ -119,18 +151,23 @@ function Summary({ nodes, about, only, setOnly }) {
     </div>`;
 }
 
+const TROUBLE = {
+  id: 'trouble', name: 'in trouble', tone: 'alarm',
+  meaning: 'with an alert, silent, far behind, with a wrong clock, or never came',
+};
+
 /** How many gateways are in a state; pressed, the list holds only those. */
 function Count({ state, number, isOnly, choose }) {
   const look = classes('count', number > 0 && state.tone, isOnly && 'down');
   return html`
     <button class=${look} aria-pressed=${isOnly ? 'true' : 'false'} title=${state.meaning}
-      onClick=${choose}><strong>${count(number)}</strong> ${state.id}</button>`;
+      onClick=${choose}><strong>${count(number)}</strong> ${state.name}</button>`;
 }
 
 function State({ node }) {
   const state = STATES.find(({ id }) => id === node.state);
   return html`<span class=${classes('badge', state?.tone)} title=${state?.meaning}
-    >${node.state}</span>`;
+    >${state?.name ?? node.state}</span>`;
 }
 
 function Behind({ node }) {
@@ -138,15 +175,20 @@ function Behind({ node }) {
   return isBehind(node) ? html`<strong>${text}</strong>` : html`<span class="muted">${text}</span>`;
 }
 
-function Remarks({ node }) {
+/** What is wrong with a gateway, or nothing at all. */
+function remarks(node, alerted) {
   const off = clockWords(node.clock_ahead_ms);
-  return html`
-    ${off && html`<span class="flag warn" title="its clock, by the hub's">clock ${off}</span>`}
-    ${node.state !== 'online' && node.end_reason && html`
-      <span class="flag">${node.end_reason}</span>`}`;
+  const alert = alerted.get(nameOf(node));
+  const reason = node.state !== 'online' && node.end_reason;
+  return [
+    alert && html`<span key="alert" class="flag alarm">${alert}</span>`,
+    off && html`<span key="clock" class="flag warn" title="its clock, by the hub's">
+      clock ${off}</span>`,
+    reason && html`<span key="end" class="flag">${reason}</span>`,
+  ].filter(Boolean);
 }
 
-const COLUMNS = [
+const columnsOf = (alerted) => [
   {
     name: 'Gateway',
     class: 'name',
@@ -154,19 +196,16 @@ const COLUMNS = [
       <span class="muted">${site}/</span>${name}${label && html` <span class="label">${label}</span>`}`,
   },
   { name: 'State', class: 'state', cell: (node) => html`<${State} node=${node} />` },
-  {
-    name: 'Since',
-    class: 'since',
-    cell: ({ since }) => (since ? html`<time title=${stamp(since)}>${moment(since)}</time>` : '–'),
-  },
-  { name: 'Behind', class: 'number', cell: (node) => html`<${Behind} node=${node} />` },
+  { name: 'Since', class: 'since', told: true, cell: ({ since }) => html`<${When} time=${since} />` },
+  { name: 'Behind', class: 'number', told: true, cell: (node) => html`<${Behind} node=${node} />` },
   {
     name: 'Last reading',
     class: 'age',
+    told: true,
     cell: (node) => html`<${Age} time=${node.last_received} />`,
   },
-  { name: 'Remarks', class: 'remarks', cell: (node) => html`<${Remarks} node=${node} />` },
-  { name: 'Version', class: 'version', cell: (node) => node.version ?? '–' },
+  { name: 'Remarks', class: 'remarks', cell: (node) => remarks(node, alerted) },
+  { name: 'Version', class: 'version', told: true, cell: (node) => node.version ?? '–' },
 ];
 
 function Empty({ add }) {

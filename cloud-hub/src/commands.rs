@@ -2,6 +2,7 @@
 //! `export`.
 
 use crate::VERSION;
+use crate::report;
 use crate::routes;
 use crate::service::{self, ROOT_FILE};
 use crate::settings::Settings;
@@ -73,8 +74,12 @@ enum Command {
         action: NodeAction,
     },
     /// Shows how the running hub is.
-    #[command(after_help = "Example:\n  holdfast-hub status\n")]
-    Status,
+    #[command(after_help = "Examples:\n  holdfast-hub status\n  holdfast-hub status --json\n")]
+    Status {
+        /// As JSON: the status, the gateways and the active alerts.
+        #[arg(long)]
+        json: bool,
+    },
     /// Lists alerts, and takes note of them.
     #[command(after_help = "Examples:\n  holdfast-hub alert list\n  \
         holdfast-hub alert ack ID --note 'pump is being replaced'\n")]
@@ -181,8 +186,8 @@ async fn run(place: Place, command: Command) -> Result<ExitCode, Failure> {
         }
         Command::Token { action } => token(&hub()?, action).await,
         Command::Node { action } => node(&hub()?, action).await,
-        Command::Status => {
-            println!("{:#}", hub()?.call("GET", "/v1/status", None).await?);
+        Command::Status { json } => {
+            report::status(&hub()?, json).await?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Alert { action } => {

@@ -2,14 +2,15 @@
 //!
 //! [`fleet`] keeps the members and decides who is let in, [`live`] knows how each of them is,
 //! [`routes`] answers over HTTP in the [`shapes`] of answers, `metrics` tells how all is,
-//! [`service`] wires all of it to the store, the pipeline and the sync sessions; [`commands`] is
-//! the command line.
+//! `report` says it in words, [`service`] wires all of it to the store, the pipeline and the sync
+//! sessions; [`commands`] is the command line.
 #![forbid(unsafe_code)]
 
 pub mod commands;
 pub mod fleet;
 pub mod live;
 mod metrics;
+mod report;
 pub mod routes;
 pub mod service;
 pub mod settings;

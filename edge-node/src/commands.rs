@@ -4,6 +4,7 @@
 use crate::VERSION;
 use crate::devices::{self, CsvArgs, DeviceAction};
 use crate::import::{ImportArgs, import};
+use crate::report;
 use crate::routes;
 use crate::service;
 use crate::settings::Settings;
@@ -16,7 +17,6 @@ use holdfast_node::cli::{
 use holdfast_node::logs::Format;
 use holdfast_sync::identity::Invitation;
 use holdfast_sync::store::INVITATION;
-use serde_json::Value;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -79,9 +79,9 @@ enum Command {
         log: Option<Format>,
     },
     /// Shows how the running node is.
-    #[command(after_help = "Example:\n  holdfast-edge status --json\n")]
+    #[command(after_help = "Examples:\n  holdfast-edge status\n  holdfast-edge status --json\n")]
     Status {
-        /// As JSON.
+        /// As JSON: the status and the active alerts.
         #[arg(long)]
         json: bool,
     },
@@ -186,7 +186,10 @@ async fn run(place: Place, command: Command) -> Result<ExitCode, Failure> {
         Command::Run { check_config: false, log } => {
             Ok(service::run(place.begin::<Settings>(log)?).await?)
         }
-        Command::Status { json } => status(&node()?, json).await,
+        Command::Status { json } => {
+            report::status(&node()?, json).await?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Alert { action } => {
             action.run(&node()?).await?;
             Ok(ExitCode::SUCCESS)
@@ -262,53 +265,6 @@ async fn join(node: &Local<Settings>, text: &str) -> Result<ExitCode, Failure> {
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
     println!("The hub was not reached yet. The node keeps trying; `holdfast-edge status` tells.");
-    Ok(ExitCode::SUCCESS)
-}
-
-async fn status(node: &Local<Settings>, as_json: bool) -> Result<ExitCode, Failure> {
-    let status = node.call("GET", "/v1/status", None).await?;
-    if as_json {
-        println!("{status}");
-        return Ok(ExitCode::SUCCESS);
-    }
-    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
-    let (node, uplink, store) = (&status["node"], &status["uplink"], &status["store"]);
-    println!("node      {} ({}/{})", text(&node["id"]), text(&node["site"]), text(&node["name"]));
-    println!("uplink    {} since {}", text(&uplink["state"]), text(&uplink["since"]));
-    if let Some(error) = uplink["last_error"].as_str() {
-        println!("          {error}");
-    }
-    match uplink["behind"].as_u64() {
-        Some(0) => println!("behind    nothing: the hub has everything"),
-        Some(1) => println!("behind    1 entry is not at the hub yet"),
-        Some(n) => println!("behind    {n} entries are not at the hub yet"),
-        None => println!("behind    not known while offline"),
-    }
-    if let Some(entries) = uplink["ahead"].as_u64() {
-        println!(
-            "          the hub had {entries} entries of this node that were not here: was it put \
-             back from a copy, or does another node run with its key?"
-        );
-    }
-    let megabytes = |value: &Value| value.as_u64().unwrap_or(0) >> 20;
-    print!(
-        "disk      {} of {} MiB",
-        megabytes(&store["used_bytes"]),
-        megabytes(&store["quota_bytes"])
-    );
-    match store["days_left"].as_f64() {
-        Some(days) => println!(", at the present rate for {days:.0} days"),
-        None => println!(", the rate is not known yet"),
-    }
-    match status["http"]["fingerprint"].as_str() {
-        Some(fingerprint) => println!("https     {} {fingerprint}", text(&status["http"]["tls"])),
-        None => println!("https     off: http.tls"),
-    }
-    println!("series    {} of {} devices", status["series"], status["devices"]);
-    println!("pipeline  {} commits behind", status["pipeline"]["lag"]);
-    for finding in status["findings"].as_array().into_iter().flatten() {
-        println!("found     {}", text(finding));
-    }
     Ok(ExitCode::SUCCESS)
 }
 

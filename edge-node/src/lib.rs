@@ -4,7 +4,8 @@
 //! clients of InfluxDB in the words of [`influx`], [`uplink`] remembers the fleet the node belongs
 //! to, [`service`] wires all of it to the store, the pipeline and the sync session; [`commands`] is
 //! the command line, [`devices`] its part on devices and their tokens. `metrics` and [`status`]
-//! tell how it is. [`files`] reads files of readings, which [`import`] posts to the running node.
+//! tell how it is, `lacks` what the hub lacks, `report` all of it in words. [`files`] reads files
+//! of readings, which [`import`] posts to the running node.
 #![forbid(unsafe_code)]
 
 pub mod commands;
@@ -14,7 +15,9 @@ pub mod formats;
 pub mod import;
 pub mod influx;
 pub mod ingest;
+mod lacks;
 mod metrics;
+mod report;
 pub mod routes;
 pub mod service;
 pub mod settings;

@@ -286,7 +286,7 @@ async fn label(
 }
 
 async fn status(_: Reader, State(app): State<App>) -> Json<Status> {
-    Json(app.status())
+    Json(app.status().await)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use crate::VERSION;
 use crate::ingest::Ingest;
+use crate::lacks::Lacks;
 use crate::routes;
 use crate::settings::Settings;
 use crate::status::{NodeShape, Status, UplinkShape};
@@ -32,7 +33,7 @@ use holdfast_node::trace::Tracer;
 use holdfast_sync::env::System;
 use holdfast_sync::identity::NodeKey;
 use holdfast_sync::net::UplinkState;
-use holdfast_sync::store::Store;
+use holdfast_sync::store::{Snapshot, Store};
 use std::convert::Infallible;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -116,9 +117,10 @@ impl Nodes for Names {
 
 impl App {
     /// How the node is.
-    #[must_use]
-    pub fn status(&self) -> Status {
+    pub async fn status(&self) -> Status {
         let store = &self.data.store;
+        let node = self.names.node;
+        let lacks = store.read(move |view: &Snapshot<'_>| Lacks::look(view, node)).await.ok();
         let uplink = self.uplink.borrow().clone();
         let usage = store.usage();
         let called = self.names.called();
@@ -145,7 +147,9 @@ impl App {
                 hub: uplink.hub.map(|hub| hub.to_string()),
                 attempts: uplink.attempts,
                 last_error: uplink.last_error,
+                next_attempt: uplink.next_attempt.map(Time),
                 behind: uplink.behind,
+                lacks: lacks.map(Into::into),
                 heard: uplink.heard.map(Time),
                 ahead: uplink.ahead,
                 clock_ahead_ms: uplink.clock_ahead_ms,
@@ -354,7 +358,7 @@ async fn watch_over(app: App, stop: CancellationToken) -> Result<(), Infallible>
         let level = if usage.refusing { Level::Degraded } else { Level::Ok };
         app.health.set("store", level, if usage.refusing { "full" } else { "has room" });
         if app.events.has_listeners() {
-            app.events.publish("status", &app.status());
+            app.events.publish("status", &app.status().await);
         }
     }
     Ok(())

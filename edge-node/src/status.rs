@@ -1,5 +1,6 @@
 //! How the gateway is, in the shape of `GET /v1/status`.
 
+use crate::lacks::Lacks;
 use holdfast_node::api::{AlertCounts, ProgressShape, UsageShape};
 use holdfast_node::time_text::Time;
 use holdfast_node::tls::HttpShape;
@@ -67,8 +68,12 @@ pub struct UplinkShape {
     pub attempts: u32,
     /// What went wrong last.
     pub last_error: Option<String>,
+    /// When it is tried again, while it waits for that.
+    pub next_attempt: Option<Time>,
     /// Entries that the hub does not have yet, while there is a session.
     pub behind: Option<u64>,
+    /// The readings that the hub has not acknowledged, with or without a session.
+    pub lacks: Option<LacksShape>,
     /// When something came from the hub last.
     pub heard: Option<Time>,
     /// Entries of this node that the hub had and this data directory had not, which shows a
@@ -76,4 +81,20 @@ pub struct UplinkShape {
     pub ahead: Option<u64>,
     /// The hub's clock less ours, in milliseconds.
     pub clock_ahead_ms: Option<i64>,
+}
+
+/// The readings that the hub has not acknowledged.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Lacks")]
+pub struct LacksShape {
+    /// How many.
+    pub readings: u64,
+    /// When the oldest of them was received: the hub has all readings from before that.
+    pub since: Option<Time>,
+}
+
+impl From<Lacks> for LacksShape {
+    fn from(lacks: Lacks) -> Self {
+        Self { readings: lacks.readings, since: lacks.since.map(Time) }
+    }
 }

@@ -5,8 +5,8 @@
 import { classes, html, useEffect, useRef, useState } from './ui.js';
 import { path, post } from './api.js';
 import { useAnswer } from './hooks.js';
-import { Age } from './parts.js';
-import { duration, moment, stamp } from './time.js';
+import { Age, When } from './parts.js';
+import { duration } from './time.js';
 import { counted } from './units.js';
 
 const SHOWN = 50;
@@ -57,7 +57,7 @@ function Alert({ alert, ofFleet, mayChange, done }) {
         <p><span class=${classes('badge', tone)}>${severity}</span>
           <strong>${text}</strong></p>
         <p class="muted">${placeOf(alert, ofFleet)}<code>${alert.rule}</code>, since
-          ${' '}<span title=${stamp(since)}>${moment(since)}</span>
+          ${' '}<${When} time=${since} />
           ${isActive ? html` (<${Age} time=${since} />)` : html`, ${endOf(since, cleared)}`}</p>
         ${acknowledged.map((ack) => html`<p class="note" key=${ack.node}>
           Acknowledged by ${ack.who}${ofFleet && ` at ${ack.node}`} <${Age} time=${ack.at} />${
@@ -76,7 +76,7 @@ function placeOf({ node, device, metric, gateway }, ofFleet) {
 function endOf(since, cleared) {
   if (cleared.reason === 'unwatched') return 'no longer watched';
   const lasted = Math.max(0, Date.parse(cleared.at) - Date.parse(since));
-  return html`over at <span title=${stamp(cleared.at)}>${moment(cleared.at)}</span>
+  return html`over at <${When} time=${cleared.at} />
     ${' '}after ${duration(lasted)}`;
 }
 

@@ -7,9 +7,9 @@ import { classes, html, useCallback, useEffect, useMemo, useRef, useState } from
 import { get, path } from './api.js';
 import { Chart, spanOf } from './chart.js';
 import { useAnswer, useNow } from './hooks.js';
-import { Age, Flags } from './parts.js';
+import { Age, Flags, When } from './parts.js';
 import { breakGaps, columnFloor, fromAnswer, gapSpans, gapThreshold, withPoint } from './points.js';
-import { DAY, clock, offset, stamp } from './time.js';
+import { DAY, clock, offset } from './time.js';
 import { unitText, valueText } from './units.js';
 
 const POINTS = 600;
@@ -205,7 +205,7 @@ function Latest({ series, node, open }) {
           <thead><tr><th scope="col">Time</th><th scope="col" class="number">Value</th>
             <th scope="col">Received</th><th scope="col">Quality</th></tr></thead>
           <tbody>${readings.map((reading) => html`
-            <tr><td>${stamp(reading.time)}</td>
+            <tr><td><${When} time=${reading.time} whole /></td>
               <td class="number">${valueText(reading.value)} ${unitText(series.unit)}</td>
               <td><${Age} time=${reading.received} /></td>
               <td><${Flags} quality=${reading.quality} /></td></tr>`)}</tbody>

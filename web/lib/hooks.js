@@ -35,10 +35,31 @@ export function useHash() {
   const go = useCallback((next) => {
     const given = Object.entries(next).filter(([, value]) => value !== undefined);
     const hash = new URLSearchParams(given).toString();
-    history.pushState(null, '', hash ? `#${hash}` : location.pathname);
+    history.pushState(null, '', `${location.pathname}${location.search}${hash && `#${hash}`}`);
     set(read());
   }, []);
   return [values, go];
+}
+
+/**
+ * What the address says after `?`, as names and values, and the way to change some of them. What is
+ * typed there makes no step for the back button, and what is behind `#` stays.
+ */
+export function useQuery() {
+  const [values, set] = useState(() => Object.fromEntries(new URLSearchParams(location.search)));
+  useEffect(() => {
+    const changed = () => set(Object.fromEntries(new URLSearchParams(location.search)));
+    addEventListener('popstate', changed);
+    return () => removeEventListener('popstate', changed);
+  }, []);
+  const change = useCallback((part) => {
+    const before = Object.fromEntries(new URLSearchParams(location.search));
+    const given = Object.entries({ ...before, ...part }).filter(([, value]) => value);
+    const query = new URLSearchParams(given).toString();
+    history.replaceState(null, '', `${location.pathname}${query && `?${query}`}${location.hash}`);
+    set(Object.fromEntries(given));
+  }, []);
+  return [values, change];
 }
 
 /** An answer that is asked for again when `deps` change or `reload` is called. */

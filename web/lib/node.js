@@ -6,9 +6,9 @@ import { devicesOf, keyOf, matches } from './catalog.js';
 import { SeriesDetail } from './detail.js';
 import { greatestBehind, isBehind, nameOf } from './fleet.js';
 import { useAnswer } from './hooks.js';
-import { Age, Meter } from './parts.js';
+import { Age, Meter, When } from './parts.js';
 import { Table } from './table.js';
-import { DAY, clock, stamp } from './time.js';
+import { DAY, clock } from './time.js';
 import { count, counted, unitText, valueText } from './units.js';
 
 /** A backlog below this is the ordinary way of a live reading, not worth a bar. */
@@ -28,9 +28,12 @@ export function NodeDetail({ node, feed: { catalog, follow }, hash, go }) {
   const isWanted = (series) => series.key === keyOf({ ...hash, node: series.node });
   const wanted = hash.device && all.find(isWanted);
   const opened = wanted || all[0];
-  const open = ({ device, metric, unit }) => (
-    go({ node: name, device, metric, unit: unit ?? '', range: hash.range })
-  );
+  const chart = useRef(null);
+  const open = ({ device, metric, unit }) => {
+    go({ node: name, device, metric, unit: unit ?? '', range: hash.range });
+    // The list of series is below the chart, which may be out of sight.
+    chart.current.scrollIntoView();
+  };
   const groups = devices.map(({ id, series }) => ({
     key: id,
     head: html`<span class="device">${id}</span>`,
@@ -40,7 +43,7 @@ export function NodeDetail({ node, feed: { catalog, follow }, hash, go }) {
     <${Words} node=${node} />
     <${Backlog} node=${node} />
     ${opened ? html`
-      <h3>${opened.device} <span class="muted">${opened.metric}</span></h3>
+      <h3 ref=${chart}>${opened.device} <span class="muted">${opened.metric}</span></h3>
       <${SeriesDetail} series=${opened} node=${name} range=${hash.range} filling=${isBehind(node)}
         setRange=${(range) => go({ ...hash, range })} />
       <div class="row toolbar"><h3>${counted(all.length, 'series', 'series')}</h3>
@@ -66,10 +69,10 @@ function Words({ node }) {
       on its machine; if that has been lost, remove the gateway and add it again.</p>`;
   }
   if (node.state === 'online') {
-    return html`<p>Connected since ${stamp(node.since)} (${since}); the last reading
+    return html`<p>Connected since <${When} time=${node.since} whole /> (${since}); the last reading
       came <${Age} time=${node.last_received} />.</p>`;
   }
-  return html`<p class="alarm-text">Not heard since ${stamp(node.since)} (${since})${node.end_reason
+  return html`<p class="alarm-text">Not heard since <${When} time=${node.since} whole /> (${since})${node.end_reason
     && `: ${node.end_reason}`}.</p>
     <p class="muted">The site goes on by itself and sends what it measured when its link is
       back.</p>`;
@@ -137,12 +140,12 @@ function More({ node }) {
 
 /** A gap's bound: a time, or the number of an entry. */
 function bound(value) {
-  return typeof value === 'number' ? count(value) : stamp(value);
+  return typeof value === 'number' ? count(value) : html`<${When} time=${value} whole />`;
 }
 
 function Certificate({ end }) {
   if (!end) return '–';
   const soon = Date.parse(end) - clock.now() < CERTIFICATE_MS;
   return html`
-    <span class=${soon ? 'alarm-text' : ''}><${Age} time=${end} /></span> (${stamp(end)})`;
+    <span class=${soon ? 'alarm-text' : ''}><${Age} time=${end} /></span> (<${When} time=${end} whole />)`;
 }

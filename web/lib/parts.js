@@ -2,12 +2,10 @@
 // question each, and texts to copy.
 
 import { classes, html, useEffect, useRef, useState } from './ui.js';
+import { CLOCK_OFF_MS } from './fleet.js';
 import { useNow } from './hooks.js';
-import { ago, duration, stamp } from './time.js';
+import { ago, duration, local, moment, offset, utc } from './time.js';
 import { bytes, count, counted } from './units.js';
-
-/** A clock further off than this is worth a word. */
-export const CLOCK_OFF_MS = 2_000;
 
 /** The head of a page, and the word that what is below is old when nothing answers. */
 export function Head({ title, kind, feed, session, signOut }) {
@@ -22,13 +20,27 @@ export function Head({ title, kind, feed, session, signOut }) {
       <h1>${title} <small>${kind}</small></h1>
       <span class=${classes('link', live ? 'good' : 'warn')} role="status">
         ${live ? 'live' : 'reconnecting…'}</span>
-      <time class="wide" title="the node's clock">${stamp(new Date(now).toISOString())}</time>
+      <${Clock} now=${now} />
       <button class="quiet" title=${`signed in as ${session.name ?? session.id}`}
         onClick=${signOut}>Sign out</button>
     </header>
     ${feed.lostSince && html`<p class="banner alarm" role="alert">
       No answer since ${duration(Date.now() - feed.lostSince)}; trying again by itself. What is
       below is how it was then.</p>`}`;
+}
+
+/** The node's clock, and the one place that says which zone all times of the page are in. */
+function Clock({ now }) {
+  const iso = new Date(now).toISOString();
+  const title = `${utc(iso)}: the node's clock. All times are in the zone of this browser.`;
+  return html`<time class="clock" title=${title}>
+    <span class="wide">${local(iso)} </span>${offset(new Date(now))}</time>`;
+}
+
+/** A moment in the browser's zone, with UTC for the pointer. */
+export function When({ time, whole = false }) {
+  if (!time) return html`<span class="muted">–</span>`;
+  return html`<time datetime=${time} title=${utc(time)}>${whole ? local(time) : moment(time)}</time>`;
 }
 
 /** What stands where the state is not known yet, or why it will not be. */
@@ -41,7 +53,7 @@ export function Waiting({ feed: { problem } }) {
 export function Age({ time, never = 'never' }) {
   const now = useNow();
   if (!time) return html`<span class="muted">${never}</span>`;
-  return html`<time datetime=${time} title=${stamp(time)}>${ago(time, now)}</time>`;
+  return html`<time datetime=${time} title=${utc(time)}>${ago(time, now)}</time>`;
 }
 
 const MEANING = {
@@ -76,7 +88,9 @@ export function Disk({ store }) {
   const tone = store.refusing || used >= 0.9 ? 'alarm' : used >= 0.8 ? 'warn' : 'good';
   const lost = store.shed_unacknowledged ?? 0;
   const made = store.shed_acknowledged ?? 0;
-  const growth = store.growth_per_day > 0 ? ` +${bytes(store.growth_per_day)} a day.` : '';
+  const rate = store.growth_per_day;
+  const growth = rate === null || rate === undefined ? ' How long it lasts is not known yet.'
+    : rate > 0 ? ` +${bytes(rate)} a day.` : ' It does not grow.';
   return html`
     <${Tile} name="Disk" tone=${lost > 0 && tone !== 'alarm' ? 'warn' : tone}
       answer=${diskAnswer(store, used)}>

@@ -1,13 +1,14 @@
 // A table: columns say how to draw a cell, rows may stand in groups, a row may be opened. A row is
 // opened by clicking anywhere on it, by keyboard through the button in its first cell. Long tables
-// start short and grow on demand, so that a page of many thousand rows stays quick.
+// start short and grow on demand, so that a page of many thousand rows stays quick. Where there is
+// little room each row is drawn as a card (style sheet).
 
 import { classes, html, useState } from './ui.js';
 
 const SHOWN = 400;
 
 /**
- * `columns`: [{ name, cell(row), class }]; `groups`: [{ key, head, rows }]; `keyOf(row)`;
+ * `columns`: [{ name, cell(row), class, told }], `told` where a card has to say the name; `groups`: [{ key, head, rows }]; `keyOf(row)`;
  * `open(row)` and `opened` (a key) where rows can be opened.
  */
 export function Table({ label, columns, groups, keyOf, open, opened }) {
@@ -49,6 +50,7 @@ function Row({ row, columns, open, isOpen }) {
   return html`
     <tr class=${classes(open && 'openable', isOpen && 'opened')} onClick=${open && clicked}>
       ${columns.map((column, at) => html`
-        <td key=${column.name} class=${column.class}>${content(column, at)}</td>`)}
+        <td key=${column.name} class=${column.class} data-name=${column.told && column.name}
+          >${content(column, at)}</td>`)}
     </tr>`;
 }

@@ -71,6 +71,16 @@ export function stamp(iso, zone = undefined) {
   return `${p.year}-${p.month}-${p.day} ${p.hour}:${p.minute}:${p.second} ${offset(date, zone)}`;
 }
 
+/** `2026-11-20 16:38:28 UTC`, for whoever compares with a log or another site. */
+export function utc(iso) {
+  return stamp(iso, 'UTC').replace('UTC+00:00', 'UTC');
+}
+
+/** `2026-11-20 17:38:28`, where the offset stands on the page already. */
+export function local(iso, zone = undefined) {
+  return stamp(iso, zone).slice(0, 19);
+}
+
 /** `17:38` today, `20 Nov 17:38` this year, with the year otherwise. */
 export function moment(iso, now = clock.now(), zone = undefined) {
   const date = new Date(iso);

@@ -89,7 +89,7 @@ class Pipe {
   }
 }
 
-async function openPage(pipe, { width = 1280, height = 900, dark = false } = {}) {
+async function openPage(pipe, { width = 1280, height = 900, dark = false, zone } = {}) {
   const { targetId } = await pipe.send('Target.createTarget', { url: 'about:blank' });
   const { sessionId } = await pipe.send('Target.attachToTarget', { targetId, flatten: true });
   const send = (method, params) => pipe.send(method, params, sessionId);
@@ -101,6 +101,7 @@ async function openPage(pipe, { width = 1280, height = 900, dark = false } = {})
   }
   const metrics = { width, height, deviceScaleFactor: 1, mobile: width < 600 };
   await send('Emulation.setDeviceMetricsOverride', metrics);
+  if (zone) await send('Emulation.setTimezoneOverride', { timezoneId: zone });
   const features = [{ name: 'prefers-color-scheme', value: dark ? 'dark' : 'light' }];
   await send('Emulation.setEmulatedMedia', { features });
   const closed = () => pipe.send('Target.closeTarget', { targetId });

@@ -4,11 +4,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { catalogOf, devicesOf, keyOf, matches, silence, withReadings } from '../lib/catalog.js';
 import { EventParser, pause } from '../lib/events.js';
-import { compareNodes, greatestBehind, nameOf } from '../lib/fleet.js';
+import { filtered, greatestBehind, inOrder, isTroubled, nameOf, sitesOf } from '../lib/fleet.js';
 import {
   breakGaps, columnFloor, fromAnswer, gapSpans, gapThreshold, withPoint,
 } from '../lib/points.js';
-import { ago, clock, duration, moment, offset, stamp, tickLabels } from '../lib/time.js';
+import { ago, clock, duration, moment, local, offset, stamp, tickLabels, utc } from '../lib/time.js';
 import { bytes, count, counted, unitText, valueText } from '../lib/units.js';
 import { Problem, path, problemOf } from '../lib/api.js';
 
@@ -34,6 +34,8 @@ test('a time is shown at the site with its offset, over a change of the clocks',
   assert.equal(stamp('2026-07-20T16:38:28Z', 'UTC'), '2026-07-20 16:38:28 UTC+00:00');
   assert.equal(offset(new Date(NOW), 'Asia/Kolkata'), 'UTC+05:30');
   assert.equal(stamp('yesterday'), '');
+  assert.equal(local('2026-11-20T16:38:28.5Z', zone), '2026-11-20 17:38:28');
+  assert.equal(utc('2026-11-20T17:38:28+01:00'), '2026-11-20 16:38:28 UTC');
   assert.equal(moment(at(-60), NOW, 'UTC'), '16:37');
   assert.equal(moment(at(-86_400), NOW, 'UTC'), '19 Nov 16:38');
   assert.equal(moment('2025-02-03T04:05:06Z', NOW, 'UTC'), '3 Feb 2025 04:05');
@@ -165,8 +167,29 @@ test('a device is silent when it missed several of its usual intervals', () => {
 test('trouble comes first and rows do not jump', () => {
   const nodes = [['online', 'a'], ['never', 'b'], ['stale', 'ps-10'], ['stale', 'ps-9']]
     .map(([state, name]) => ({ state, site: 's', name }));
-  const names = nodes.sort(compareNodes).map(nameOf);
-  assert.deepEqual(names, ['s/ps-9', 's/ps-10', 's/b', 's/a']);
+  const names = (alerted) => inOrder(nodes, alerted).map(nameOf);
+  assert.deepEqual(names(), ['s/ps-9', 's/ps-10', 's/b', 's/a']);
+  assert.deepEqual(names(new Set(['s/a'])), ['s/a', 's/ps-9', 's/ps-10', 's/b']);
+  Object.assign(nodes[0], { behind: 1000 });
+  nodes.push({ state: 'online', site: 's', name: 'c', clock_ahead_ms: -5000, behind: 999 });
+  assert.deepEqual(names(), ['s/ps-9', 's/ps-10', 's/a', 's/c', 's/b']);
+  assert.equal(isTroubled({ state: 'online', behind: 999, clock_ahead_ms: 1999 }), false);
+});
+
+test('gateways are filtered by site, words of their names, and how they are', () => {
+  const nodes = [
+    { site: 'north', name: 'ps-1', id: '92ab', label: 'Mill Road', state: 'online' },
+    { site: 'south', name: 'ps-1', id: '11cd', label: null, state: 'stale' },
+  ];
+  const found = (query, alerted) => filtered(nodes, query, alerted).map(nameOf);
+  assert.deepEqual(found({}), ['north/ps-1', 'south/ps-1']);
+  assert.deepEqual(found({ site: 'south', q: '' }), ['south/ps-1']);
+  assert.deepEqual(found({ q: 'MILL ps' }), ['north/ps-1']);
+  assert.deepEqual(found({ q: '11c' }), ['south/ps-1']);
+  assert.deepEqual(found({ state: 'online' }), ['north/ps-1']);
+  assert.deepEqual(found({ state: 'trouble' }), ['south/ps-1']);
+  assert.deepEqual(found({ state: 'trouble' }, new Set(['north/ps-1'])), found({}));
+  assert.deepEqual(sitesOf(nodes), ['north', 'south']);
 });
 
 test('progress of a backlog is measured by its greatest', () => {

@@ -208,7 +208,7 @@ test('a series opens with its chart, follows what arrives, and closes by Escape'
     await page.until("document.querySelectorAll('.plot canvas').length === 2");
     await page.until(`/points from/.test(${LABEL})`);
     assert.ok(server.count('points=600') > 0);
-    server.send('readings', [reading('pump-1', 'level', 'm', 99.5, { age: 0 })]);
+    server.send('readings', [reading('pump-10', 'level', 'm', 99.5, { age: 0 })]);
     await page.until(`${LABEL}.includes('to 99.5 m')`);
     await page.click('.choice button', '24 h');
     await page.until("location.hash.includes('range=24h')");
@@ -269,17 +269,127 @@ test('two hundred gateways: trouble first, filtered by site, name and state', { 
     await page.until("document.querySelectorAll('tr.openable').length === 200");
     const shown = "[...document.querySelectorAll('td.state')].map((e) => e.innerText)";
     const states = await page.value(shown);
-    const order = ['stale', 'never', 'online'];
-    assert.deepEqual(states, [...states].sort((a, b) => order.indexOf(a) - order.indexOf(b)));
-    assert.equal(states[0], 'stale');
+    const runs = states.filter((state, at) => state !== states[at - 1]);
+    // The one that is online before those that never came has a wrong clock.
+    assert.deepEqual(runs, ['silent', 'online', 'never came', 'online']);
+    await page.shows('clock 3 min behind');
     for (let round = 0; round < 20; round += 1) server.send('status', nodes);
     nodes.nodes[0].state = 'stale';
     server.send('status', nodes);
-    await page.until("document.querySelector('.count.alarm').innerText.startsWith('19')");
+    await page.until("[...document.querySelectorAll('.count')][1].innerText.startsWith('19')");
     await page.type('input[type=search]', 'hill/ps-0');
     await page.until("document.querySelectorAll('tr.openable').length === 25");
-    await page.click('.count', 'stale');
-    await page.until(`${shown}.every((state) => state === 'stale')`);
+    await page.shows('25 of 200 gateways');
+    await page.click('.count', 'silent');
+    await page.until(`${shown}.every((state) => state === 'silent')`);
+    assert.equal(await page.value('location.search'), '?q=hill%2Fps-0&state=stale');
+  });
+});
+
+test('the filter is kept in the address, beside what is open', { skip }, () => {
+  const hash = '?site=north&q=ps-0';
+  return visit('hub.html', hubRoutes(fleet(200)), { hash }, async (page) => {
+    await page.until("document.querySelectorAll('tr.openable').length === 24");
+    assert.equal(await page.value("document.querySelector('select').value"), 'north');
+    assert.equal(await page.value("document.querySelector('input[type=search]').value"), 'ps-0');
+    await page.click('tr.openable', 'ps-004');
+    await page.until("document.querySelector('.pane')");
+    const address = 'location.search + location.hash';
+    assert.equal(await page.value(address), '?site=north&q=ps-0#node=north%2Fps-004');
+    await page.type('input[type=search]', 'ps-19');
+    await page.until("document.querySelectorAll('tr.openable').length === 2");
+    await page.click('.count', 'in trouble');
+    await page.click('button', 'Show all');
+    await page.until("document.querySelectorAll('tr.openable').length === 200");
+    assert.equal(await page.value(address), '#node=north%2Fps-004');
+  });
+});
+
+test('a gateway with an alert comes first and says which', { skip }, () => {
+  const alerts = [alert('a1', 'The tank overflows soon', { node: 'hill/ps-003' })];
+  return visit('hub.html', hubRoutes(fleet(30), undefined, alerts), {}, async (page) => {
+    const first = "document.querySelector('tr.openable').innerText";
+    await page.until(`${first}.includes('ps-003') && ${first}.includes('overflows soon')`);
+    await page.click('.count', 'in trouble');
+    // Two are silent, one never came, one has a wrong clock.
+    await page.until("document.querySelectorAll('tr.openable').length === 5");
+  });
+});
+
+// The chart is above the list of series: a click on one far below drew a chart nobody saw.
+test('a series that is opened on the hub brings its chart into sight', { skip }, () => {
+  const hash = '#node=south%2Fps-001&range=1h';
+  return visit('hub.html', hubRoutes(fleet(3)), { hash, height: 500 }, async (page) => {
+    await page.until(DRAWN);
+    await page.value("document.querySelector('.pane').scrollTo(0, 1e6)");
+    const top = "document.querySelector('.plot').getBoundingClientRect().top";
+    assert.ok(await page.value(`${top} < 0`), 'it was scrolled away');
+    await page.click('.pane tr.openable', 'energy');
+    await page.until(`${top} >= 0 && ${top} < 500`);
+    await page.until("document.querySelector('.pane h3').innerText.includes('energy')");
+  });
+});
+
+test('on a phone a gateway is a card on which nothing is cut off', { skip }, () => {
+  const nodes = fleet(200);
+  Object.assign(nodes.nodes[10], { behind: 81_000, label: 'Pumping station, Mill Road' });
+  const size = { width: 390, height: 844 };
+  return visit('hub.html', hubRoutes(nodes), size, async (page) => {
+    await page.until("document.querySelectorAll('tr.openable').length === 200");
+    const card = "[...document.querySelectorAll('tr.openable')].find((e) => "
+      + "e.innerText.includes('Mill Road'))";
+    const text = await page.value(`${card}.innerText`);
+    for (const part of ['silent', 'Mill Road', 'timed out', '81']) assert.ok(text.includes(part), text);
+    const cut = "[...document.querySelectorAll('main td, main button, main p, main h2')].filter((e) => "
+      + "e.getBoundingClientRect().right > innerWidth || e.scrollWidth > e.clientWidth + 1 "
+      + "&& getComputedStyle(e).display !== 'inline').map((e) => e.outerHTML.slice(0, 80))";
+    assert.deepEqual(await page.value(cut), []);
+    // What is wider than the screen makes the browser show all of the page smaller.
+    assert.equal(await page.value('innerWidth'), 390);
+    await page.click('tr.openable', 'ps-001');
+    await page.shows('Declared gaps');
+    assert.equal(await page.value('innerWidth'), 390);
+    assert.ok(await page.value("document.querySelector('.pane').scrollWidth <= 390"));
+  });
+});
+
+test('times stand in the zone of the browser, told once, with UTC for the pointer', { skip }, () => (
+  visit('edge.html', edgeRoutes(), { zone: 'Asia/Kolkata' }, async (page) => {
+    await page.shows('Connected');
+    const clock = "document.querySelector('.clock')";
+    await page.until(`${clock}.innerText.endsWith('UTC+05:30')`);
+    const offsets = "document.querySelector('#app').innerText.match(/UTC/g).length";
+    assert.equal(await page.value(offsets), 1);
+    const since = "document.querySelector('.tile time')";
+    assert.match(await page.value(`${since}.title`), /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC$/);
+  })
+));
+
+test('silent devices come first, and a button leaves only them', { skip }, () => (
+  visit('edge.html', edgeRoutes(), {}, async (page) => {
+    await page.shows('1 silent');
+    const first = "document.querySelector('tr.group').innerText";
+    assert.ok((await page.value(first)).includes('pump-10'));
+    await page.click('button.filter', 'silent');
+    await page.until("document.querySelectorAll('tr.group').length === 1");
+    assert.equal(await page.value('location.search'), '?state=silent');
+    await page.type('input[type=search]', 'tank');
+    await page.click('button', 'Show all');
+    await page.until("document.querySelectorAll('tr.group').length === 4");
+  })
+));
+
+test('an offline gateway tells when it tries again and up to when the hub has all', { skip }, () => {
+  const uplink = {
+    state: 'offline', since: iso(-5e6), last_error: 'no answer within 5 s', attempts: 41,
+    behind: null, lacks: { readings: 4210, since: iso(-5e6) }, next_attempt: iso(40_000),
+  };
+  const store = { growth_per_day: null, days_left: null };
+  return visit('edge.html', edgeRoutes(edgeStatus({ uplink, store })), {}, async (page) => {
+    for (const text of [
+      '4210 readings', 'It has everything up to', 'not known yet',
+    ]) await page.shows(text);
+    await page.until("/the next\\s+in \\d+ s/.test(document.body.innerText)");
   });
 });
 

@@ -10,6 +10,7 @@ mod place;
 mod reach;
 mod token;
 mod verify;
+pub mod words;
 
 pub use alert::AlertAction;
 pub use backup::{BackupArgs, RestoreArgs};

@@ -67,6 +67,8 @@ pub struct UplinkState {
     pub attempts: u32,
     /// What went wrong last.
     pub last_error: Option<String>,
+    /// When it is tried again, while it waits for that.
+    pub next_attempt: Option<Timestamp>,
     /// Entries that the hub does not have yet, as far as the present session knows.
     pub behind: Option<u64>,
     /// Entries of this node that the hub had and this data directory had not, at the first hello
@@ -164,7 +166,7 @@ impl Runner {
             }
             let wait = self.backoff.next_ms(self.options.store.env().entropy());
             let attempts = self.backoff.attempts();
-            self.went_offline(&error, attempts);
+            self.went_offline(&error, attempts, wait);
             let peer = self.options.addresses.join(",");
             tracing::info!(
                 peer,
@@ -180,11 +182,13 @@ impl Runner {
                 () = tokio::time::sleep(Duration::from_millis(wait)) => {}
                 _ = stopped(&mut signal) => return,
             }
+            self.state.send_modify(|state| state.next_attempt = None);
         }
     }
 
-    fn went_offline(&self, error: &str, attempts: u32) {
+    fn went_offline(&self, error: &str, attempts: u32, wait_ms: u64) {
         let now = self.options.store.env().now();
+        let wait_ns = i64::try_from(wait_ms.saturating_mul(1_000_000)).unwrap_or(i64::MAX);
         self.state.send_modify(|state| {
             if state.online {
                 state.since = now;
@@ -193,6 +197,7 @@ impl Runner {
             state.behind = None;
             state.attempts = attempts;
             state.last_error = Some(error.to_owned());
+            state.next_attempt = Some(now.saturating_add(wait_ns));
         });
     }
 

@@ -15,6 +15,7 @@ mod chains;
 mod commits;
 mod cover;
 mod damage;
+mod growth;
 mod ingest;
 mod intact;
 mod lock;

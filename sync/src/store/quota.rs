@@ -5,17 +5,16 @@
 //! has. Events go only when acknowledged, and nothing goes before the pipeline has read it. Every
 //! removal leaves a gap record; one that no peer can fill is declared in the event stream.
 
-use super::chains::ChainInfo;
+use super::chains::{ChainInfo, Frontier};
+use super::growth::Growth;
 use super::record::Table;
 use super::schema::{PAGE_BYTES, fault, pragma};
 use super::tx::{DroppedCommit, WriteTx};
 use super::writer::WriteError;
 use crate::Fault;
-use holdfast_core::codec::Reader;
-use holdfast_core::limits::FRONTIER_RANGES;
 use holdfast_core::log::Link;
 use holdfast_core::log::events::GapReason;
-use holdfast_core::ranges::{Range, RangeSet};
+use holdfast_core::ranges::Range;
 use holdfast_core::{Seq, Stream};
 use rusqlite::{Connection, params};
 
@@ -36,7 +35,8 @@ pub struct Usage {
     pub used_bytes: u64,
     /// Bytes that may be in use.
     pub quota_bytes: u64,
-    /// Bytes by which the store grows in a day at the present rate, once it is known.
+    /// Bytes by which the store grows in a day at the rate of the last hours, once an hour of them
+    /// is known.
     pub growth_per_day: Option<u64>,
     /// Whether new readings are refused for want of room.
     pub refusing: bool,
@@ -68,7 +68,6 @@ const STAGES: [Stage; 3] = [Stage::AcknowledgedRaw, Stage::AcknowledgedRest, Sta
 const MEASURE_MS: u64 = 250;
 /// A stage that had nothing to give is asked again after this long.
 const REST_MS: u64 = 2_000;
-const RATE_MS: u64 = 60_000;
 /// Commits looked at in one step, so that a step stays short.
 const LOOK: usize = 2_000;
 
@@ -80,8 +79,7 @@ pub(super) struct Quota {
     resting_until: [u64; STAGES.len()],
     now: u64,
     totals: Shed,
-    rate_from: Option<(u64, u64)>,
-    growth_per_day: Option<u64>,
+    growth: Growth,
     busy: bool,
     pub refusing: bool,
 }
@@ -115,8 +113,7 @@ impl Quota {
             resting_until: [0; STAGES.len()],
             now: 0,
             totals: Shed::default(),
-            rate_from: None,
-            growth_per_day: None,
+            growth: Growth::default(),
             busy: true,
             refusing: false,
         }
@@ -151,15 +148,7 @@ impl Quota {
         let pages: i64 = pragma(connection, "page_count")?;
         let free: i64 = pragma(connection, "freelist_count")?;
         let used_bytes = (pages - free).max(0) as u64 * PAGE_BYTES;
-        let (since, before) = *self.rate_from.get_or_insert((self.now, used_bytes));
-        let elapsed = self.now.saturating_sub(since);
-        if elapsed >= RATE_MS {
-            let grown = u128::from(used_bytes.saturating_sub(before));
-            self.growth_per_day = Some((grown * 86_400_000 / u128::from(elapsed)) as u64);
-            if elapsed >= 60 * RATE_MS {
-                self.rate_from = Some((self.now, used_bytes));
-            }
-        }
+        self.growth.note(self.now, used_bytes);
         // The last twentieth belongs to events and to what the pipeline writes.
         let limit = if self.overflow == Overflow::Refuse { 90 } else { 95 };
         self.refusing = used_bytes >= self.max_bytes / 100 * limit;
@@ -189,7 +178,7 @@ impl Quota {
 
     pub(super) fn usage(&self, measured: Usage) -> Usage {
         Usage {
-            growth_per_day: self.growth_per_day,
+            growth_per_day: self.growth.per_day,
             refusing: self.refusing,
             shed_acknowledged: self.totals.acknowledged,
             shed_unacknowledged: self.totals.unacknowledged,
@@ -210,8 +199,9 @@ pub(super) fn shed(tx: &mut WriteTx<'_>, stage: Stage, step: Step) -> Result<She
     own.sort_by_key(|chain| (chain.id.incarnation, chain.id.stream));
     let mut dropped = Vec::new();
     let (mut acked_any, mut bytes) = (0, 0);
+    let (acked_by_any, none) = (tx.view().acked_by_any()?, Frontier::new());
     'chains: for chain in &own {
-        let acked = acked(tx, chain)?;
+        let acked = acked_by_any.get(&chain.no).unwrap_or(&none);
         for (pos, range) in held(tx, chain, LOOK)? {
             let had = acked.covers(range);
             if pos > read_to || (stage != Stage::OldestRaw && !had) {
@@ -241,18 +231,6 @@ fn pipeline_cursor(tx: &WriteTx<'_>) -> Result<u64, WriteError> {
     let value = tx.view().get(Table::Cursor, super::PIPELINE)?;
     let bytes = value.as_deref().and_then(|value| value.first_chunk::<8>());
     Ok(bytes.map_or(0, |bytes| u64::from_be_bytes(*bytes)))
-}
-
-/// What any peer has acknowledged of a chain.
-fn acked(tx: &WriteTx<'_>, chain: &ChainInfo) -> Result<RangeSet<FRONTIER_RANGES>, WriteError> {
-    let mut all = RangeSet::new();
-    for (key, value) in tx.view().scan(Table::Acked, &[], &[], usize::MAX)? {
-        if key.ends_with(&chain.no.key()) {
-            let set = RangeSet::<FRONTIER_RANGES>::decode(&mut Reader::new(&value))?;
-            all.union(&set)?;
-        }
-    }
-    Ok(all)
 }
 
 /// The oldest commits held of a chain: position and range, from the index alone.

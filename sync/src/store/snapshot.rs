@@ -7,8 +7,9 @@ use super::schema::{self, fault};
 use crate::Fault;
 use holdfast_core::codec::Reader;
 use holdfast_core::log::{Link, events};
-use holdfast_core::{NodeId, Seq};
+use holdfast_core::{NodeId, Reject, Seq};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -85,6 +86,22 @@ impl Snapshot<'_> {
         let Some(value) = self.get(Table::Acked, &key)? else { return Ok(Frontier::new()) };
         Frontier::decode(&mut Reader::new(&value))
             .map_err(|reject| Fault::damaged("acknowledged ranges", reject.code()))
+    }
+
+    /// What any peer has acknowledged, by chain; of a chain that is not there it is nothing.
+    ///
+    /// # Errors
+    /// A database fault, or [`Fault::Damaged`].
+    pub fn acked_by_any(&self) -> Result<HashMap<ChainNo, Frontier>, Fault> {
+        let damaged = |reject: Reject| Fault::damaged("acknowledged ranges", reject.code());
+        let mut all: HashMap<_, Frontier> = HashMap::new();
+        for (key, value) in self.scan(Table::Acked, &[], &[], usize::MAX)? {
+            let Some(no) = key.last_chunk::<4>() else { continue };
+            let set = Frontier::decode(&mut Reader::new(&value)).map_err(damaged)?;
+            let known = all.entry(ChainNo(u32::from_be_bytes(*no))).or_default();
+            known.union(&set).map_err(damaged)?;
+        }
+        Ok(all)
     }
 
     /// The record under `key`.

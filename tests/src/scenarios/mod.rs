@@ -120,6 +120,8 @@ pub const ALERTS: &[Campaign] = &[
     Campaign { name: "alert-kills", about: "200 crossings with kills", run: alerts::kills },
     Campaign { name: "alert-outage", about: "an alert before a backlog", run: alerts::outage },
     Campaign { name: "alert-clocks", about: "clocks that are set, silence", run: alerts::clocks },
+    Campaign { name: "alert-silence", about: "20 gateways that stop", run: alerts::silence },
+    Campaign { name: "alert-disk", about: "a disk that is full", run: alerts::filling },
 ];
 
 /// Tells how far a campaign is, at each tenth.

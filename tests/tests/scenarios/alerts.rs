@@ -1,4 +1,4 @@
-//! Alerts over kills, outages and clocks that are set.
+//! Alerts over kills, outages, clocks that are set, silent gateways and a full disk.
 
 use holdfast_tests::faults::Replay;
 use holdfast_tests::scenarios::{Scale, alerts};
@@ -18,4 +18,14 @@ fn an_alert_of_an_outage_reaches_the_hub_before_any_backlog() {
 #[test]
 fn clocks_that_are_set_and_silence_over_restarts_raise_once() {
     alerts::clocks(Scale::test(13));
+}
+
+#[test]
+fn a_gateway_that_is_stopped_is_told_and_told_to_be_back() {
+    alerts::silence(Scale::test(14));
+}
+
+#[test]
+fn a_full_disk_is_told_and_ends_when_the_hub_has_what_fills_it() {
+    alerts::filling(Scale::test(15));
 }

@@ -8,10 +8,12 @@ mod clocks;
 mod kills;
 mod log;
 mod outage;
+mod watched;
 
 pub use clocks::clocks;
 pub use kills::kills;
 pub use outage::outage;
+pub use watched::{filling, silence};
 
 use std::fs;
 
