@@ -11,6 +11,7 @@ mod peers;
 mod query;
 mod size;
 mod sync;
+mod wire;
 
 pub use ingest::ingest;
 pub use query::query;

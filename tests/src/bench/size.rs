@@ -7,7 +7,7 @@
 
 use super::peers::influx::{self, Influx};
 use super::peers::rows::{self, Rows};
-use super::{Better, Figure, Peers, load, until_read, until_sealed};
+use super::{Better, Figure, Peers, load, until_read, until_sealed, wire};
 use crate::client::Client;
 use crate::process::{Edge, Settings};
 use crate::rng::Rng;
@@ -53,7 +53,8 @@ pub async fn size(as_json: bool) -> io::Result<()> {
     let shift = works.start(edge.http(), &edge.ingest_token()?, Patience::default());
     shift.finish().await;
     let name = "sealed_bytes_per_reading";
-    figure(name, 2.5, &edge, measure_peers().await?, as_json).await?;
+    let held = figure(name, 2.5, &edge, measure_peers().await?, as_json).await?;
+    wire::measure(&mut edge, held, as_json).await?;
     edge.stop()?;
 
     let dir = tempfile::tempdir()?;
