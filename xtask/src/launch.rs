@@ -3,6 +3,7 @@
 //! The driver replaces this process, so Ctrl-C, the terminal and the exit code are its own and it
 //! alone is responsible for what it starts.
 
+use crate::peers;
 use crate::workspace::{self, Metadata, Problem};
 use clap::Args;
 use std::os::unix::process::CommandExt;
@@ -23,7 +24,7 @@ pub struct DemoOptions {
     arguments: Vec<String>,
 }
 
-/// `cargo xtask soak` and `cargo xtask bench`.
+/// `cargo xtask soak`.
 #[derive(Args)]
 pub struct NamedOptions {
     /// Which one
@@ -31,6 +32,19 @@ pub struct NamedOptions {
     /// Handed on as they are
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
+}
+
+/// `cargo xtask bench`.
+#[derive(Args)]
+pub struct BenchOptions {
+    /// Which one: ingest, sync, query or size
+    name: String,
+    /// Print one JSON object for each figure instead of a table
+    #[arg(long)]
+    json: bool,
+    /// Fetch the peers' Debian packages first and unpack them below target/; nothing is installed
+    #[arg(long)]
+    install_peers: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -52,8 +66,13 @@ pub fn soak(options: &NamedOptions) -> Result<ExitCode, Problem> {
 }
 
 /// Builds and becomes a measurement.
-pub fn bench(options: &NamedOptions) -> Result<ExitCode, Problem> {
-    become_driver("holdfast-bench", Profile::Release, &options.all())
+pub fn bench(options: &BenchOptions) -> Result<ExitCode, Problem> {
+    if options.install_peers {
+        peers::fetch()?;
+    }
+    let mut arguments = vec![options.name.clone()];
+    arguments.extend(options.json.then(|| "--json".to_owned()));
+    become_driver("holdfast-bench", Profile::Release, &arguments)
 }
 
 impl NamedOptions {
@@ -86,6 +105,7 @@ fn become_driver(
     let error = crate::child::command(path, &workspace::root())
         .args(arguments)
         .env("HOLDFAST_BIN_DIR", dir)
+        .env("HOLDFAST_PEERS_DIR", peers::dir(&metadata))
         .exec();
     Err(format!("cannot run {}: {error}", path.display()))
 }

@@ -10,6 +10,7 @@ mod cross;
 mod dist;
 mod launch;
 mod needs;
+mod peers;
 mod report;
 mod test;
 mod tidy;
@@ -43,10 +44,13 @@ enum Command {
     /// Run a campaign of faults with its full numbers
     #[command(after_help = "Example:\n  cargo xtask soak first-light")]
     Soak(launch::NamedOptions),
-    /// Measure, in a release build, and print each figure with its target
-    #[command(after_help = "Examples:\n  cargo xtask bench ingest\n  \
+    /// Measure, in a release build, and print each figure with its target and its peers
+    ///
+    /// Peers are InfluxDB 1, NATS JetStream and plain SQLite, measured in the same run. A peer that
+    /// is not here is left out and named; --install-peers fetches it.
+    #[command(after_help = "Examples:\n  cargo xtask bench ingest --install-peers\n  \
                       cargo xtask bench sync --json")]
-    Bench(launch::NamedOptions),
+    Bench(launch::BenchOptions),
     /// Build both nodes for PCs and ARM boards, stripped, and make Debian packages of them
     ///
     /// The packages and the sizes of the programs are printed; what is made lies in target/dist/.

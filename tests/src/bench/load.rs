@@ -1,5 +1,6 @@
 //! The load generator: prepared requests over many connections, one under way on each.
 
+use super::peers::nats::Line;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,6 +20,20 @@ pub struct Load {
     pub requests: Arc<dyn Fn(usize) -> Vec<Vec<u8>> + Send + Sync>,
     /// Readings in each request.
     pub readings: u64,
+    /// What the other side speaks.
+    pub speaks: Speaks,
+}
+
+/// How a request is answered.
+#[derive(Clone, Copy, Debug)]
+pub enum Speaks {
+    /// With one answer of HTTP.
+    Http,
+    /// With an acknowledgement of JetStream for each message in it.
+    JetStream {
+        /// How many messages a request has.
+        acknowledgements: usize,
+    },
 }
 
 /// A request as bytes.
@@ -44,17 +59,17 @@ impl Load {
         let mut connections = JoinSet::new();
         for number in 0..self.connections {
             let requests = (self.requests)(number);
-            let mut stream = TcpStream::connect(self.address).await?;
+            let stream = TcpStream::connect(self.address).await?;
             stream.set_nodelay(true)?;
+            let mut way = Way::open(stream, self.speaks, number).await?;
             let (acknowledged, readings) = (Arc::clone(&acknowledged), self.readings);
             connections.spawn(async move {
-                let mut buffer = vec![0; 16 << 10];
                 for request in requests.iter().cycle() {
                     let done = acknowledged.load(Ordering::Relaxed);
                     if started.elapsed() >= time || done >= most {
                         break;
                     }
-                    exchange(&mut stream, request, &mut buffer).await?;
+                    way.exchange(request).await?;
                     acknowledged.fetch_add(readings, Ordering::Relaxed);
                 }
                 io::Result::Ok(())
@@ -64,6 +79,30 @@ impl Load {
             ended.map_err(io::Error::other)??;
         }
         Ok((acknowledged.load(Ordering::Relaxed), started.elapsed()))
+    }
+}
+
+/// A connection of the load.
+enum Way {
+    Http(TcpStream, Vec<u8>),
+    JetStream(Line, usize),
+}
+
+impl Way {
+    async fn open(stream: TcpStream, speaks: Speaks, number: usize) -> io::Result<Self> {
+        Ok(match speaks {
+            Speaks::Http => Self::Http(stream, vec![0; 16 << 10]),
+            Speaks::JetStream { acknowledgements } => {
+                Self::JetStream(Line::open(stream, number).await?, acknowledgements)
+            }
+        })
+    }
+
+    async fn exchange(&mut self, request: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Http(stream, buffer) => exchange(stream, request, buffer).await,
+            Self::JetStream(line, awaited) => line.exchange(request, *awaited).await,
+        }
     }
 }
 

@@ -2,19 +2,23 @@
 //!
 //! The load generator shares the machine's cores with what it measures; it writes prepared requests
 //! to raw sockets and reads only as much of the answers as it must. `--json` prints one object for
-//! each figure, otherwise a table.
+//! each figure, otherwise a table. Peers that do the same are measured in the same run and printed
+//! beside ours.
 
 mod ingest;
 mod load;
+mod peers;
 mod query;
 mod size;
 mod sync;
+mod wire;
 
 pub use ingest::ingest;
 pub use query::query;
 pub use size::size;
 pub use sync::sync;
 
+use self::peers::Peers;
 use crate::client::Client;
 use crate::process::Edge;
 use rusqlite::{Connection, OpenFlags};
@@ -47,6 +51,8 @@ pub struct Figure {
     pub target: f64,
     /// Which way it is better.
     pub better: Better,
+    /// What others came to, in the same unit.
+    pub peers: Peers,
 }
 
 impl Figure {
@@ -60,7 +66,7 @@ impl Figure {
                 "unit": self.unit,
                 "target": self.target,
                 "better": better,
-                "peers": {},
+                "peers": self.peers,
             });
             println!("{line}");
             return;
@@ -77,6 +83,15 @@ impl Figure {
             "{name:<32} {value:>12.places$} {unit:<12} target {target:>10.places$} \
              ({better} is better): {word}"
         );
+        for (peer, of_peer) in &self.peers {
+            let factor = match self.better {
+                Better::Higher => value / of_peer,
+                Better::Lower => of_peer / value,
+            };
+            println!(
+                "  {peer:<30} {of_peer:>12.places$} {unit:<12} ours is {factor:.1} times as good"
+            );
+        }
     }
 }
 

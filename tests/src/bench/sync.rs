@@ -1,8 +1,8 @@
 //! `bench sync`: how fast a gateway catches up after a long outage.
 
 use super::ingest::json_batch;
-use super::load::{Load, request};
-use super::{Better, Figure, until_read};
+use super::load::{Load, Speaks, request};
+use super::{Better, Figure, Peers, until_read};
 use crate::client::Client;
 use crate::process::{Edge, Hub, Settings};
 use std::io;
@@ -33,6 +33,7 @@ pub async fn sync(as_json: bool) -> io::Result<()> {
             each.map(post).collect()
         }),
         readings: BATCH as u64,
+        speaks: Speaks::Http,
     };
     if !as_json {
         println!("a backlog of {READINGS} readings is made; the pipeline reads it ...");
@@ -54,7 +55,8 @@ pub async fn sync(as_json: bool) -> io::Result<()> {
     }
     let value = made as f64 / started.elapsed().as_secs_f64();
     let (name, unit) = ("sync_catch_up", "readings/s");
-    Figure { name, value, unit, target: 1_000_000.0, better: Better::Higher }.print(as_json);
+    let (target, better, peers) = (1_000_000.0, Better::Higher, Peers::new());
+    Figure { name, value, unit, target, better, peers }.print(as_json);
     edge.stop()?;
     hub.stop()
 }
