@@ -211,7 +211,8 @@ impl Snapshot<'_> {
             if row.last() + 1 == seq {
                 return Ok(Some(row.link));
             }
-            if row.sealed {
+            // One that ends before comes without its body: between the two there is a hole.
+            if row.sealed && row.last() >= seq {
                 let parts = row.parts().map_err(|reject| row.damage(reject))?;
                 let before = parts.iter().find(|part| part.last() + 1 == seq);
                 return Ok(before.map(|part| part.link));

@@ -246,3 +246,30 @@ async fn retention_drops_a_segment_as_a_whole_and_says_so() {
     store.close().await;
     assert_sound(dir.path());
 }
+
+/// Live entries came before the backlog, so behind a segment there is a hole and then the rest. The
+/// segment was taken for damaged whenever more of the rest came, and the hub started anew to repair
+/// what was whole.
+#[tokio::test]
+async fn behind_a_segment_there_may_be_a_hole() {
+    let dirs = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (store, peer) = (open(dirs.0.path(), &key()), open(dirs.1.path(), &key()));
+    post(&store, 0, 40).await;
+    let plain = rows(&store);
+    let chain = readings(&store).id;
+    let first = run(chain, Link::START, &plain[..12]).unwrap();
+    peer.write(move |tx| tx.accept(&first)).await.unwrap();
+    let read = |tx: &mut holdfast_sync::store::WriteTx<'_>| {
+        Ok(tx.put(Table::Cursor, PIPELINE, &u64::MAX.to_be_bytes())?)
+    };
+    peer.write(read).await.unwrap();
+    peer.seal_all(SEAL_AFTER).unwrap();
+    assert!(rows(&peer)[0].sealed, "nothing was sealed");
+    let last = run(chain, plain[29].link, &plain[30..]).unwrap();
+    peer.write(move |tx| tx.accept(&last)).await.unwrap();
+    let hole = run(chain, plain[11].link, &plain[12..30]).unwrap();
+    peer.write(move |tx| tx.accept(&hole)).await.unwrap();
+    assert_eq!(commits(&peer), commits(&store));
+    assert_eq!(peer.noted_damage(), None);
+    assert_sound(dirs.1.path());
+}
