@@ -36,7 +36,7 @@ pub(super) fn summarise(
     let mut taken = Taken::new();
     let span = (from_s.saturating_mul(1_000), to_s.saturating_mul(1_000));
     view.commits_matching(&numbers, span, None, |commit| {
-        // What of it is damaged is left out; `verify` and the scrubbing name it.
+        // What of it is damaged is left out; `verify` names it.
         let id = ids[&commit.chain];
         for part in commit.parts().unwrap_or_default() {
             take(&part, &id, catalog, (windows, &widths), &mut taken);

@@ -54,7 +54,7 @@ pub fn logged_windows(
     let span = (from_s.saturating_mul(1_000), end_s.saturating_mul(1_000));
     view.commits_matching(&numbers, span, Some(series_bits(&key)), |commit: StoredCommit| {
         if commit.sealed {
-            // What of it is damaged is left out; `verify` and the scrubbing name it.
+            // What of it is damaged is left out; `verify` names it.
             let _ = commit.segment().map(|segment| segment.each_rollup(&key, &mut take));
             return true;
         }
@@ -82,26 +82,31 @@ pub(super) struct Removal {
     horizon_s: i64,
     /// Keys before this have been gone through.
     at: Vec<u8>,
-    /// Series and widths with windows whose rollup is still to come.
-    waiting: BTreeSet<[u8; 8]>,
 }
 
 impl Removal {
-    /// Removes what ended `kept_s` ago, but of no series and width with a pending window so old.
-    pub(super) fn new<'a>(
-        now: Timestamp,
-        kept_s: u64,
-        pending: impl Iterator<Item = &'a WindowKey>,
-    ) -> Self {
+    /// Removes what ended `kept_s` ago.
+    pub(super) fn new(now: Timestamp, kept_s: u64) -> Self {
         let kept_s = i64::try_from(kept_s).unwrap_or(i64::MAX);
-        let horizon_s = now.seconds().saturating_sub(kept_s);
-        let waiting = pending.filter(|key| key.window.end_s() <= horizon_s);
-        let waiting = waiting.filter_map(|key| key.record().first_chunk::<8>().copied());
-        Self { horizon_s, at: Vec::new(), waiting: waiting.collect() }
+        Self { horizon_s: now.seconds().saturating_sub(kept_s), at: Vec::new() }
+    }
+
+    /// Series and widths with windows so old whose rollup is still to come: their records stay. A
+    /// late reading may have revised one since the step before.
+    pub(super) fn waiting<'a>(
+        &self,
+        pending: impl Iterator<Item = &'a WindowKey>,
+    ) -> BTreeSet<[u8; 8]> {
+        let old = pending.filter(|key| key.window.end_s() <= self.horizon_s);
+        old.filter_map(|key| key.record().first_chunk::<8>().copied()).collect()
     }
 
     /// Goes on; the next step, if there is one.
-    pub(super) fn step(mut self, tx: &mut WriteTx<'_>) -> Result<Option<Self>, WriteError> {
+    pub(super) fn step(
+        mut self,
+        tx: &mut WriteTx<'_>,
+        waiting: &BTreeSet<[u8; 8]>,
+    ) -> Result<Option<Self>, WriteError> {
         let known = horizon(&tx.view())?;
         if known < self.horizon_s {
             tx.put(Table::Meta, HORIZON, &self.horizon_s.to_be_bytes())?;
@@ -115,7 +120,7 @@ impl Removal {
             })?;
             let Some(prefix) = found else { return Ok(None) };
             let width_s = u32::from_be_bytes([prefix[4], prefix[5], prefix[6], prefix[7]]);
-            if !self.waiting.contains(&prefix) {
+            if !waiting.contains(&prefix) {
                 let start_s = self.horizon_s.saturating_sub(i64::from(width_s));
                 let end = [prefix.as_slice(), &sortable(start_s.saturating_add(1))].concat();
                 tx.delete_range(Table::Window, &prefix, &end)?;
@@ -123,5 +128,50 @@ impl Removal {
             self.at = (u64::from_be_bytes(prefix) + 1).to_be_bytes().to_vec();
         }
         Ok(Some(self))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::SeriesNo;
+    use holdfast_sync::env::System;
+    use holdfast_sync::identity::NodeKey;
+    use holdfast_sync::store::{Options, Overflow, SEAL_AFTER, Store};
+
+    /// The step before knew nothing of the reading: without its record the rollup that is still to
+    /// come would be the old one.
+    #[tokio::test]
+    async fn a_record_that_a_late_reading_revised_between_two_steps_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = Options {
+            dir: dir.path().to_owned(),
+            key: NodeKey::generate(&System::env()),
+            quota_bytes: 1 << 30,
+            overflow: Overflow::DropOldestRaw,
+            max_series: 10,
+            seal_after: SEAL_AFTER,
+            version: "test",
+            unsafe_normal_sync: false,
+        };
+        let (store, _) = Store::open(options, System::env()).unwrap();
+        let key =
+            |no| WindowKey { window: Window { width_s: 60, start_s: 600 }, series: SeriesNo(no) };
+        let last = STEP as u32 + 1;
+        let fill = move |tx: &mut WriteTx<'_>| {
+            (1..=last).try_for_each(|no| Ok(tx.put(Table::Window, &key(no).record(), b"x")?))
+        };
+        store.write(fill).await.unwrap();
+        let mut removal = Some(Removal::new(Timestamp(10_000_000_000_000), 0));
+        let mut pending = Vec::new();
+        while let Some(step) = removal.take() {
+            let waiting = step.waiting(pending.iter());
+            removal = store.write(move |tx| step.step(tx, &waiting)).await.unwrap().1;
+            pending = vec![key(last)];
+        }
+        let left = |view: &Snapshot<'_>| view.scan(Table::Window, &[], &[], usize::MAX);
+        let left: Vec<_> = store.read_blocking(left).unwrap().into_iter().map(|r| r.0).collect();
+        assert_eq!(left, [key(last).record()]);
+        store.close().await;
     }
 }

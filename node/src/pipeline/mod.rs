@@ -206,11 +206,13 @@ impl Pipeline {
         let every = self.options.windows_kept_s.saturating_mul(1_000).min(REMOVE_MS);
         if self.removal.is_none() && steady.saturating_sub(self.removed_ms) >= every {
             let kept_s = self.options.windows_kept_s;
-            self.removal = Some(Removal::new(now, kept_s, self.pending.keys()));
+            self.removal = Some(Removal::new(now, kept_s));
             self.removed_ms = steady;
         }
         let Some(removal) = self.removal.take() else { return Ok(false) };
-        let (_committed, rest) = self.store.write(move |tx| removal.step(tx)).await?;
+        let waiting = removal.waiting(self.pending.keys());
+        let step = self.store.write(move |tx| removal.step(tx, &waiting));
+        let (_committed, rest) = step.await?;
         self.removal = rest;
         Ok(true)
     }

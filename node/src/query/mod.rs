@@ -98,7 +98,7 @@ pub fn each_reading(
     };
     view.commits_matching(&chains, span.millis(), Some(series_bits(key)), |commit| {
         if commit.sealed {
-            // What of it is damaged is left out; `verify` and the scrubbing name it.
+            // What of it is damaged is left out; `verify` names it.
             let _ = commit.segment().map(|segment| segment.each_row(key, want, &mut take));
             return true;
         }
