@@ -1,9 +1,11 @@
 //! Tumbling windows: what a stretch of one series comes to.
 //!
-//! A summary takes readings one by one, in log order, so its floating-point sum is a function of
-//! the log and the same wherever it is recomputed. Late readings revise a window; the revision is
-//! the place in the log of the last reading included, and of two summaries of one window from one
-//! origin the later revision stands. Window boundaries are arguments: core knows no time zones.
+//! A summary takes readings one by one, in log order, so its floating-point sums are a function of
+//! the log and the same wherever they are recomputed. Late readings revise a window; the revision
+//! is the place in the log of the last reading included, and of two summaries of one window from
+//! one origin the later revision stands. Summaries of windows that lie side by side merge into that
+//! of the wider one, which is what sliding windows and local days are made of. Window boundaries
+//! are arguments: core knows no time zones.
 
 use crate::{Seq, Timestamp};
 
@@ -57,6 +59,10 @@ pub struct Summary {
     pub count: u64,
     /// Their sum, added in log order.
     pub sum: f64,
+    /// The sum of their squared deviations from the mean, in log order as well (Welford, "Note on a
+    /// Method for Calculating Corrected Sums of Squares and Products", Technometrics 1962). A
+    /// summary of the log's format 1 does not know it.
+    pub squares: Option<f64>,
     /// The least.
     pub min: f64,
     /// The greatest.
@@ -74,7 +80,16 @@ impl Summary {
     #[must_use]
     pub const fn of(sample: Sample, revision: Revision) -> Self {
         let value = sample.value;
-        Self { count: 1, sum: value, min: value, max: value, first: sample, last: sample, revision }
+        Self {
+            count: 1,
+            sum: value,
+            squares: Some(0.0),
+            min: value,
+            max: value,
+            first: sample,
+            last: sample,
+            revision,
+        }
     }
 
     /// Takes the next reading of the log. One that is not after the revision is already in and
@@ -87,8 +102,11 @@ impl Summary {
 
     /// Takes a reading that is known not to be in.
     pub fn take(&mut self, sample: Sample, revision: Revision) {
-        self.count += 1;
+        let before = self.mean();
+        self.count = self.count.saturating_add(1);
         self.sum = clamp(self.sum + sample.value);
+        let deviations = (sample.value - before) * (sample.value - self.mean());
+        self.squares = self.squares.map(|squares| up_to_the_end(squares + deviations));
         self.min = self.min.min(sample.value);
         self.max = self.max.max(sample.value);
         if sample.time < self.first.time {
@@ -106,6 +124,35 @@ impl Summary {
         self.sum / self.count as f64
     }
 
+    /// The variance of the readings taken as a sample of what was measured: with `count - 1`. One
+    /// reading has none.
+    #[must_use]
+    pub fn variance(&self) -> Option<f64> {
+        let degrees = self.count.checked_sub(1).filter(|degrees| *degrees > 0)?;
+        self.squares.map(|squares| squares / degrees as f64)
+    }
+
+    /// The summary of this stretch and a later one, which have no reading in common.
+    #[must_use]
+    pub fn merge(&self, after: &Self) -> Self {
+        let (n, m) = (self.count as f64, after.count as f64);
+        let apart = after.mean() - self.mean();
+        // Chan, Golub and LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing Sample
+        // Variances", 1979.
+        let between = apart * apart * (n / (n + m)) * m;
+        let squares = self.squares.zip(after.squares);
+        Self {
+            count: self.count.saturating_add(after.count),
+            sum: clamp(self.sum + after.sum),
+            squares: squares.map(|(a, b)| up_to_the_end(a + b + between)),
+            min: self.min.min(after.min),
+            max: self.max.max(after.max),
+            first: if after.first.time < self.first.time { after.first } else { self.first },
+            last: if after.last.time >= self.last.time { after.last } else { self.last },
+            revision: self.revision.max(after.revision),
+        }
+    }
+
     /// Of two summaries of the same window and origin, the one that goes further; if both go
     /// equally far, the one with more readings, for which some had come back late.
     #[must_use]
@@ -118,6 +165,11 @@ impl Summary {
 /// Sums of finite values stay finite: at the end of the range they stop, as the formats promise.
 const fn clamp(sum: f64) -> f64 {
     sum.clamp(f64::MIN, f64::MAX)
+}
+
+/// Sums of squares may leave the range on the way, even as the difference of two infinities.
+const fn up_to_the_end(squares: f64) -> f64 {
+    if squares.is_finite() { squares.max(0.0) } else { f64::MAX }
 }
 
 #[cfg(test)]
@@ -146,8 +198,18 @@ mod tests {
     }
 
     #[test]
-    fn a_sum_stops_at_the_end_of_the_range() {
-        assert_eq!(fold(&[(0, f64::MAX), (1, f64::MAX)]).unwrap().sum, f64::MAX);
+    fn sums_stop_at_the_end_of_the_range() {
+        let summary = fold(&[(0, f64::MAX), (1, f64::MAX)]).unwrap();
+        assert_eq!(summary.sum, f64::MAX);
+        let apart = fold(&[(0, f64::MAX), (1, f64::MIN), (2, f64::MAX)]).unwrap();
+        assert_eq!(apart.squares, Some(f64::MAX));
+        assert_eq!(apart.merge(&summary).squares, Some(f64::MAX));
+    }
+
+    #[test]
+    fn one_reading_has_no_variance() {
+        assert_eq!(fold(&[(0, 3.0)]).unwrap().variance(), None);
+        assert_eq!(fold(&[(0, 3.0), (1, 5.0)]).unwrap().variance(), Some(2.0));
     }
 
     #[test]
@@ -172,6 +234,36 @@ mod tests {
             prop_assert_eq!(summary.max, values.iter().copied().fold(f64::MIN, f64::max));
             prop_assert_eq!(summary.first.time.0, samples.iter().map(|s| s.0).min().unwrap());
             prop_assert_eq!(summary.last.time.0, samples.iter().map(|s| s.0).max().unwrap());
+        }
+
+        #[test]
+        fn the_variance_is_what_two_passes_say_also_of_merged_windows(
+            samples in prop::collection::vec((0i64..100, -1e6f64..1e6), 2..60),
+            cut in 1usize..59,
+        ) {
+            let (left, right) = samples.split_at(cut.min(samples.len() - 1));
+            let merged = fold(left).unwrap().merge(&fold(right).unwrap());
+            let n = samples.len() as f64;
+            let mean = samples.iter().map(|s| s.1).sum::<f64>() / n;
+            let squares = samples.iter().map(|s| (s.1 - mean) * (s.1 - mean)).sum::<f64>();
+            for summary in [fold(&samples).unwrap(), merged] {
+                let variance = summary.variance().unwrap();
+                prop_assert!((variance - squares / (n - 1.0)).abs() <= 1e-9 * (1.0 + variance));
+            }
+        }
+
+        #[test]
+        fn a_merged_window_is_the_window_of_both(
+            samples in prop::collection::vec((0i64..100, -1e6f64..1e6), 2..60),
+            cut in 1usize..59,
+        ) {
+            let (left, right) = samples.split_at(cut.min(samples.len() - 1));
+            let (merged, whole) =
+                (fold(left).unwrap().merge(&fold(right).unwrap()), fold(&samples).unwrap());
+            prop_assert_eq!(merged.count, whole.count);
+            prop_assert_eq!((merged.min, merged.max), (whole.min, whole.max));
+            prop_assert_eq!((merged.first, merged.last), (whole.first, whole.last));
+            prop_assert!((merged.sum - whole.sum).abs() <= 1e-9 * (1.0 + 1e6 * 60.0));
         }
 
         #[test]

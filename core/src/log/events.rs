@@ -6,7 +6,7 @@
 
 use super::alerts::{AlertAcknowledged, AlertCleared, AlertRaised};
 use super::trace::Traced;
-use super::{Link, put_head, read_head};
+use super::{FORMAT, Link, put_head, read_head};
 use crate::codec::{Reader, Sink};
 use crate::envelope::Envelope;
 use crate::limits::{
@@ -218,7 +218,7 @@ fn read_chain(reader: &mut Reader<'_>) -> Result<(Incarnation, Stream), Reject> 
 /// # Errors
 /// [`Reject::Full`] when the sink has no room.
 pub fn start_body(out: &mut impl Sink, received: Timestamp) -> Result<(), Reject> {
-    put_head(out, received)
+    put_head(out, FORMAT, received)
 }
 
 impl<'a> Event<'a> {
@@ -336,7 +336,7 @@ pub fn read(
     body: &[u8],
 ) -> Result<(Timestamp, impl Iterator<Item = Result<Event<'_>, Reject>>), Reject> {
     let mut reader = Reader::new(body);
-    let received = read_head(&mut reader)?;
+    let (_, received) = read_head(&mut reader, FORMAT)?;
     let events = core::iter::from_fn(move || {
         if reader.rest().is_empty() {
             return None;

@@ -22,20 +22,22 @@ pub use value::{put_value, read_value};
 use crate::codec::{Reader, Sink};
 use crate::{Reject, Stream, Timestamp};
 
-/// The version of the canonical bodies. It can never change for a chain that exists: links run over
-/// these bytes.
+/// The version of the canonical bodies, but for [`rollups`], which have had two. What a chain has
+/// can never change: links run over these bytes.
 pub const FORMAT: u8 = 1;
 
-fn put_head(out: &mut impl Sink, received: Timestamp) -> Result<(), Reject> {
-    out.put_u8(FORMAT)?;
+fn put_head(out: &mut impl Sink, format: u8, received: Timestamp) -> Result<(), Reject> {
+    out.put_u8(format)?;
     out.put_int(received.millis())
 }
 
-fn read_head(reader: &mut Reader<'_>) -> Result<Timestamp, Reject> {
-    if reader.u8()? != FORMAT {
+/// The format, at most `newest`, and the time received.
+fn read_head(reader: &mut Reader<'_>, newest: u8) -> Result<(u8, Timestamp), Reject> {
+    let format = reader.u8()?;
+    if !(1..=newest).contains(&format) {
         return Err(Reject::Version);
     }
-    Timestamp::from_millis(reader.int()?).ok_or(Reject::Time)
+    Ok((format, Timestamp::from_millis(reader.int()?).ok_or(Reject::Time)?))
 }
 
 /// When a commit was received by its origin's clock, from the head of any canonical body.
@@ -43,7 +45,7 @@ fn read_head(reader: &mut Reader<'_>) -> Result<Timestamp, Reject> {
 /// # Errors
 /// [`Reject::Version`] for another format, [`Reject::Truncated`] or [`Reject::Time`] for bad bytes.
 pub fn received(body: &[u8]) -> Result<Timestamp, Reject> {
-    read_head(&mut Reader::new(body))
+    read_head(&mut Reader::new(body), rollups::FORMAT).map(|(_, received)| received)
 }
 
 /// Checks that `body` is a canonical body of `stream` with `count` entries.

@@ -5,7 +5,7 @@
 //! the row before. The body is a function of its content, so it can be re-made from any encoding.
 
 use super::series::{FirstUse, SeriesIter, put_series};
-use super::{put_head, read_head, value};
+use super::{FORMAT, put_head, read_head, value};
 use crate::codec::{Reader, Sink};
 use crate::reading::{DeviceSeq, effective_time};
 use crate::time::Scale;
@@ -69,7 +69,7 @@ pub fn encode<'a>(
     rows: impl Iterator<Item = Row<'a>> + Clone,
 ) -> Result<(), Reject> {
     let scale = scale_of(rows.clone().filter_map(|row| row.time));
-    put_head(out, received)?;
+    put_head(out, FORMAT, received)?;
     out.put_u8(scale as u8)?;
     put_series(out, series)?;
     let mut previous = Previous::start(received, scale);
@@ -124,7 +124,7 @@ impl<'a> Body<'a> {
     /// What is wrong with them.
     pub fn new(body: &'a [u8]) -> Result<Self, Reject> {
         let mut reader = Reader::new(body);
-        let received = read_head(&mut reader)?;
+        let (_, received) = read_head(&mut reader, FORMAT)?;
         let scale = Scale::from_u8(reader.u8()?).ok_or(Reject::Malformed)?;
         let series = SeriesIter::new(&mut reader)?;
         Ok(Self { received, scale, series, rows: reader })

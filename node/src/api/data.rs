@@ -1,9 +1,9 @@
-//! `GET /v1/series`, `/v1/readings` and `/v1/rollups`.
+//! `GET /v1/series` and `/v1/readings`.
 
 use super::Nodes;
-use super::wire::{AsOf, LastReading, ReadingShape, SeriesName, WindowShape};
+use super::rollups::rollups;
+use super::wire::{AsOf, LastReading, ReadingShape, SeriesName};
 use crate::auth::{Auth, Reader};
-use crate::config::Duration;
 use crate::http::Query;
 use crate::pipeline::{Catalog, Progress, SeriesInfo};
 use crate::problem::Problem;
@@ -44,11 +44,10 @@ where
     Auth: FromRef<S>,
     Data: FromRef<S>,
 {
-    Routes::new().get("/v1/series", "Series with count, first time and newest reading", series).get(
-        "/v1/rollups",
-        "Windows of a series: count, sum, mean, min, max, first, last",
-        rollups,
-    )
+    let series_about = "Series with count, first time and newest reading";
+    let rollups_about =
+        "Windows of a series: count, sum, mean, least, greatest, first, last, variance, quantiles";
+    Routes::new().get("/v1/series", series_about, series).get("/v1/rollups", rollups_about, rollups)
 }
 
 impl Data {
@@ -70,10 +69,13 @@ impl Data {
     }
 
     /// The series of a name, of one node or of all that have it.
-    fn named(&self, wanted: &Named) -> Result<Vec<Arc<SeriesInfo>>, Problem> {
-        let key = wanted.key()?;
-        let node = self.node(wanted.node.as_deref())?;
-        let all = self.catalog.named(&key, node);
+    pub(super) fn named(
+        &self,
+        key: &SeriesKey<'_>,
+        node: Option<&str>,
+    ) -> Result<Vec<Arc<SeriesInfo>>, Problem> {
+        let node = self.node(node)?;
+        let all = self.catalog.named(key, node);
         if all.is_empty() {
             let name = format!("device {}, metric {}, unit {:?}", key.device, key.metric, key.unit);
             return Err(Problem::not_found(format!("there is no series with {name}")));
@@ -81,7 +83,7 @@ impl Data {
         Ok(all)
     }
 
-    async fn look<T: Send + 'static>(
+    pub(super) async fn look<T: Send + 'static>(
         &self,
         look: impl FnOnce(&Snapshot<'_>) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Problem> {
@@ -186,8 +188,6 @@ pub struct Named {
     points: Option<usize>,
     /// Of readings: `asc` or `desc`, which takes the newest when there are more than the limit.
     order: Option<String>,
-    /// Of rollups: the width of the windows; `5m` otherwise.
-    width: Option<String>,
 }
 
 /// Readings of a series, or points of its curve.
@@ -222,28 +222,31 @@ enum ReadingsFound {
     },
 }
 
-impl Named {
-    fn key(&self) -> Result<SeriesKey<'_>, Problem> {
-        SeriesKey::new(&self.device, &self.metric, &self.unit)
-            .map_err(|reject| Problem::parameter("device, metric, unit", reject.to_string()))
-    }
+/// The key of a series that is asked for.
+pub(super) fn key<'a>(
+    device: &'a str,
+    metric: &'a str,
+    unit: &'a str,
+) -> Result<SeriesKey<'a>, Problem> {
+    SeriesKey::new(device, metric, unit)
+        .map_err(|reject| Problem::parameter("device, metric, unit", reject.to_string()))
+}
 
-    /// The span asked for; without one, the last day up to five minutes ahead.
-    fn span(&self, now: Timestamp) -> Result<Span, Problem> {
-        let parse = |name: &'static str, text: &Option<String>, otherwise: Timestamp| match text {
-            None => Ok(otherwise),
-            Some(text) => time_text::parse(text).map_err(|_| {
-                Problem::parameter(name, format!("`{text}` is not a time"))
-                    .expected("RFC 3339, such as 2026-11-20T16:38:00Z")
-            }),
-        };
-        let to = parse("to", &self.to, now.saturating_add(DAY_NS / 288))?;
-        let from = parse("from", &self.from, to.saturating_add(-DAY_NS))?;
-        if from > to {
-            return Err(Problem::parameter("from", "it lies after `to`"));
-        }
-        Ok(Span { from, to })
+/// The span asked for; without one, the last day up to five minutes ahead.
+pub(super) fn span(from: Option<&str>, to: Option<&str>, now: Timestamp) -> Result<Span, Problem> {
+    let parse = |name: &'static str, text: Option<&str>, otherwise: Timestamp| match text {
+        None => Ok(otherwise),
+        Some(text) => time_text::parse(text).map_err(|_| {
+            Problem::parameter(name, format!("`{text}` is not a time"))
+                .expected("RFC 3339, such as 2026-11-20T16:38:00Z")
+        }),
+    };
+    let to = parse("to", to, now.saturating_add(DAY_NS / 288))?;
+    let from = parse("from", from, to.saturating_add(-DAY_NS))?;
+    if from > to {
+        return Err(Problem::parameter("from", "it lies after `to`"));
     }
+    Ok(Span { from, to })
 }
 
 /// Answers `GET /v1/readings`; a service puts it beside its own `POST`.
@@ -255,8 +258,9 @@ pub async fn readings(
     State(data): State<Data>,
     Query(wanted): Query<Named>,
 ) -> Result<Json<ReadingList>, Problem> {
-    let span = wanted.span(data.store.env().now())?;
-    let infos = data.named(&wanted)?;
+    let span = span(wanted.from.as_deref(), wanted.to.as_deref(), data.store.env().now())?;
+    let key = key(&wanted.device, &wanted.metric, &wanted.unit)?;
+    let infos = data.named(&key, wanted.node.as_deref())?;
     let first = Arc::clone(&infos[0]);
     let origins: Vec<NodeId> = infos.iter().map(|info| info.origin).collect();
     let nodes: Vec<_> = origins.iter().map(|origin| data.nodes.name(origin)).collect();
@@ -304,47 +308,4 @@ pub async fn readings(
     found.truncate(limit);
     let readings = found.iter().map(ReadingShape::from).collect();
     Ok(list(ReadingsFound::Readings { more, readings }))
-}
-
-/// Windows of a series.
-#[derive(Serialize, JsonSchema)]
-struct RollupList {
-    as_of: AsOf,
-    device: String,
-    metric: String,
-    unit: String,
-    /// Their width in seconds.
-    width_s: u32,
-    nodes: Vec<NodeWindows>,
-}
-
-/// The windows of one node.
-#[derive(Serialize, JsonSchema)]
-struct NodeWindows {
-    node: String,
-    windows: Vec<WindowShape>,
-}
-
-async fn rollups(
-    _: Reader,
-    State(data): State<Data>,
-    Query(wanted): Query<Named>,
-) -> Result<Json<RollupList>, Problem> {
-    let span = wanted.span(data.store.env().now())?;
-    let text = wanted.width.as_deref().unwrap_or("5m");
-    let width: Duration = text.parse().map_err(|_| {
-        Problem::parameter("width", format!("`{text}` is no duration")).expected("5m")
-    })?;
-    let width_s = u32::try_from(width.0.as_secs()).unwrap_or(u32::MAX).max(1);
-    let limit = limit(wanted.limit)?;
-    let mut nodes = Vec::new();
-    for info in data.named(&wanted)? {
-        let node = data.nodes.name(&info.origin);
-        let look = move |view: &Snapshot<'_>| query::windows(view, &info, width_s, span, limit);
-        let windows = data.look(look).await?;
-        let windows = windows.iter().map(WindowShape::from).collect();
-        nodes.push(NodeWindows { node, windows });
-    }
-    let Named { device, metric, unit, .. } = wanted;
-    Ok(Json(RollupList { as_of: data.as_of(), device, metric, unit, width_s, nodes }))
 }

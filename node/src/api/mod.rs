@@ -5,6 +5,7 @@
 
 mod alerts;
 mod data;
+mod rollups;
 mod tokens;
 mod wire;
 

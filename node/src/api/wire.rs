@@ -1,10 +1,10 @@
 //! How values stand in JSON: one type for each shape, from which its schema is derived, too.
 
 use super::{Data, Nodes};
-use crate::pipeline::{Last, Live, SeriesInfo};
-use crate::query::Found;
+use crate::pipeline::{Last, Live, Quantile, Rolled, SeriesInfo};
+use crate::query::{Found, Stretch};
 use crate::time_text::Time;
-use holdfast_core::rollup::{Sample, Summary, Window};
+use holdfast_core::rollup::Sample;
 use holdfast_core::{Quality, Timestamp};
 use holdfast_sync::store::{OwnedValue, Usage};
 use schemars::JsonSchema;
@@ -227,7 +227,7 @@ pub struct RevisionShape {
 }
 
 /// A window's summary.
-#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Window")]
 pub struct WindowShape {
     /// Where it begins.
@@ -244,26 +244,59 @@ pub struct WindowShape {
     pub min: f64,
     /// The greatest.
     pub max: f64,
+    /// The greatest less the least, if it is not too large for a 64-bit float.
+    pub spread: Option<f64>,
+    /// The variance, as that of a sample: with `count - 1`. None of one reading, nor where the gateway
+    /// did not keep it yet.
+    pub variance: Option<f64>,
+    /// The standard deviation: its square root.
+    pub stddev: Option<f64>,
     /// The first.
     pub first: SampleShape,
     /// The last.
     pub last: SampleShape,
-    /// Which summary of the window it is.
+    /// The quantiles asked for, in their order; empty where the gateway did not keep them yet.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub quantiles: Vec<QuantileShape>,
+    /// Which summary of the window it is; of one made of several, the newest of theirs.
     pub revision: RevisionShape,
 }
 
-impl From<&(Window, Summary)> for WindowShape {
-    fn from((window, summary): &(Window, Summary)) -> Self {
+/// A quantile of a window.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Quantile")]
+pub struct QuantileShape {
+    /// Which: 0.5 is the median.
+    pub q: f64,
+    /// The value that this part of the readings do not exceed.
+    pub value: f64,
+    /// By how much the value may be off, either way.
+    pub error: f64,
+}
+
+impl WindowShape {
+    /// A window with some of its quantiles.
+    #[must_use]
+    pub fn of(at: Stretch, rolled: &Rolled, quantiles: &[f64]) -> Self {
+        let summary = &rolled.summary;
+        let quantiles = quantiles.iter().filter_map(|q| {
+            let Quantile { value, error } = rolled.quantile(*q)?;
+            Some(QuantileShape { q: *q, value, error })
+        });
         Self {
-            start: seconds(window.start_s),
-            end: seconds(window.end_s()),
+            start: seconds(at.start_s),
+            end: seconds(at.end_s),
             count: summary.count,
             sum: finite(summary.sum),
             mean: finite(summary.mean()),
             min: summary.min,
             max: summary.max,
+            spread: finite(summary.max - summary.min),
+            variance: summary.variance().and_then(finite),
+            stddev: summary.variance().map(f64::sqrt).and_then(finite),
             first: (&summary.first).into(),
             last: (&summary.last).into(),
+            quantiles: quantiles.collect(),
             revision: RevisionShape { boot: summary.revision.boot, seq: summary.revision.seq },
         }
     }

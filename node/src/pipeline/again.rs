@@ -5,9 +5,10 @@
 //! into are made anew from all that the log holds.
 
 use super::catalog::Catalog;
+use super::rolled::Rolled;
 use super::windows::WindowKey;
 use holdfast_core::log::readings;
-use holdfast_core::rollup::{Revision, Sample, Summary, Window};
+use holdfast_core::rollup::{Revision, Sample, Window};
 use holdfast_core::{ChainId, Incarnation, NodeId, Seq, Stream};
 use holdfast_sync::Fault;
 use holdfast_sync::store::{ChainNo, Snapshot, StoredCommit};
@@ -22,7 +23,7 @@ pub(super) fn summarise(
     here: NodeId,
     catalog: &Catalog,
     windows: &BTreeSet<WindowKey>,
-) -> Result<HashMap<WindowKey, Summary>, Fault> {
+) -> Result<HashMap<WindowKey, Rolled>, Fault> {
     let starts = windows.iter().map(|key| key.window.start_s).min();
     let ends = windows.iter().map(|key| key.window.end_s()).max();
     let (Some(from_s), Some(to_s)) = (starts, ends) else { return Ok(HashMap::new()) };
@@ -48,9 +49,9 @@ pub(super) fn summarise(
         let revision = |(start, seq): (Incarnation, Seq)| Revision { boot: start.boot, seq };
         let mut all = all.into_iter();
         let (place, sample) = all.next()?;
-        let mut summary = Summary::of(sample, revision(place));
-        all.for_each(|(place, sample)| summary.take(sample, revision(place)));
-        Some((key, summary))
+        let mut rolled = Rolled::of(sample, revision(place));
+        all.for_each(|(place, sample)| rolled.take(sample, revision(place)));
+        Some((key, rolled))
     });
     Ok(made.collect())
 }

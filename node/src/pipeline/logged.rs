@@ -6,15 +6,19 @@
 //! What ends before the horizon is looked up in the log, where it takes a tenth of the room.
 
 use super::catalog::SeriesInfo;
+use super::rolled::Rolled;
 use super::windows::{PENDING, WindowKey, sortable};
 use holdfast_core::log::rollups::{Body, Row};
-use holdfast_core::rollup::{Summary, Window};
+use holdfast_core::rollup::Window;
+use holdfast_core::sketch::Sketch;
 use holdfast_core::{Stream, Timestamp};
 use holdfast_sync::Fault;
 use holdfast_sync::store::{Snapshot, StoredCommit, Table, WriteError, WriteTx, series_bits};
 use std::collections::{BTreeMap, BTreeSet};
 
 const HORIZON: &[u8] = b"windows";
+/// The widest window that a node keeps, seconds.
+pub const WIDEST_S: i64 = 86_400;
 /// Series and widths that one transaction goes through; bounds how long it holds the writer.
 const STEP: usize = 200;
 
@@ -28,31 +32,29 @@ pub fn horizon(view: &Snapshot<'_>) -> Result<i64, Fault> {
     Ok(bytes.map_or(i64::MIN, |bytes| i64::from_be_bytes(*bytes)))
 }
 
-/// The windows of a series in the log that begin within `from_s` to `to_s`, by their start: the
-/// last word of each.
+/// Windows of a series by their width and their start, in seconds.
+pub type ByWidth = BTreeMap<u32, BTreeMap<i64, Rolled>>;
+
+/// The windows of a series in the log, of one width or of all, that begin within `from_s` to
+/// `to_s`: the last word of each.
 ///
 /// # Errors
 /// A fault of the store.
 pub fn logged_windows(
     view: &Snapshot<'_>,
     series: &SeriesInfo,
-    width_s: u32,
+    width_s: Option<u32>,
     (from_s, to_s): (i64, i64),
-) -> Result<BTreeMap<i64, Summary>, Fault> {
-    let mut chains = view.chains()?;
-    chains.retain(|c| c.id.origin == series.origin && c.id.stream == Stream::Rollup);
-    let numbers: Vec<_> = chains.iter().map(|chain| chain.no).collect();
-    let (key, mut out) = (series.key(), BTreeMap::new());
-    let mut take = |row: &Row| {
+) -> Result<ByWidth, Fault> {
+    let (key, mut out) = (series.key(), ByWidth::new());
+    let mut take = |row: Row, sketch: Option<Sketch>| {
         let Window { width_s: width, start_s } = row.window;
-        if width == width_s && (from_s..=to_s).contains(&start_s) {
-            let stands = out.entry(start_s).or_insert(row.summary);
-            *stands = stands.later(row.summary);
+        if width_s.is_none_or(|wanted| wanted == width) && (from_s..=to_s).contains(&start_s) {
+            stand(&mut out, row.window, Rolled::from((row, sketch)));
         }
     };
-    let end_s = to_s.saturating_add(i64::from(width_s));
-    let span = (from_s.saturating_mul(1_000), end_s.saturating_mul(1_000));
-    view.commits_matching(&numbers, span, Some(series_bits(&key)), |commit: StoredCommit| {
+    let span = (from_s, to_s.saturating_add(width_s.map_or(WIDEST_S, i64::from)));
+    commits(view, series, span, |commit| {
         if commit.sealed {
             // What of it is damaged is left out; `verify` names it.
             let _ = commit.segment().map(|segment| segment.each_rollup(&key, &mut take));
@@ -60,20 +62,63 @@ pub fn logged_windows(
         }
         let Ok(body) = Body::new(&commit.body) else { return true };
         let Some(place) = body.series().position(|series| series == key) else { return true };
-        body.rows().flatten().filter(|row| row.series as usize == place).for_each(|r| take(&r));
+        let rows = body.rows().flatten().filter(|(row, _)| row.series as usize == place);
+        rows.for_each(|(row, sketch)| take(row, sketch));
         true
     })?;
     Ok(out)
 }
 
-/// The summary of one window in the log.
+/// Whether the log may hold windows of a series with readings from `from_s` to `to_s`.
+///
+/// # Errors
+/// A fault of the store.
+pub fn is_logged(
+    view: &Snapshot<'_>,
+    series: &SeriesInfo,
+    span_s: (i64, i64),
+) -> Result<bool, Fault> {
+    let mut found = false;
+    commits(view, series, span_s, |_| {
+        found = true;
+        false
+    })?;
+    Ok(found)
+}
+
+/// Commits of rollups that may hold a series and have readings from `from_s` to `to_s`.
+fn commits(
+    view: &Snapshot<'_>,
+    series: &SeriesInfo,
+    (from_s, to_s): (i64, i64),
+    each: impl FnMut(StoredCommit) -> bool,
+) -> Result<(), Fault> {
+    let mut chains = view.chains()?;
+    chains.retain(|c| c.id.origin == series.origin && c.id.stream == Stream::Rollup);
+    let numbers: Vec<_> = chains.iter().map(|chain| chain.no).collect();
+    let span = (from_s.saturating_mul(1_000), to_s.saturating_mul(1_000).saturating_add(999));
+    view.commits_matching(&numbers, span, Some(series_bits(&series.key())), each)
+}
+
+/// Takes what is told of a window, unless what is known goes further.
+pub fn stand(windows: &mut ByWidth, window: Window, told: Rolled) {
+    let windows = windows.entry(window.width_s).or_default();
+    let stands = match windows.remove(&window.start_s) {
+        Some(known) => known.later(told),
+        None => told,
+    };
+    windows.insert(window.start_s, stands);
+}
+
+/// What one window comes to in the log.
 pub(super) fn logged(
     view: &Snapshot<'_>,
     series: &SeriesInfo,
     window: Window,
-) -> Result<Option<Summary>, Fault> {
-    let start = window.start_s;
-    Ok(logged_windows(view, series, window.width_s, (start, start))?.remove(&start))
+) -> Result<Option<Rolled>, Fault> {
+    let (width, start) = (window.width_s, window.start_s);
+    let found = logged_windows(view, series, Some(width), (start, start))?;
+    Ok(found.into_values().flatten().map(|(_, rolled)| rolled).next())
 }
 
 /// The removal of records up to a horizon, in steps.

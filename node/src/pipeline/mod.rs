@@ -8,12 +8,14 @@
 mod again;
 mod catalog;
 mod logged;
+mod rolled;
 mod step;
 mod windows;
 
 pub use catalog::{Catalog, Last, SeriesInfo, SeriesNo, Totals};
-pub use logged::{horizon, logged_windows};
-pub use windows::{WindowKey, decode_window, window_prefix};
+pub use logged::{ByWidth, WIDEST_S, horizon, is_logged, logged_windows, stand};
+pub use rolled::{Quantile, Rolled, decode_window};
+pub use windows::{WindowKey, window_prefix};
 
 use crate::alerts::{Book, Plan, Watch};
 use crate::trace::TracedCommit;

@@ -2,27 +2,29 @@
 
 use super::again;
 use super::catalog::{self, Last, SeriesInfo, SeriesNo};
-use super::windows::{self, ROLLUPS_MAX, WindowKey};
+use super::rolled::Rolled;
+use super::windows::{ROLLUPS_MAX, WindowKey};
 use super::{Live, Pending, Pipeline, Progress};
 use crate::alerts::{Alert, Reading, Round, Writing};
 use crate::trace::TracedCommit;
 use holdfast_core::log::events::{self, Event};
 use holdfast_core::log::{readings, rollups};
-use holdfast_core::rollup::{Revision, Sample, Summary, Window};
+use holdfast_core::rollup::{Revision, Sample, Window};
 use holdfast_core::{ChainId, Stream, Timestamp};
 use holdfast_sync::Fault;
 use holdfast_sync::store::{PIPELINE, Snapshot, StoredCommit, Table, WriteError, WriteTx};
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// A rollup with the series it is of.
-type Rolled = (Arc<SeriesInfo>, rollups::Row);
+type OfSeries = (Arc<SeriesInfo>, Window, Rolled);
 
 /// What a step found out.
 #[derive(Default)]
 struct Findings {
     series: BTreeMap<SeriesNo, (Arc<SeriesInfo>, Last)>,
-    windows: HashMap<WindowKey, Summary>,
+    windows: HashMap<WindowKey, Rolled>,
     /// Windows that got a reading from before what they have.
     again: BTreeSet<WindowKey>,
     /// Windows whose rollup is to be written now.
@@ -78,8 +80,8 @@ impl Pipeline {
         for key in &findings.wait {
             self.pending.entry(*key).or_insert(Pending { since_ms });
         }
-        for (key, summary) in findings.windows {
-            self.windows.put(key, summary);
+        for (key, rolled) in findings.windows {
+            self.windows.put(key, rolled);
         }
         let mut live = Vec::with_capacity(findings.series.len());
         for (no, (series, last)) in findings.series {
@@ -203,26 +205,24 @@ impl Pipeline {
         sample: Sample,
         revision: Revision,
     ) -> Result<(), Fault> {
-        let known = match findings.windows.get(&key) {
-            Some(known) => Some(*known),
-            None => self.windows.get(view, &key, &self.catalog)?,
-        };
-        let summary = match known {
-            Some(known) if revision <= known.revision => {
-                // Read again, it is in already; else it came back late.
-                if !findings.alerts.is_again {
-                    findings.again.insert(key);
+        let rolled = match findings.windows.entry(key) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => match self.windows.get(view, &key, &self.catalog)? {
+                Some(known) => new.insert(known),
+                None => {
+                    new.insert(Rolled::of(sample, revision));
+                    findings.wait.insert(key);
+                    return Ok(());
                 }
-                return Ok(());
-            }
-            Some(mut summary) => {
-                summary.push(sample, revision);
-                summary
-            }
-            None => Summary::of(sample, revision),
+            },
         };
-        findings.windows.insert(key, summary);
-        findings.wait.insert(key);
+        if revision > rolled.summary.revision {
+            rolled.take(sample, revision);
+            findings.wait.insert(key);
+        } else if !findings.alerts.is_again {
+            // Read again, it is in already; else it came back late.
+            findings.again.insert(key);
+        }
         Ok(())
     }
 
@@ -230,14 +230,11 @@ impl Pipeline {
     fn summarise_again(&self, view: &Snapshot<'_>, findings: &mut Findings) -> Result<(), Fault> {
         let node = self.store.node();
         let made = again::summarise(view, node, &self.catalog, &findings.again)?;
-        for (key, summary) in made {
-            let known = match findings.windows.get(&key) {
-                Some(known) => Some(*known),
-                None => self.windows.get(view, &key, &self.catalog)?,
-            };
+        for (key, rolled) in made {
             // Where readings were removed the summary knows more than the log.
-            if known.is_none_or(|known| summary.count > known.count) {
-                findings.windows.insert(key, summary);
+            let known = self.known(view, findings, &key)?;
+            if known.is_none_or(|known| rolled.summary.count > known.summary.count) {
+                findings.windows.insert(key, rolled);
                 findings.wait.insert(key);
             }
         }
@@ -254,30 +251,40 @@ impl Pipeline {
         let body = rollups::Body::new(&commit.body).expect("it was checked");
         let series: Vec<_> =
             body.series().map(|key| self.catalog.number(&chain.origin, &key)).collect();
-        for row in body.rows().flatten() {
+        for (row, sketch) in body.rows().flatten() {
             let Some(info) = &series[row.series as usize] else { continue };
             let key = WindowKey { window: row.window, series: info.no };
-            let known = match findings.windows.get(&key) {
-                Some(known) => Some(*known),
-                None => self.windows.get(view, &key, &self.catalog)?,
+            let told = Rolled::from((row, sketch));
+            let stands = match self.known(view, findings, &key)? {
+                Some(known) => known.later(told),
+                None => told,
             };
-            let stands = known.map_or(row.summary, |known| known.later(row.summary));
             findings.windows.insert(key, stands);
         }
         Ok(())
     }
 
+    /// What a window comes to so far.
+    fn known(
+        &self,
+        view: &Snapshot<'_>,
+        findings: &Findings,
+        key: &WindowKey,
+    ) -> Result<Option<Rolled>, Fault> {
+        match findings.windows.get(key) {
+            Some(known) => Ok(Some(known.clone())),
+            None => self.windows.get(view, key, &self.catalog),
+        }
+    }
+
     /// The rollup entries of the windows that are due, with their current summaries.
-    fn rollups(&self, findings: &Findings) -> Result<Vec<Rolled>, Fault> {
+    fn rollups(&self, findings: &Findings) -> Result<Vec<OfSeries>, Fault> {
         let mut out = Vec::with_capacity(findings.emit.len());
         self.store.read_blocking(|view| {
             for key in &findings.emit {
-                let summary = match findings.windows.get(key) {
-                    Some(summary) => Some(*summary),
-                    None => self.windows.get(view, key, &self.catalog)?,
-                };
-                if let (Some(summary), Some(info)) = (summary, self.catalog.info(key.series)) {
-                    out.push((info, rollups::Row { series: 0, window: key.window, summary }));
+                let rolled = self.known(view, findings, key)?;
+                if let (Some(rolled), Some(info)) = (rolled, self.catalog.info(key.series)) {
+                    out.push((info, key.window, rolled));
                 }
             }
             Ok(())
@@ -323,7 +330,7 @@ struct Changes {
     windows: Vec<(Vec<u8>, Vec<u8>)>,
     pending: Vec<Vec<u8>>,
     settled: Vec<Vec<u8>>,
-    rollups: Vec<Rolled>,
+    rollups: Vec<OfSeries>,
     /// Series that began because a device changed the unit of a metric: as it was, as it is.
     units: Vec<(Arc<SeriesInfo>, Arc<SeriesInfo>)>,
     alerts: Writing,
@@ -334,7 +341,7 @@ impl Changes {
     fn of(
         findings: &Findings,
         unsaved: &[Arc<SeriesInfo>],
-        rollups: Vec<Rolled>,
+        rollups: Vec<OfSeries>,
         alerts: Writing,
         cursor: u64,
     ) -> Self {
@@ -348,7 +355,7 @@ impl Changes {
                 .chain(named)
                 .collect(),
             windows: windows
-                .map(|(key, summary)| (key.record(), windows::encode(&key.window, summary)))
+                .map(|(key, rolled)| (key.record(), rolled.encode(&key.window)))
                 .collect(),
             pending: findings.wait.iter().map(WindowKey::pending_record).collect(),
             settled: findings.emit.iter().map(WindowKey::pending_record).collect(),
@@ -383,12 +390,13 @@ impl Changes {
         if !self.rollups.is_empty() {
             let mut places = HashMap::new();
             let (mut series, mut rows) = (Vec::new(), Vec::with_capacity(self.rollups.len()));
-            for (info, row) in &self.rollups {
+            for (info, window, Rolled { summary, sketch }) in &self.rollups {
                 let place = *places.entry(info.no).or_insert_with(|| {
                     series.push(info.key());
                     series.len() as u32 - 1
                 });
-                rows.push(rollups::Row { series: place, ..*row });
+                let row = rollups::Row { series: place, window: *window, summary: *summary };
+                rows.push((row, sketch.as_deref()));
             }
             tx.append_rollups(&series, &rows)?;
         }

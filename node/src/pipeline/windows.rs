@@ -2,19 +2,19 @@
 
 use super::catalog::{Catalog, SeriesNo};
 use super::logged;
-use holdfast_core::Reject;
-use holdfast_core::codec::Reader;
-use holdfast_core::log::rollups::{put_summary, read_summary};
-use holdfast_core::rollup::{Summary, Window};
+use super::rolled::{Rolled, decode_window};
+use holdfast_core::rollup::Window;
 use holdfast_sync::Fault;
 use holdfast_sync::store::{Snapshot, Table};
 use std::collections::HashMap;
 
-/// Rollups in one commit; each takes at most about 150 bytes.
-pub(super) const ROLLUPS_MAX: usize = 2_000;
+/// Rollups in one commit: each takes at most about 900 bytes, the name of its series and 64 buckets
+/// included, and together they have to fit into one.
+pub(super) const ROLLUPS_MAX: usize = 1_000;
 /// Records of pending windows stand behind all series, which never reach this number.
 pub(super) const PENDING: [u8; 4] = [0xff; 4];
-const CACHE_MAX: usize = 20_000;
+/// With a sketch each takes a little more than a kilobyte.
+const CACHE_MAX: usize = 10_000;
 
 /// One window of one series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -61,32 +61,15 @@ impl WindowKey {
     }
 }
 
-pub(super) fn encode(window: &Window, summary: &Summary) -> Vec<u8> {
-    let mut out = Vec::with_capacity(64);
-    put_summary(&mut out, window, summary).expect("summaries are finite, buffers grow");
-    out
-}
-
-/// Reads a record of [`Table::Window`].
-///
-/// # Errors
-/// [`Fault::Damaged`].
-pub fn decode_window(value: &[u8]) -> Result<(Window, Summary), Fault> {
-    let mut reader = Reader::new(value);
-    read_summary(&mut reader)
-        .and_then(|read| reader.finish().map(|()| read))
-        .map_err(|reject: Reject| Fault::damaged("window record", reject.code()))
-}
-
 pub(super) fn load_pending(view: &Snapshot<'_>) -> Result<Vec<WindowKey>, Fault> {
     let records = view.scan(Table::Window, &PENDING, &[], usize::MAX)?;
     Ok(records.iter().filter_map(|(key, _)| WindowKey::parse(&key[PENDING.len()..])).collect())
 }
 
-/// Summaries used lately.
+/// Windows used lately.
 #[derive(Debug, Default)]
 pub(super) struct Cache {
-    summaries: HashMap<WindowKey, Summary>,
+    rolled: HashMap<WindowKey, Rolled>,
 }
 
 impl Cache {
@@ -95,9 +78,9 @@ impl Cache {
         view: &Snapshot<'_>,
         key: &WindowKey,
         catalog: &Catalog,
-    ) -> Result<Option<Summary>, Fault> {
-        if let Some(summary) = self.summaries.get(key) {
-            return Ok(Some(*summary));
+    ) -> Result<Option<Rolled>, Fault> {
+        if let Some(rolled) = self.rolled.get(key) {
+            return Ok(Some(rolled.clone()));
         }
         match view.get(Table::Window, &key.record())? {
             Some(value) => Ok(Some(decode_window(&value)?.1)),
@@ -109,11 +92,11 @@ impl Cache {
         }
     }
 
-    pub(super) fn put(&mut self, key: WindowKey, summary: Summary) {
-        if self.summaries.len() >= CACHE_MAX {
-            self.summaries.clear();
+    pub(super) fn put(&mut self, key: WindowKey, rolled: Rolled) {
+        if self.rolled.len() >= CACHE_MAX {
+            self.rolled.clear();
         }
-        self.summaries.insert(key, summary);
+        self.rolled.insert(key, rolled);
     }
 }
 

@@ -3,19 +3,19 @@
 //! Every answer says as of when it is: the head of the log and how far the pipeline has read.
 
 mod sample;
+mod tiles;
+mod windows;
 
 pub use sample::{Downsampler, Point};
+pub use windows::{Calendar, Shape, Stretch, Windows, windows};
 
-use crate::pipeline::{SeriesInfo, decode_window, horizon, logged_windows, window_prefix};
-use holdfast_core::codec::Sink;
 use holdfast_core::log::readings::{self, Row};
 use holdfast_core::reading::DeviceSeq;
-use holdfast_core::rollup::{Summary, Window};
 use holdfast_core::{NodeId, Quality, SeriesKey, Stream, Timestamp};
 use holdfast_sync::Fault;
 use holdfast_sync::segment::Want;
-use holdfast_sync::store::{ChainNo, OwnedValue, Snapshot, Table, series_bits};
-use std::collections::{BTreeMap, HashSet};
+use holdfast_sync::store::{ChainNo, OwnedValue, Snapshot, series_bits};
+use std::collections::HashSet;
 
 /// A span of effective time, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,48 +161,4 @@ pub fn downsampled(
         }
     })?;
     Ok(sampler.finish())
-}
-
-/// At most `limit` windows of a series that begin within `span`, ascending.
-///
-/// # Errors
-/// A fault of the store.
-pub fn windows(
-    view: &Snapshot<'_>,
-    series: &SeriesInfo,
-    width_s: u32,
-    span: Span,
-    limit: usize,
-) -> Result<Vec<(Window, Summary)>, Fault> {
-    let width = i64::from(width_s);
-    let (from_s, to_s) = (span.from.seconds().saturating_sub(width - 1), span.to.seconds());
-    let prefix = window_prefix(series.no, width_s);
-    let bound = |seconds: i64| {
-        let mut key = prefix.to_vec();
-        let sortable = (seconds as u64 ^ 1 << 63).to_be_bytes();
-        key.put(&sortable).expect("a growing buffer is never full");
-        key
-    };
-    let (from, to) = (bound(from_s), bound(to_s.saturating_add(1)));
-    // What ended before the horizon may have no record; what has one may have gone further.
-    let past_s = to_s.min(horizon(view)?.saturating_sub(width));
-    let mut out = BTreeMap::new();
-    if from_s <= past_s {
-        out = logged_windows(view, series, width_s, (from_s, past_s))?;
-    }
-    let (mut damage, mut records) = (None, 0);
-    view.scan_from(Table::Window, &from, false, Some(&to), |_, value| {
-        match decode_window(&value) {
-            Ok((window, summary)) => {
-                let stands = out.entry(window.start_s).or_insert(summary);
-                *stands = stands.later(summary);
-            }
-            Err(fault) => damage = Some(fault),
-        }
-        records += 1;
-        records < limit && damage.is_none()
-    })?;
-    let windows = out.into_iter().take(limit);
-    let windows = windows.map(|(start_s, summary)| (Window { width_s, start_s }, summary));
-    damage.map_or_else(|| Ok(windows.collect()), Err)
 }

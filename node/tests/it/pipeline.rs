@@ -5,8 +5,8 @@ use holdfast_core::log::events::{self, Event};
 use holdfast_core::reading::Finite;
 use holdfast_core::{ChainId, Quality, SeriesKey, Stream, Timestamp};
 use holdfast_node::alerts::Plan;
-use holdfast_node::pipeline::{self, Catalog, Options, Pipeline};
-use holdfast_node::query::{self, Span};
+use holdfast_node::pipeline::{self, Catalog, Options, Pipeline, Rolled};
+use holdfast_node::query::{self, Shape, Span, Windows};
 use holdfast_sync::env::System;
 use holdfast_sync::identity::NodeKey;
 use holdfast_sync::store::{
@@ -49,7 +49,7 @@ impl Node {
         };
         let (store, _) = Store::open(options, System::env()).unwrap();
         let options = Options {
-            widths_s: vec![60],
+            widths_s: vec![60, 600],
             windows_kept_s,
             on_live: Arc::new(|_| {}),
             alerts: Plan::default(),
@@ -108,10 +108,11 @@ impl Node {
     fn windows(&self) -> Vec<(i64, u64, f64, f64, f64)> {
         let key = SeriesKey::new("tank", "level", "m").unwrap();
         let info = self.catalog.named(&key, None).remove(0);
-        let look = |view: &Snapshot<'_>| query::windows(view, &info, 60, DAY, 1_000);
-        let windows = self.store.read_blocking(look).unwrap();
-        let each = windows.iter().map(|(window, summary)| {
-            let start = window.start_s - START.seconds();
+        let shape = Shape::Fixed { width_s: 60, step_s: 60 };
+        let look = |view: &Snapshot<'_>| query::windows(view, &info, &shape, DAY, 1_000);
+        let Windows::Found(windows) = self.store.read_blocking(look).unwrap() else { panic!() };
+        let each = windows.iter().map(|(stretch, Rolled { summary, .. })| {
+            let start = stretch.start_s - START.seconds();
             (start, summary.count, summary.sum, summary.min, summary.max)
         });
         each.collect()

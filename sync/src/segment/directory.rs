@@ -7,7 +7,10 @@ use holdfast_core::log::Link;
 use holdfast_core::{ChainId, Incarnation, NodeId, Reject, Seq, Stream};
 
 const MAGIC: &[u8; 4] = b"HfSg";
-const FORMAT: u8 = 1;
+/// What most segments are.
+pub(super) const PLAIN: u8 = 1;
+/// Rollups with sums of squares and sketches.
+pub(super) const SPREAD: u8 = 2;
 /// Length and checksum of the directory.
 const TAIL: usize = 8;
 
@@ -27,6 +30,7 @@ pub struct Head {
 /// What a directory says.
 #[derive(Clone, Debug)]
 pub(super) struct Directory<'a> {
+    pub format: u8,
     pub head: Head,
     pub columns: ColumnReader<'a>,
     pub counts: ColumnNo,
@@ -34,20 +38,20 @@ pub(super) struct Directory<'a> {
     pub content: &'a [u8],
 }
 
-fn checksum(directory: &[u8]) -> u32 {
+fn checksum(format: u8, directory: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(MAGIC);
-    hasher.update(&[FORMAT]);
+    hasher.update(&[format]);
     hasher.update(directory);
     hasher.finalize()
 }
 
 /// Puts a segment together.
 pub(super) fn seal(
+    format: u8,
     head: &Head,
     columns: Columns,
-    counts: ColumnNo,
-    received: ColumnNo,
+    (counts, received): (ColumnNo, ColumnNo),
     content: &[u8],
 ) -> Result<Vec<u8>, SegmentError> {
     let (bytes, list) = columns.finish()?;
@@ -65,28 +69,28 @@ pub(super) fn seal(
     directory.put(content)?;
     let mut out = Vec::with_capacity(MAGIC.len() + 1 + bytes.len() + directory.len() + TAIL);
     out.put(MAGIC)?;
-    out.put_u8(FORMAT)?;
+    out.put_u8(format)?;
     out.put(&bytes)?;
     out.put(&directory)?;
     out.put(&(directory.len() as u32).to_le_bytes())?;
-    out.put(&checksum(&directory).to_le_bytes())?;
+    out.put(&checksum(format, &directory).to_le_bytes())?;
     if out.len() > limits::BYTES { Err(Reject::Full.into()) } else { Ok(out) }
 }
 
 /// Takes a segment apart.
 pub(super) fn open(bytes: &[u8]) -> Result<Directory<'_>, SegmentError> {
-    let frame = || -> Option<(&[u8], &[u8], u32)> {
+    let frame = || -> Option<(u8, &[u8], &[u8], u32)> {
         let (rest, tail) = bytes.split_last_chunk::<TAIL>()?;
         let (length, crc) = tail.split_first_chunk::<4>()?;
         let length = u32::from_le_bytes(*length) as usize;
         let crc = u32::from_le_bytes(*crc.first_chunk()?);
-        let rest = rest.strip_prefix(MAGIC)?.strip_prefix(&[FORMAT])?;
+        let (format, rest) = rest.strip_prefix(MAGIC)?.split_first()?;
         let (columns, directory) = rest.split_at_checked(rest.len().checked_sub(length)?)?;
-        Some((columns, directory, crc))
+        Some((*format, columns, directory, crc))
     };
-    let (columns, directory, crc) =
+    let (format, columns, directory, crc) =
         frame().filter(|_| bytes.len() <= limits::BYTES).ok_or(SegmentError::Frame)?;
-    if checksum(directory) != crc {
+    if !(PLAIN..=SPREAD).contains(&format) || checksum(format, directory) != crc {
         return Err(SegmentError::Frame);
     }
     let mut reader = Reader::new(directory);
@@ -101,8 +105,8 @@ pub(super) fn open(bytes: &[u8]) -> Result<Directory<'_>, SegmentError> {
     let columns = ColumnReader::new(&mut reader, columns)?;
     let counts = ColumnNo::read(&mut reader)?;
     let received = ColumnNo::read(&mut reader)?;
-    if first == 0 {
+    if first == 0 || (format == SPREAD && stream != Stream::Rollup) {
         return Err(Reject::Malformed.into());
     }
-    Ok(Directory { head, columns, counts, received, content: reader.rest() })
+    Ok(Directory { format, head, columns, counts, received, content: reader.rest() })
 }

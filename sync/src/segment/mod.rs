@@ -11,6 +11,7 @@ mod order;
 mod readings;
 mod rollups;
 mod series;
+mod spread;
 mod texts;
 
 pub use directory::Head;
@@ -22,6 +23,8 @@ use directory::Directory;
 use holdfast_core::codec::Reader;
 use holdfast_core::log::Link;
 use holdfast_core::log::readings::Row;
+use holdfast_core::log::rollups::Row as Rollup;
+use holdfast_core::sketch::Sketch;
 use holdfast_core::{ChainId, Reject, Seq, SeriesKey, Stream, Timestamp};
 
 /// Bounds of a segment; beyond them it is refused.
@@ -110,16 +113,21 @@ pub fn encode(start: &Start, commits: &[Commit]) -> Result<Vec<u8>, SegmentError
     }
     let mut columns = Columns::default();
     let mut content = Vec::new();
+    let mut format = directory::PLAIN;
     let received = match start.chain.stream {
         Stream::Reading => readings::encode(commits, &mut columns, &mut content)?,
-        Stream::Rollup => rollups::encode(commits, &mut columns, &mut content)?,
+        Stream::Rollup => {
+            let received;
+            (format, received) = rollups::encode(commits, &mut columns, &mut content)?;
+            received
+        }
         Stream::Event | Stream::Log => texts::encode(commits, &mut columns, &mut content)?,
     };
     let counts: Vec<_> = commits.iter().map(|commit| i64::from(commit.count)).collect();
     let (chain, before) = (start.chain, start.before);
     let head = Head { chain, first: first.first, before, after: last.link };
-    let (counts, received) = (columns.ints(&counts), columns.ints(&received));
-    directory::seal(&head, columns, counts, received, &content)
+    let heads = (columns.ints(&counts), columns.ints(&received));
+    directory::seal(format, &head, columns, heads, &content)
 }
 
 /// A segment being read. Its frame, its directory and its head are checked; columns are when they
@@ -200,7 +208,7 @@ impl<'a> Segment<'a> {
         let content = Reader::new(self.directory.content);
         match head.chain.stream {
             Stream::Reading => readings::decode(self.columns(), content, &plan, &mut made)?,
-            Stream::Rollup => rollups::decode(self.columns(), content, &plan, &mut made)?,
+            Stream::Rollup => self.rollups().decode(content, &plan, &mut made)?,
             Stream::Event | Stream::Log => {
                 texts::decode(self.columns(), content, &plan, &mut made)?;
             }
@@ -216,7 +224,7 @@ impl<'a> Segment<'a> {
         let content = Reader::new(self.directory.content);
         match self.head().chain.stream {
             Stream::Reading => readings::series(content),
-            Stream::Rollup => rollups::series(content),
+            Stream::Rollup => self.rollups().series(content),
             Stream::Event | Stream::Log => Ok(Vec::new()),
         }
     }
@@ -246,9 +254,13 @@ impl<'a> Segment<'a> {
     pub fn each_rollup(
         &self,
         key: &SeriesKey<'_>,
-        each: impl FnMut(&holdfast_core::log::rollups::Row),
+        each: impl FnMut(Rollup, Option<Sketch>),
     ) -> Result<(), SegmentError> {
-        rollups::each_row(self.columns(), Reader::new(self.directory.content), key, each)
+        self.rollups().each_row(Reader::new(self.directory.content), key, each)
+    }
+
+    const fn rollups(&self) -> rollups::Content<'_, 'a> {
+        rollups::Content { format: self.directory.format, columns: &self.directory.columns }
     }
 
     const fn columns(&self) -> &ColumnReader<'a> {

@@ -4,6 +4,7 @@ use super::*;
 use holdfast_core::log::{events, readings as bodies, rollups as rollup_bodies};
 use holdfast_core::reading::DeviceSeq;
 use holdfast_core::rollup::{Revision, Sample, Summary, Window};
+use holdfast_core::sketch::Sketch;
 use holdfast_core::{Incarnation, NodeId, Quality, Timestamp, Value};
 use proptest::prelude::*;
 
@@ -124,22 +125,33 @@ fn plain_rows(commits: &[Commit], key: &SeriesKey<'_>) -> Vec<(Timestamp, Timest
     out
 }
 
-fn rollups(count: i64) -> Vec<(u32, Vec<u8>)> {
+/// Commits of rollups; what format 2 adds is not known of every row.
+fn rollups(format: u8, count: i64) -> Vec<(u32, Vec<u8>)> {
     let key = |metric| SeriesKey::new("p1", metric, "bar").unwrap();
     let row = |series, n: i64, width| {
-        let first = Sample { time: Timestamp(n * 60_000_000_000 + 17), value: 0.1 * n as f64 };
-        let last = Sample { time: Timestamp(first.time.0 + 5_000_000), value: 2.5 };
-        let revision = Revision { boot: 3, seq: 10 * n as u64 + 1 };
-        let (min, max) = (first.value.min(2.5), first.value.max(2.5));
-        let summary = Summary { count: 6, sum: 15.0, min, max, first, last, revision };
-        rollup_bodies::Row { series, window: Window { width_s: width, start_s: n * 60 }, summary }
+        let at = |i: i64| Sample {
+            time: Timestamp(n * 60_000_000_000 + 17 + i * 5_000_000),
+            value: 0.1 * (n + i % 5) as f64,
+        };
+        let revision = |i: i64| Revision { boot: 3, seq: (10 * n + i) as u64 };
+        let (mut summary, mut sketch) =
+            (Summary::of(at(0), revision(1)), Sketch::of(at(0).value, 1));
+        for i in 1..n {
+            summary.push(at(i), revision(i + 1));
+            sketch.push(at(i).value);
+        }
+        let known = n % 7 != 3;
+        summary.squares = summary.squares.filter(|_| known);
+        let window = Window { width_s: width, start_s: n * 60 };
+        let sketch = (known && n > 1).then_some(sketch);
+        (rollup_bodies::Row { series, window, summary }, sketch)
     };
     let commit = |n: i64| {
         let rows = [row(0, n, 60), row(1, n, 60), row(0, n, 300)];
         let mut out = Vec::new();
         let received = Timestamp::from_millis(n * 60_000).unwrap();
         let keys = [key("t"), key("level")];
-        rollup_bodies::encode(&mut out, received, &keys, rows.into_iter()).unwrap();
+        rollup_bodies::encode(&mut out, format, received, &keys, rows.into_iter()).unwrap();
         (3, out)
     };
     (1..=count).map(commit).collect()
@@ -163,7 +175,12 @@ fn notices(count: usize) -> Vec<(u32, Vec<u8>)> {
 
 #[test]
 fn rollups_and_events_come_back_to_the_byte() {
-    for (stream, bodies) in [(Stream::Rollup, rollups(200)), (Stream::Event, notices(200))] {
+    let all = [
+        (Stream::Rollup, rollups(1, 200)),
+        (Stream::Rollup, rollups(2, 200)),
+        (Stream::Event, notices(200)),
+    ];
+    for (stream, bodies) in all {
         let (start, commits) = commits(ChainId { stream, ..CHAIN }, 11, bodies);
         let bytes = encode(&start, &commits).unwrap();
         let plain: usize = commits.iter().map(|commit| commit.body.len()).sum();
@@ -307,7 +324,7 @@ proptest! {
     ) {
         let (start, commits) = match stream {
             0 => commits(ChainId { stream: Stream::Event, ..CHAIN }, 1, notices(3)),
-            1 => commits(ChainId { stream: Stream::Rollup, ..CHAIN }, 1, rollups(40)),
+            1 => commits(ChainId { stream: Stream::Rollup, ..CHAIN }, 1, rollups(2, 40)),
             _ => {
                 let rows: Vec<Fields> =
                     (0..9).map(|n| (n % 3, Some(i64::from(n)), 0, None, Kind::Int(5))).collect();

@@ -86,7 +86,7 @@ impl CommitFilter {
                 let edges = body
                     .rows()
                     .flatten()
-                    .flat_map(|row| [row.summary.first.time, row.summary.last.time]);
+                    .flat_map(|(row, _)| [row.summary.first.time, row.summary.last.time]);
                 Self::of(&series, edges)
             }
             Stream::Event | Stream::Log => {

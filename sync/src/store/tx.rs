@@ -13,6 +13,7 @@ use holdfast_core::limits::{COMMIT_MAX_BYTES, FRONTIER_RANGES};
 use holdfast_core::log::events::{self, Event, Gap, GapReason};
 use holdfast_core::log::{Link, checkpoint_message, rollups};
 use holdfast_core::ranges::{Range, RangeSet};
+use holdfast_core::sketch::Sketch;
 use holdfast_core::{ChainId, Incarnation, NodeId, Reject, SeriesKey, Stream, Timestamp};
 use rusqlite::{Connection, params};
 
@@ -215,14 +216,16 @@ impl WriteTx<'_> {
     pub fn append_rollups(
         &mut self,
         series: &[SeriesKey<'_>],
-        rows: &[rollups::Row],
+        rows: &[(rollups::Row, Option<&Sketch>)],
     ) -> Result<Range, WriteError> {
         let mut body = Vec::new();
-        rollups::encode(&mut body, self.now(), series, rows.iter().copied())?;
+        let copied = rows.iter().copied();
+        rollups::encode(&mut body, rollups::FORMAT, self.now(), series, copied)?;
         if body.len() > COMMIT_MAX_BYTES {
             return Err(Reject::Full.into());
         }
-        let edges = rows.iter().flat_map(|row| [row.summary.first.time, row.summary.last.time]);
+        let edges =
+            rows.iter().flat_map(|(row, _)| [row.summary.first.time, row.summary.last.time]);
         let filter = CommitFilter::of(series, edges);
         Ok(self.append(Stream::Rollup, &body, rows.len() as u32, &filter)?)
     }

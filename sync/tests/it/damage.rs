@@ -105,7 +105,7 @@ async fn fill(store: &Store, round: u64) {
             let sample = Sample { time: Timestamp(1_000_000_000), value: 1.5 };
             let window = Window { width_s: 60, start_s: i as i64 * 60 };
             let summary = Summary::of(sample, Revision { boot: round + 1, seq: i + 1 });
-            tx.append_rollups(&series, &[rollups::Row { series: 0, window, summary }])?;
+            tx.append_rollups(&series, &[(rollups::Row { series: 0, window, summary }, None)])?;
             for table in Table::ALL {
                 let own = matches!(table, Table::Chain | Table::Gap | Table::Seen | Table::Acked);
                 let own = own || matches!(table, Table::Idempotency | Table::IdempotencyAge);

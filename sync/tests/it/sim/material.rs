@@ -2,6 +2,7 @@
 
 use holdfast_core::log::{events, readings, rollups};
 use holdfast_core::rollup::{Revision, Sample, Summary, Window};
+use holdfast_core::sketch::Sketch;
 use holdfast_core::{Incarnation, NodeId, Quality, SeriesKey, Stream, Timestamp, Value};
 use holdfast_sync::env::{Env, Source};
 use holdfast_sync::identity::{FleetId, Grant, Membership, NodeKey, Role};
@@ -133,8 +134,8 @@ pub fn body(stream: Stream, count: u32, received: Timestamp, rng: &mut Rng) -> V
             let sample = Sample { time: received, value: rng.within(0, 1000) as f64 };
             let summary = Summary::of(sample, Revision { boot: 1, seq: 1 });
             let row = rollups::Row { series: 0, window: Window::tumbling(60, received), summary };
-            let rows = std::iter::repeat_n(row, count as usize);
-            rollups::encode(&mut out, received, &series, rows).unwrap();
+            let rows = std::iter::repeat_n((row, None::<Sketch>), count as usize);
+            rollups::encode(&mut out, rollups::FORMAT, received, &series, rows).unwrap();
         }
         Stream::Reading => {
             let row = |value| readings::Row {
