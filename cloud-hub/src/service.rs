@@ -119,8 +119,11 @@ pub async fn run(node: Local<Settings>) -> Result<ExitCode, Failure> {
     let listener = http::bind(settings.http.listen.0).await?.with_tls(tls.clone());
     let address = listener.address();
     tls::announce(tls.as_ref(), address);
-    let keeping = tls.clone();
-    supervisor.spawn("certificate", move |stop| Tls::keep_fresh(keeping.clone(), stop));
+    let keeping = (tls.clone(), Arc::clone(&env));
+    supervisor.spawn("certificate", move |stop| {
+        let (tls, env) = keeping.clone();
+        Tls::keep_fresh(tls, env, stop)
+    });
     let sync_address = net.address().unwrap_or(settings.sync.listen.0);
     announce::listening("sync", sync_address);
     let advertised = advertised(&settings.sync.advertise, sync_address);

@@ -34,7 +34,7 @@ pub async fn status(node: &Local<Settings>, as_json: bool) -> Result<(), Failure
     words::print("disk", [words::disk(&status["store"])]);
     words::print("devices", devices(&status, &silent, now));
     words::print("alerts", words::alerts(&alerts, "holdfast-edge", now));
-    words::print("https", [words::https(&status["http"])]);
+    words::print("https", words::https(&status["http"], now));
     let lag = status["pipeline"]["lag"].as_u64().unwrap_or(0);
     words::print("pipeline", [format!("{} behind", counted(lag, "commit", "commits"))]);
     let findings = status["findings"].as_array().into_iter().flatten();

@@ -190,8 +190,11 @@ pub async fn run(node: Local<Settings>) -> Result<ExitCode, Failure> {
     stop_on_signals(&stop, manager.clone()).map_err(|error| format!("signals: {error}"))?;
     let listener = http::bind(settings.http.listen.0).await?.with_tls(tls.clone());
     let address = listener.address();
-    let keeping = tls.clone();
-    supervisor.spawn("certificate", move |stop| Tls::keep_fresh(keeping.clone(), stop));
+    let keeping = (tls.clone(), Arc::clone(&env));
+    supervisor.spawn("certificate", move |stop| {
+        let (tls, env) = keeping.clone();
+        Tls::keep_fresh(tls, env, stop)
+    });
     let (routes, names) = routes::routes().finish(&routes::ABOUT);
     let counts = Arc::new(HttpCounts::of(names));
     let (findings, http) = (report.findings, Arc::clone(&counts));

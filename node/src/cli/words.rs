@@ -112,13 +112,17 @@ pub fn print(name: &str, lines: impl IntoIterator<Item = String>) {
     }
 }
 
-/// How HTTP is served.
+/// How HTTP is served. The end of a certificate that the node made itself is nobody's concern.
 #[must_use]
-pub fn https(http: &Value) -> String {
-    match http["fingerprint"].as_str() {
-        Some(fingerprint) => format!("{} {fingerprint}", text(&http["tls"])),
-        None => "off: http.tls".to_owned(),
+pub fn https(http: &Value, now: Timestamp) -> Vec<String> {
+    let Some(fingerprint) = http["fingerprint"].as_str() else {
+        return vec!["off: http.tls".to_owned()];
+    };
+    let mut lines = vec![format!("{} {fingerprint}", text(&http["tls"]))];
+    if http["tls"] == "files" {
+        lines.push(format!("good until {}", moment(&http["expires"], now)));
     }
+    lines
 }
 
 #[cfg(test)]
@@ -160,6 +164,15 @@ mod tests {
         assert!(store(Some(1), Some(0.4)).contains("less than a day left"));
         let refusing = disk(&json!({ "used_bytes": 9, "quota_bytes": 10, "refusing": true }));
         assert_eq!(refusing, "9 B of 10 B used: FULL, new readings are refused");
+    }
+
+    #[test]
+    fn the_end_of_a_certificate_from_files_is_told() {
+        let http =
+            |tls| json!({ "tls": tls, "fingerprint": "AB", "expires": "2025-11-27T16:38:00Z" });
+        let told = ["files AB", "good until 2025-11-27 16:38:00 UTC (in 7 days)"];
+        assert_eq!(https(&http("files"), NOW), told);
+        assert_eq!(https(&http("self"), NOW), ["self AB"]);
     }
 
     #[test]

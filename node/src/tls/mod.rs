@@ -6,6 +6,7 @@
 //! What is served is also written to the data directory: by that copy the node's own commands
 //! recognise it ([`pinned`]).
 
+mod expiry;
 mod files;
 mod fingerprint;
 mod pinned;
@@ -15,7 +16,11 @@ pub use fingerprint::Fingerprint;
 pub use pinned::connector;
 
 use crate::supervise::announce;
+use crate::time_text::Time;
+use expiry::Warner;
 use files::Pair;
+use holdfast_core::Timestamp;
+use holdfast_sync::env::Env;
 use holdfast_sync::store::write_whole;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -206,16 +211,27 @@ impl Tls {
         Fingerprint::of(now.cert.first().map_or(&[], |certificate| certificate.as_ref()))
     }
 
-    /// Follows SIGHUP and the files until `stop`. Without HTTPS, or with a certificate of its own,
-    /// there is nothing to read again; the signal is taken all the same, because it would end the
-    /// process.
+    /// Until when the certificate of the moment is good, if it says so in a way that we can read.
+    #[must_use]
+    pub fn expires(&self) -> Option<Timestamp> {
+        self.0.served.now().cert.first().and_then(|certificate| expiry::of(certificate))
+    }
+
+    /// Follows SIGHUP and the files until `stop`, and warns before the certificate ends. Without
+    /// HTTPS, or with a certificate of its own, there is nothing to read again; the signal is taken
+    /// all the same, because it would end the process.
     ///
     /// # Errors
     /// When the operating system does not let signals be handled.
-    pub async fn keep_fresh(tls: Option<Self>, stop: CancellationToken) -> std::io::Result<()> {
+    pub async fn keep_fresh(
+        tls: Option<Self>,
+        env: Env,
+        stop: CancellationToken,
+    ) -> std::io::Result<()> {
         let mut hangup = signal(SignalKind::hangup())?;
         let mut look = tokio::time::interval(LOOK);
         let files = tls.filter(|tls| tls.0.source != Source::SelfMade);
+        let mut warner = Warner::default();
         loop {
             let is_asked = tokio::select! {
                 _ = hangup.recv() => true,
@@ -223,7 +239,10 @@ impl Tls {
                 () = stop.cancelled() => return Ok(()),
             };
             match &files {
-                Some(tls) => tls.look_again(is_asked),
+                Some(tls) => {
+                    tls.look_again(is_asked);
+                    tls.warn(&mut warner, env.now());
+                }
                 None if is_asked => tracing::info!("SIGHUP: there is nothing to read again"),
                 None => {}
             }
@@ -249,6 +268,17 @@ impl Tls {
                 let fingerprint = self.fingerprint();
                 tracing::error!(reason, %fingerprint, "the certificate before it is kept");
             }
+        }
+    }
+
+    fn warn(&self, warner: &mut Warner, now: Timestamp) {
+        let Some(ends) = self.expires() else { return };
+        let Some(days) = warner.due(now, ends) else { return };
+        let (ends, fingerprint) = (Time(ends), self.fingerprint());
+        if days < 0 {
+            tracing::error!(%ends, %fingerprint, "the certificate is over: clients turn away");
+        } else {
+            tracing::warn!(%ends, days, %fingerprint, "the certificate ends soon: renew it");
         }
     }
 
@@ -304,15 +334,18 @@ pub struct HttpShape {
     /// SHA-256 of the certificate, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
+    /// Until when the certificate is good.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Time>,
 }
 
 impl From<&Option<Tls>> for HttpShape {
     fn from(tls: &Option<Tls>) -> Self {
         match tls {
-            None => Self { tls: TlsWord::Off, fingerprint: None },
+            None => Self { tls: TlsWord::Off, fingerprint: None, expires: None },
             Some(tls) => {
                 let fingerprint = Some(tls.fingerprint().to_string());
-                Self { tls: tls.0.source.word(), fingerprint }
+                Self { tls: tls.0.source.word(), fingerprint, expires: tls.expires().map(Time) }
             }
         }
     }
