@@ -27,6 +27,9 @@ pub const DEVICE_RANGES: usize = 64;
 pub const FRONTIER_RANGES: usize = 64;
 /// A clock ahead of ours by more than this never moves ours.
 pub const HLC_MAX_AHEAD_MS: u64 = 60_000;
+/// The greatest millisecond a wall clock gives a stamp, in the year 4199: half of the range, so
+/// that for every stamp an honest clock made there is always a greater one.
+pub const CLOCK_MAX_MS: u64 = (1 << 46) - 1;
 /// A device time ahead of the receive time by more than this is not trusted.
 pub const DEVICE_AHEAD_MAX_NS: i64 = 300 * 1_000_000_000;
 /// A device time older than this on arrival is not trusted: no gateway is away longer.
