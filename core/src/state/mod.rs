@@ -1,0 +1,46 @@
+//! State: documents that several writers change at once and that every replica shows alike.
+//!
+//! A *document* is one flat map. Its keys are [`Path`]s (`net/ip`), and under each stands a
+//! [`Cell`]: a value or the tombstone of one, with its stamp, its [`Author`] and the author's
+//! [`Role`]. Cells are never changed, only replaced. The stamp of a write exceeds the stamps of all
+//! it replaces ([`Stamp::over`]), so what has seen another write beats it, whatever the clocks say;
+//! clocks only decide between writes that have not seen each other.
+//!
+//! Nothing here grows beyond its bound: what does not fit is refused with [`Reject::Full`] before
+//! anything has changed. Byte-exact page: `docs/formats/cell.md`.
+
+mod array;
+mod author;
+mod cell;
+mod elements;
+mod key;
+mod path;
+mod role;
+mod tally;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+pub use array::Array;
+pub use author::Author;
+pub use cell::{CELL_MAX_BYTES, Cell, Content};
+pub use elements::{Elements, Items};
+pub use key::Key;
+pub use path::Path;
+pub use role::Role;
+pub use tally::Tally;
+pub use value::{Text, Value};
+
+use crate::Reject;
+#[cfg(doc)]
+use crate::hlc::Stamp;
+
+/// A state that only grows by joining: in any order, any number of times, to the same end.
+pub trait Lattice {
+    /// Joins `other` into this state; whether that changed anything.
+    ///
+    /// # Errors
+    /// [`Reject::Full`] when the join has no room; the state is then unchanged.
+    fn join(&mut self, other: &Self) -> Result<bool, Reject>;
+}
