@@ -6,18 +6,34 @@
 //! it replaces ([`Stamp::over`]), so what has seen another write beats it, whatever the clocks say;
 //! clocks only decide between writes that have not seen each other.
 //!
+//! A microcontroller has no room for sets of cells and sends deltas instead of changes. For it
+//! there are bounded types that merge by themselves, each a [`Lattice`]: [`Register`], [`LwwMap`],
+//! [`Counter`], [`CausalSet`], [`MultiValue`] and [`VersionVector`]. [`Deltas`] remembers what a
+//! peer has not acknowledged. Parts of counters and sets are contents of cells, so what a device
+//! counts or collects goes into a document unchanged.
+//!
 //! Nothing here grows beyond its bound: what does not fit is refused with [`Reject::Full`] before
 //! anything has changed. Byte-exact page: `docs/formats/cell.md`.
 
 mod array;
 mod author;
 mod cell;
+mod counter;
+mod deltas;
 mod elements;
 mod key;
+mod map;
+mod multi;
+mod packed;
 mod path;
+mod register;
 mod role;
+mod set;
+#[cfg(target_pointer_width = "32")]
+mod sizes;
 mod tally;
 mod value;
+mod version;
 
 #[cfg(test)]
 mod tests;
@@ -25,12 +41,19 @@ mod tests;
 pub use array::Array;
 pub use author::Author;
 pub use cell::{CELL_MAX_BYTES, Cell, Content};
+pub use counter::Counter;
+pub use deltas::{Deltas, Lack, Mark};
 pub use elements::{Elements, Items};
 pub use key::Key;
+pub use map::{LwwMap, Records, Writer};
+pub use multi::MultiValue;
 pub use path::Path;
+pub use register::Register;
 pub use role::Role;
+pub use set::CausalSet;
 pub use tally::Tally;
 pub use value::{Text, Value};
+pub use version::{Causality, Dot, VersionVector};
 
 use crate::Reject;
 #[cfg(doc)]

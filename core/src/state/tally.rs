@@ -53,6 +53,12 @@ impl Lattice for Tally {
     }
 }
 
+/// The sum of `tallies` as a number that JSON and a reading can hold; it stops at the ends.
+pub(super) fn sum(tallies: impl Iterator<Item = Tally>) -> i64 {
+    let total = tallies.fold(0i128, |total, tally| total.saturating_add(tally.net()));
+    total.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,5 +72,13 @@ mod tests {
         assert_eq!(full.counted(1), Err(Reject::Full));
         assert_eq!(full.counted(0), Ok(full));
         assert_eq!(Tally::default().counted(i64::MIN).unwrap().minus, 1 << 63);
+    }
+
+    #[test]
+    fn a_sum_stops_at_the_ends() {
+        let full = Tally { plus: u64::MAX, minus: 0 };
+        assert_eq!(sum([full, full].into_iter()), i64::MAX);
+        assert_eq!(sum([Tally { plus: 1, minus: u64::MAX }].into_iter()), i64::MIN);
+        assert_eq!(sum([full, Tally { plus: 0, minus: u64::MAX }].into_iter()), 0);
     }
 }

@@ -1,5 +1,10 @@
 //! What the tests of state share: cells and paths drawn at random.
 
+mod interleavings;
+mod laws;
+mod replicas;
+mod sizes;
+
 use super::{Author, Cell, Content, Elements, Role, Tally, Value};
 use crate::codec::Reader;
 use crate::hlc::Stamp;
@@ -87,4 +92,9 @@ fn owned(content: impl Strategy<Value = OwnedContent>) -> impl Strategy<Value = 
 /// A cell of any content.
 pub(super) fn some_cell() -> impl Strategy<Value = OwnedCell> {
     owned(prop_oneof![3 => plain(), 1 => part()])
+}
+
+/// A cell with a value or a tombstone.
+pub(super) fn plain_cell() -> impl Strategy<Value = OwnedCell> {
+    owned(plain())
 }
