@@ -81,6 +81,13 @@ pub struct Items<'a> {
     rest: Reader<'a>,
 }
 
+impl<'a> Items<'a> {
+    /// The next element, which stays the next one.
+    pub(super) fn peek(&self) -> Option<(Value<'a>, u16)> {
+        Items::next(&mut self.clone())
+    }
+}
+
 impl<'a> Iterator for Items<'a> {
     type Item = (Value<'a>, u16);
 

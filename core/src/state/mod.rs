@@ -6,6 +6,11 @@
 //! it replaces ([`Stamp::over`]), so what has seen another write beats it, whatever the clocks say;
 //! clocks only decide between writes that have not seen each other.
 //!
+//! Whoever carries a document keeps, for each path, the *set* of cells that have not seen each
+//! other ([`Concurrent`]). [`resolve`] makes of such a set one [`Outcome`] by the [`Rule`] that the
+//! [`Policy`] has for the path, and a [`View`] does so for a whole document. These are pure
+//! functions of sets: the same cells give the same bytes ([`digest`]) on every replica.
+//!
 //! A microcontroller has no room for sets of cells and sends deltas instead of changes. For it
 //! there are bounded types that merge by themselves, each a [`Lattice`]: [`Register`], [`LwwMap`],
 //! [`Counter`], [`CausalSet`], [`MultiValue`] and [`VersionVector`]. [`Deltas`] remembers what a
@@ -18,22 +23,29 @@
 mod array;
 mod author;
 mod cell;
+mod concurrent;
 mod counter;
 mod deltas;
+mod digest;
 mod elements;
 mod key;
 mod map;
 mod multi;
 mod packed;
 mod path;
+mod pattern;
+mod policy;
 mod register;
+mod resolve;
 mod role;
 mod set;
 #[cfg(target_pointer_width = "32")]
 mod sizes;
 mod tally;
+mod union;
 mod value;
 mod version;
+mod view;
 
 #[cfg(test)]
 mod tests;
@@ -41,19 +53,26 @@ mod tests;
 pub use array::Array;
 pub use author::Author;
 pub use cell::{CELL_MAX_BYTES, Cell, Content};
+pub use concurrent::Concurrent;
 pub use counter::Counter;
 pub use deltas::{Deltas, Lack, Mark};
+pub use digest::{ConflictId, ViewDigest, conflict_id, digest, encode_view};
 pub use elements::{Elements, Items};
 pub use key::Key;
 pub use map::{LwwMap, Records, Writer};
 pub use multi::MultiValue;
 pub use path::Path;
+pub use pattern::Pattern;
+pub use policy::{Line, Policy, PolicyId, Rule};
 pub use register::Register;
+pub use resolve::{Label, Outcome, Shown, resolve};
 pub use role::Role;
 pub use set::CausalSet;
 pub use tally::Tally;
+pub use union::Union;
 pub use value::{Text, Value};
 pub use version::{Causality, Dot, VersionVector};
+pub use view::{Resolved, View};
 
 use crate::Reject;
 #[cfg(doc)]

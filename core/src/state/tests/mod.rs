@@ -1,9 +1,12 @@
 //! What the tests of state share: cells and paths drawn at random.
 
+mod clocks;
 mod interleavings;
 mod laws;
 mod replicas;
+mod resolution;
 mod sizes;
+mod views;
 
 use super::{Author, Cell, Content, Elements, Role, Tally, Value};
 use crate::codec::Reader;

@@ -1,9 +1,9 @@
 //! How much room the types take, here and on a microcontroller.
 
-use super::super::Author;
+use super::super::{Author, Concurrent};
 use super::super::{
-    CELL_MAX_BYTES, CausalSet, Cell, Counter, Deltas, LwwMap, MultiValue, Path, Register, Role,
-    Value, VersionVector, Writer,
+    CELL_MAX_BYTES, CausalSet, Cell, Counter, Deltas, LwwMap, MultiValue, Path, Policy, Register,
+    Role, Union, Value, VersionVector, Writer,
 };
 use crate::hlc::Stamp;
 use std::println;
@@ -34,12 +34,15 @@ fn types_are_as_small_as_they_are_said_to_be() {
     println!("cell, longest encoding          {CELL_MAX_BYTES:5} bytes");
     for (name, size, most) in [
         ("cell", size_of::<Cell<'_>>(), 48),
+        ("cells of a path", size_of::<Concurrent<'_, '_>>(), 56),
         ("register of 8 bytes", size_of::<Register<u64>>(), 24),
         ("counter of 16 authors", size_of::<Counter<16>>(), 392),
         ("set of 64 numbers", size_of::<CausalSet<u32, 64>>(), 520),
         ("vector of 16 authors", size_of::<VersionVector<u32, 16>>(), 264),
         ("4 values of 8 bytes, 8 authors", size_of::<MultiValue<u32, u64, 4, 8>>(), 248),
         ("last 16 changes", size_of::<Deltas<u32, 16>>(), 288),
+        ("union of sets", size_of::<Union<'_>>(), 1032),
+        ("policy", size_of::<Policy<'_>>(), 16),
     ] {
         println!("{name:31} {size:5} bytes");
         assert!(size <= most, "{name}: {size} bytes, {most} at most");
