@@ -56,6 +56,53 @@ pub trait Sink {
     }
 }
 
+/// A sink that keeps nothing and counts: how much room something will take.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Count(usize);
+
+impl Count {
+    /// How many bytes were put.
+    #[must_use]
+    pub const fn bytes(self) -> usize {
+        self.0
+    }
+}
+
+impl Sink for Count {
+    fn put(&mut self, bytes: &[u8]) -> Result<(), Reject> {
+        self.0 += bytes.len();
+        Ok(())
+    }
+}
+
+/// A sink over a slice, which it fills from the front.
+#[derive(Debug)]
+pub struct Window<'a> {
+    rest: &'a mut [u8],
+}
+
+impl<'a> Window<'a> {
+    /// Fills `bytes` from the front.
+    pub const fn new(bytes: &'a mut [u8]) -> Self {
+        Self { rest: bytes }
+    }
+}
+
+impl Sink for Window<'_> {
+    fn put(&mut self, bytes: &[u8]) -> Result<(), Reject> {
+        // The rest is taken out for a moment, because it is what the front is split off from.
+        let rest = core::mem::take(&mut self.rest);
+        if bytes.len() > rest.len() {
+            self.rest = rest;
+            return Err(Reject::Full);
+        }
+        let (front, rest) = rest.split_at_mut(bytes.len());
+        front.copy_from_slice(bytes);
+        self.rest = rest;
+        Ok(())
+    }
+}
+
 impl<const N: usize> Sink for heapless::Vec<u8, N> {
     fn put(&mut self, bytes: &[u8]) -> Result<(), Reject> {
         self.extend_from_slice(bytes).map_err(|_| Reject::Full)
@@ -196,6 +243,16 @@ mod tests {
         let mut sink = heapless::Vec::<u8, 3>::new();
         assert_eq!(sink.put(&[1, 2, 3, 4]), Err(Reject::Full));
         assert!(sink.is_empty());
+    }
+
+    #[test]
+    fn a_window_is_filled_from_the_front_and_no_further() {
+        let mut bytes = [0; 4];
+        let mut window = Window::new(&mut bytes);
+        window.put(&[1, 2]).unwrap();
+        assert_eq!(window.put(&[3, 4, 5]), Err(Reject::Full));
+        window.put_u8(3).unwrap();
+        assert_eq!(bytes, [1, 2, 3, 0]);
     }
 
     proptest! {

@@ -1,10 +1,11 @@
 //! A hybrid logical clock: wall time that never runs back, with a counter for equal milliseconds.
 //!
 //! A stamp is 48 bits of milliseconds (top bit 0) and 16 bits of counter in one integer, so
-//! stamps compare as integers. A stamp from far ahead never drags the clock along. Source: Kulkarni
+//! stamps compare as integers. A stamp from far ahead never drags the clock along; a write that has
+//! seen it exceeds it all the same ([`Stamp::over`]). Source: Kulkarni
 //! and others, "Logical Physical Clocks", 2014; the drift bound is ours.
 
-use crate::limits::HLC_MAX_AHEAD_MS;
+use crate::limits::{CLOCK_MAX_MS, HLC_MAX_AHEAD_MS};
 
 /// The greatest millisecond part: 47 bits, the year 6429.
 pub const MAX_MILLIS: u64 = (1 << 47) - 1;
@@ -39,6 +40,13 @@ impl Stamp {
         const MAX: u64 = MAX_MILLIS << 16 | 0xffff;
         if self.0 >= MAX { Self(MAX) } else { Self(self.0 + 1) }
     }
+
+    /// The stamp of a write: this one of the local clock, or the next after the greatest of what
+    /// the write replaces. Whatever the clocks say, what has seen another is greater.
+    #[must_use]
+    pub fn over(self, replaced: impl IntoIterator<Item = Self>) -> Self {
+        replaced.into_iter().fold(self, |stamp, seen| stamp.max(seen.next()))
+    }
 }
 
 /// The clock: the last stamp given out or believed.
@@ -60,9 +68,10 @@ impl Hlc {
         self.last
     }
 
-    /// A stamp greater than every one before, close to the wall clock `now_ms`.
+    /// A stamp greater than every one before, close to the wall clock `now_ms` as far as
+    /// [`CLOCK_MAX_MS`].
     pub fn tick(&mut self, now_ms: u64) -> Stamp {
-        let wall = Stamp::new(now_ms, 0);
+        let wall = Stamp::new(now_ms.min(CLOCK_MAX_MS), 0);
         self.last = if wall > self.last { wall } else { self.last.next() };
         self.last
     }
@@ -96,7 +105,28 @@ mod tests {
         assert_eq!(end.0 >> 63, 0, "the top bit stays 0");
     }
 
+    /// A clock at the end of the range used to stamp 65,536 writes and then the same stamp for
+    /// ever: what replaced such a write was no greater than it.
+    #[test]
+    fn a_clock_at_the_end_of_time_leaves_room_for_a_greater_stamp() {
+        let last = Hlc::default().tick(u64::MAX);
+        let repaired = Stamp::new(1_700_000_000_000, 0).over([last]);
+        assert!(repaired > last);
+        assert_eq!(repaired.over((0..100_000).map(|n| Stamp(last.0 + n))), Stamp(last.0 + 100_000));
+    }
+
     proptest! {
+        #[test]
+        fn a_write_exceeds_all_it_replaces_and_never_its_own_clock_needlessly(
+            local in 0u64..1 << 62, replaced in prop::collection::vec(0u64..1 << 62, 0..6),
+        ) {
+            let stamp = Stamp(local).over(replaced.iter().copied().map(Stamp));
+            prop_assert!(stamp >= Stamp(local));
+            prop_assert!(replaced.iter().all(|&seen| stamp > Stamp(seen)));
+            let greatest = replaced.iter().copied().max().map_or(0, |seen| seen + 1);
+            prop_assert_eq!(stamp.0, local.max(greatest));
+        }
+
         #[test]
         fn stamps_grow_whatever_the_wall_clock_does(
             walls in prop::collection::vec(0u64..1 << 47, 1..50),

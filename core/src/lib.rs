@@ -2,9 +2,10 @@
 //!
 //! What a device, a gateway and the hub must agree on lives here once and runs unchanged on all
 //! three. [`reading`] says what a measurement is, [`id`] who wrote it, [`ranges`] which entries a
-//! node holds, [`rollup`] and [`sketch`] how windows summarise, [`log`] how entries become
-//! hash-chained commits, [`envelope`] how records are framed, [`condition`] when something is to be
-//! raised, [`hlc`] and [`backoff`] when things happen.
+//! node holds, [`rollup`] and [`sketch`] how windows summarise, [`state`] how what several writers
+//! change at once becomes one, [`log`] how entries become hash-chained commits, [`envelope`] how
+//! records are framed, [`condition`] when something is to be raised, [`hlc`] and [`backoff`] when
+//! things happen.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -27,6 +28,7 @@ pub mod reading;
 pub mod reject;
 pub mod rollup;
 pub mod sketch;
+pub mod state;
 pub mod time;
 
 pub use id::{ChainId, Incarnation, NodeId, Seq, Stream};

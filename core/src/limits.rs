@@ -27,10 +27,25 @@ pub const DEVICE_RANGES: usize = 64;
 pub const FRONTIER_RANGES: usize = 64;
 /// A clock ahead of ours by more than this never moves ours.
 pub const HLC_MAX_AHEAD_MS: u64 = 60_000;
+/// The greatest millisecond a wall clock gives a stamp, in the year 4199: half of the range, so
+/// that for every stamp an honest clock made there is always a greater one.
+pub const CLOCK_MAX_MS: u64 = (1 << 46) - 1;
 /// A device time ahead of the receive time by more than this is not trusted.
 pub const DEVICE_AHEAD_MAX_NS: i64 = 300 * 1_000_000_000;
 /// A device time older than this on arrival is not trusted: no gateway is away longer.
 pub const DEVICE_BEHIND_MAX_NS: i64 = 400 * 86_400 * 1_000_000_000;
+/// Bytes of a path in a document: as long as a metric, because a path often is one.
+pub const PATH_MAX_BYTES: usize = 128;
+/// Segments of a path: deeper documents are hard to read and nobody's configuration needs them.
+pub const PATH_MAX_SEGMENTS: usize = 8;
+/// Bytes of one value in a document: a certificate or a short script, not a file.
+pub const CELL_VALUE_MAX_BYTES: usize = 4096;
+/// Brackets within brackets of an array value: bounds what a checker has to remember.
+pub const ARRAY_MAX_DEPTH: usize = 16;
+/// Authors whose sets are joined at one path: bounds the memory of a resolution.
+pub const SET_MAX_AUTHORS: usize = 64;
+/// Lines of a policy: it is searched for every path of a view.
+pub const POLICY_MAX_LINES: usize = 64;
 
 const _: () = assert!(COMMIT_MAX_BYTES >= (DEVICE_MAX_BYTES + METRIC_MAX_BYTES + TEXT_MAX_BYTES));
 const _: () = assert!(ENVELOPE_MAX_BYTES < COMMIT_MAX_BYTES);

@@ -32,6 +32,12 @@ pub enum Reject {
     Checksum,
     /// A bounded set has no room left.
     Full,
+    /// A path in a document, or a pattern of paths, is not well formed.
+    Path,
+    /// An array value is not JSON, has blanks between its parts, or is nested too deeply.
+    Array,
+    /// A value of a document is too long.
+    Long,
 }
 
 impl Reject {
@@ -51,6 +57,9 @@ impl Reject {
             Self::Version => "unknown-version",
             Self::Checksum => "checksum-mismatch",
             Self::Full => "no-room",
+            Self::Path => "invalid-path",
+            Self::Array => "invalid-array",
+            Self::Long => "value-too-long",
         }
     }
 }
@@ -70,6 +79,9 @@ impl fmt::Display for Reject {
             Self::Version => "the format version is not known to this program",
             Self::Checksum => "the checksum does not match the data",
             Self::Full => "no room is left in a bounded set",
+            Self::Path => "a path has at most 128 bytes and 1 to 8 names without / # *, split by /",
+            Self::Array => "an array must be JSON without blanks and at most 16 levels deep",
+            Self::Long => "a value has at most 4096 bytes",
         })
     }
 }
