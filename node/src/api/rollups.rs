@@ -1,4 +1,5 @@
-//! `GET /v1/rollups`.
+//! `GET /v1/rollups`: what is asked for is made into a shape of windows, or refused with what was
+//! expected; [`query`] finds or makes the windows.
 
 use super::data::{Data, key, limit, span};
 use super::wire::{AsOf, WindowShape};

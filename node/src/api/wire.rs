@@ -246,8 +246,8 @@ pub struct WindowShape {
     pub max: f64,
     /// The greatest less the least, if it is not too large for a 64-bit float.
     pub spread: Option<f64>,
-    /// The variance, as that of a sample: with `count - 1`. None of one reading, nor where the gateway
-    /// did not keep it yet.
+    /// The variance, as that of a sample: with `count - 1`. None of one reading, nor where the
+    /// gateway did not keep it yet.
     pub variance: Option<f64>,
     /// The standard deviation: its square root.
     pub stddev: Option<f64>,

@@ -13,8 +13,8 @@ use std::time::Duration;
 const LEVEL: &str = "device=tank-1&metric=level&unit=m";
 const FLOW: &str = "device=pump-1&metric=flow";
 
-/// Hears what a node tells its service manager. It reads all the time, as systemd does: the queue of
-/// such a socket takes ten words, and on a slow machine ten watchdogs had filled it, so that
+/// Hears what a node tells its service manager. It reads all the time, as systemd does: the queue
+/// of such a socket takes ten words, and on a slow machine ten watchdogs had filled it, so that
 /// `STOPPING=1` was told to nobody.
 struct Manager {
     words: mpsc::Receiver<Vec<u8>>,
