@@ -30,6 +30,7 @@ mod repair;
 mod rescue;
 mod schema;
 mod seal;
+mod series;
 mod size;
 mod snapshot;
 mod tx;
