@@ -22,6 +22,7 @@ mod lock;
 mod lookin;
 mod machine;
 mod mark;
+mod merge;
 mod open;
 mod quota;
 mod received;
