@@ -140,6 +140,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`Reject::Truncated`] when fewer are left.
+    #[inline]
     pub fn take(&mut self, len: usize) -> Result<&'a [u8], Reject> {
         let (head, rest) = self.rest.split_at_checked(len).ok_or(Reject::Truncated)?;
         self.rest = rest;
@@ -150,6 +151,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`Reject::Truncated`] when fewer are left.
+    #[inline]
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], Reject> {
         let (head, rest) = self.rest.split_first_chunk::<N>().ok_or(Reject::Truncated)?;
         self.rest = rest;
@@ -160,6 +162,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`Reject::Truncated`] at the end.
+    #[inline]
     pub fn u8(&mut self) -> Result<u8, Reject> {
         let (&byte, rest) = self.rest.split_first().ok_or(Reject::Truncated)?;
         self.rest = rest;
@@ -171,7 +174,17 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`Reject::Truncated`] at the end, [`Reject::Malformed`] for a longer form or more than 64
     /// bits.
+    #[inline]
     pub fn uint(&mut self) -> Result<u64, Reject> {
+        // Most are small, and a directory of a segment has thousands.
+        if let [byte @ 0..=0x7f, rest @ ..] = self.rest {
+            self.rest = rest;
+            return Ok(u64::from(*byte));
+        }
+        self.long_uint()
+    }
+
+    fn long_uint(&mut self) -> Result<u64, Reject> {
         let mut value = 0u64;
         for shift in (0..70).step_by(7) {
             let byte = self.u8()?;
@@ -191,6 +204,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// As [`Self::uint`].
+    #[inline]
     pub fn int(&mut self) -> Result<i64, Reject> {
         let raw = self.uint()?;
         Ok((raw >> 1) as i64 ^ -((raw & 1) as i64))
@@ -200,6 +214,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`Reject::Malformed`] above `max`, [`Reject::Truncated`] at the end.
+    #[inline]
     pub fn bytes(&mut self, max: usize) -> Result<&'a [u8], Reject> {
         let len = usize::try_from(self.uint()?).map_err(|_| Reject::Malformed)?;
         if len > max {

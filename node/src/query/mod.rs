@@ -9,12 +9,12 @@ mod windows;
 pub use sample::{Downsampler, Point};
 pub use windows::{Calendar, Shape, Stretch, Windows, windows};
 
-use holdfast_core::log::readings::{self, Row};
+use holdfast_core::log::readings::Row;
 use holdfast_core::reading::DeviceSeq;
 use holdfast_core::{NodeId, Quality, SeriesKey, Stream, Timestamp};
 use holdfast_sync::Fault;
 use holdfast_sync::segment::Want;
-use holdfast_sync::store::{ChainNo, OwnedValue, Snapshot, series_bits};
+use holdfast_sync::store::{ChainNo, OwnedValue, Snapshot};
 use std::collections::HashSet;
 
 /// A span of effective time, both ends included.
@@ -79,7 +79,7 @@ pub fn each_reading(
     let chains = reading_chains(view, origins)?;
     // One origin has removed its doubles on the way in.
     let mut seen = (origins.len() > 1).then(HashSet::new);
-    let mut take = |received: Timestamp, row: &Row<'_>| {
+    let take = |received: Timestamp, row: &Row<'_>| {
         let time = row.effective_time(received);
         let new = match (&mut seen, row.source) {
             (Some(seen), Some(source)) => seen.insert((source, row.time)),
@@ -96,19 +96,7 @@ pub fn each_reading(
             });
         }
     };
-    view.commits_matching(&chains, span.millis(), Some(series_bits(key)), |commit| {
-        if commit.sealed {
-            // What of it is damaged is left out; `verify` names it.
-            let _ = commit.segment().map(|segment| segment.each_row(key, want, &mut take));
-            return true;
-        }
-        let Ok(body) = readings::Body::new(&commit.body) else { return true };
-        let Some(place) = body.series().position(|series| series == *key) else { return true };
-        for row in body.rows().flatten().filter(|row| row.series as usize == place) {
-            take(body.received(), &row);
-        }
-        true
-    })
+    view.each_reading(&chains, span.millis(), key, want, take)
 }
 
 /// At most `limit` readings of a series within `span`, by time, the earliest or the latest ones.

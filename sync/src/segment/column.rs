@@ -1,13 +1,15 @@
 //! Columns: many numbers or bytes under the encoding that makes them smallest, each stored once.
 
-use super::{SegmentError, limits};
+use super::{SegmentError, Source, limits};
 use holdfast_core::Reject;
 use holdfast_core::codec::{Reader, Sink};
 use pco::ChunkConfig;
 use pco::data_types::Number;
 use pco::errors::PcoResult;
 use pco::wrapped::{FileCompressor, FileDecompressor};
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::ops::Range;
 
 const SAME: u8 = 0;
 const STEPS: u8 = 1;
@@ -151,12 +153,40 @@ fn pco_pack<T: Number>(numbers: &[T]) -> Vec<u8> {
 #[derive(Clone, Debug)]
 pub(super) struct ColumnReader<'a> {
     entries: Vec<(Entry, usize)>,
-    bytes: &'a [u8],
+    bytes: Bytes<'a>,
+}
+
+/// The bytes of all columns.
+#[derive(Clone, Debug)]
+pub(super) enum Bytes<'a> {
+    Here(&'a [u8]),
+    /// In this range of a source; only the columns that are used are read.
+    There(&'a dyn Source, Range<usize>),
+}
+
+impl<'a> Bytes<'a> {
+    fn len(&self) -> usize {
+        match self {
+            Self::Here(bytes) => bytes.len(),
+            Self::There(_, range) => range.len(),
+        }
+    }
+
+    fn get(&self, range: Range<usize>) -> Result<Cow<'a, [u8]>, SegmentError> {
+        match self {
+            Self::Here(bytes) => Ok(Cow::Borrowed(&bytes[range])),
+            Self::There(source, all) => {
+                let mut out = vec![0; range.len()];
+                source.read(all.start + range.start, &mut out)?;
+                Ok(Cow::Owned(out))
+            }
+        }
+    }
 }
 
 impl<'a> ColumnReader<'a> {
     /// Reads the list; `bytes` are the columns.
-    pub fn new(list: &mut Reader<'_>, bytes: &'a [u8]) -> Result<Self, SegmentError> {
+    pub fn new(list: &mut Reader<'_>, bytes: Bytes<'a>) -> Result<Self, SegmentError> {
         let count = list.uint()?;
         // Each takes at least seven bytes of the list, so this allocates no more than came.
         if count > list.rest().len() as u64 / 7 {
@@ -179,10 +209,10 @@ impl<'a> ColumnReader<'a> {
         self.entries.len()
     }
 
-    fn column(&self, no: ColumnNo, of: &[u8]) -> Result<(Entry, &'a [u8]), SegmentError> {
+    fn column(&self, no: ColumnNo, of: &[u8]) -> Result<(Entry, Cow<'a, [u8]>), SegmentError> {
         let (entry, at) = self.entries.get(no.0 as usize).ok_or(Reject::Malformed)?;
-        let bytes = &self.bytes[*at..*at + entry.length as usize];
-        if crc32fast::hash(bytes) != entry.crc {
+        let bytes = self.bytes.get(*at..*at + entry.length as usize)?;
+        if crc32fast::hash(&bytes) != entry.crc {
             return Err(SegmentError::Damaged { column: no.0 });
         }
         if of.contains(&entry.encoding) {
@@ -204,7 +234,7 @@ impl<'a> ColumnReader<'a> {
         if entry.numbers as usize != count || count > limits::ENTRIES {
             return Err(Reject::Malformed.into());
         }
-        let mut reader = Reader::new(bytes);
+        let mut reader = Reader::new(&bytes);
         let out = match entry.encoding {
             SAME => vec![reader.int()?; count],
             STEPS => {
@@ -215,7 +245,7 @@ impl<'a> ColumnReader<'a> {
                 };
                 (0..count).map(|_| next()).collect::<Result<_, _>>()?
             }
-            _ => return pco_unpack(bytes, count),
+            _ => return pco_unpack(&bytes, count),
         };
         reader.finish()?;
         Ok(out)
@@ -227,12 +257,12 @@ impl<'a> ColumnReader<'a> {
         if entry.numbers as usize != count || count > limits::ENTRIES {
             return Err(Reject::Malformed.into());
         }
-        pco_unpack(bytes, count)
+        pco_unpack(&bytes, count)
     }
 
     /// A column of integers, as many as it has.
     pub fn all_ints(&self, no: ColumnNo) -> Result<Vec<i64>, SegmentError> {
-        let (entry, _) = self.column(no, &[SAME, STEPS, PCO_INTS])?;
+        let (entry, _) = self.entries.get(no.0 as usize).ok_or(Reject::Malformed)?;
         self.ints(no, entry.numbers as usize)
     }
 
@@ -244,7 +274,7 @@ impl<'a> ColumnReader<'a> {
             return Err(Reject::Malformed.into());
         }
         let out = match entry.encoding {
-            ZSTD => zstd::bulk::decompress(bytes, size).map_err(|_| Reject::Malformed)?,
+            ZSTD => zstd::bulk::decompress(&bytes, size).map_err(|_| Reject::Malformed)?,
             _ => bytes.to_vec(),
         };
         if out.len() == size { Ok(out) } else { Err(Reject::Malformed.into()) }
@@ -291,7 +321,7 @@ mod tests {
         assert_eq!(columns.ints(&[1, 2, 4]), a);
         assert_ne!(columns.doubles(&[f64::from_bits(1); 3]), columns.ints(&[1; 3]));
         let (bytes, list) = round(columns);
-        let read = ColumnReader::new(&mut Reader::new(&list), &bytes).unwrap();
+        let read = ColumnReader::new(&mut Reader::new(&list), Bytes::Here(&bytes)).unwrap();
         assert_eq!(read.len(), 3);
         assert_eq!(read.ints(a, 3).unwrap(), [1, 2, 4]);
         assert!(read.ints(a, 2).is_err() && read.doubles(a, 3).is_err());
@@ -309,7 +339,7 @@ mod tests {
             let numbers = [columns.ints(&ints), columns.ints(&near)];
             let (d, b) = (columns.doubles(&doubles), columns.bytes(&bytes));
             let (packed, list) = round(columns);
-            let read = ColumnReader::new(&mut Reader::new(&list), &packed).unwrap();
+            let read = ColumnReader::new(&mut Reader::new(&list), Bytes::Here(&packed)).unwrap();
             read.check().unwrap();
             prop_assert_eq!(read.ints(numbers[0], ints.len()).unwrap(), ints);
             prop_assert_eq!(read.ints(numbers[1], near.len()).unwrap(), near);

@@ -1,7 +1,7 @@
 //! The frame of a segment: magic, columns, directory and its checksum.
 
-use super::column::{ColumnNo, ColumnReader, Columns};
-use super::{SegmentError, limits};
+use super::column::{Bytes, ColumnNo, ColumnReader, Columns};
+use super::{SegmentError, Source, limits};
 use holdfast_core::codec::{Reader, Sink};
 use holdfast_core::log::Link;
 use holdfast_core::{ChainId, Incarnation, NodeId, Reject, Seq, Stream};
@@ -81,15 +81,58 @@ pub(super) fn seal(
 pub(super) fn open(bytes: &[u8]) -> Result<Directory<'_>, SegmentError> {
     let frame = || -> Option<(u8, &[u8], &[u8], u32)> {
         let (rest, tail) = bytes.split_last_chunk::<TAIL>()?;
-        let (length, crc) = tail.split_first_chunk::<4>()?;
-        let length = u32::from_le_bytes(*length) as usize;
-        let crc = u32::from_le_bytes(*crc.first_chunk()?);
+        let (length, crc) = tail_of(tail);
         let (format, rest) = rest.strip_prefix(MAGIC)?.split_first()?;
         let (columns, directory) = rest.split_at_checked(rest.len().checked_sub(length)?)?;
         Some((*format, columns, directory, crc))
     };
     let (format, columns, directory, crc) =
         frame().filter(|_| bytes.len() <= limits::BYTES).ok_or(SegmentError::Frame)?;
+    read(format, Bytes::Here(columns), directory, crc)
+}
+
+/// Takes a segment apart that lies in a source; reads the directory, but no column. What `buffer`
+/// holds from before tells how long a directory may be.
+pub(super) fn open_at<'a>(
+    source: &'a dyn Source,
+    buffer: &'a mut Vec<u8>,
+) -> Result<Directory<'a>, SegmentError> {
+    let (head, len) = (MAGIC.len() + 1, source.size());
+    let most = len.checked_sub(head + TAIL).filter(|_| len <= limits::BYTES);
+    let most = most.ok_or(SegmentError::Frame)?;
+    let mut magic = [0; MAGIC.len() + 1];
+    source.read(0, &mut magic)?;
+    let format = magic.strip_prefix(MAGIC).and_then(<[u8]>::first).ok_or(SegmentError::Frame)?;
+    // Read in one piece with its tail if it is no longer than the one before: a source may have to
+    // go through all that lies before what it is asked for.
+    let guess = buffer.len().clamp(TAIL, most + TAIL);
+    buffer.resize(guess, 0);
+    source.read(len - guess, buffer)?;
+    let (length, crc) = tail_of(buffer.last_chunk().ok_or(SegmentError::Frame)?);
+    if length > most {
+        return Err(SegmentError::Frame);
+    }
+    let at = len - TAIL - length;
+    if length + TAIL > guess {
+        buffer.resize(length + TAIL, 0);
+        source.read(at, buffer)?;
+    }
+    let whole = &buffer[buffer.len() - TAIL - length..];
+    read(*format, Bytes::There(source, head..at), &whole[..length], crc)
+}
+
+/// The length of the directory and its checksum.
+fn tail_of(tail: &[u8; TAIL]) -> (usize, u32) {
+    let [a, b, c, d, crc @ ..] = *tail;
+    (u32::from_le_bytes([a, b, c, d]) as usize, u32::from_le_bytes(crc))
+}
+
+fn read<'a>(
+    format: u8,
+    columns: Bytes<'a>,
+    directory: &'a [u8],
+    crc: u32,
+) -> Result<Directory<'a>, SegmentError> {
     if !(PLAIN..=SPREAD).contains(&format) || checksum(format, directory) != crc {
         return Err(SegmentError::Frame);
     }

@@ -130,6 +130,18 @@ pub fn encode(start: &Start, commits: &[Commit]) -> Result<Vec<u8>, SegmentError
     directory::seal(format, &head, columns, heads, &content)
 }
 
+/// A place where the bytes of a segment lie, of which only some are read.
+pub trait Source: std::fmt::Debug {
+    /// How many bytes there are.
+    fn size(&self) -> usize;
+
+    /// Fills `into` with the bytes from `at` on.
+    ///
+    /// # Errors
+    /// An error when they cannot be read.
+    fn read(&self, at: usize, into: &mut [u8]) -> Result<(), SegmentError>;
+}
+
 /// A segment being read. Its frame, its directory and its head are checked; columns are when they
 /// are used.
 #[derive(Clone, Debug)]
@@ -145,7 +157,19 @@ impl<'a> Segment<'a> {
     /// # Errors
     /// What is wrong with it.
     pub fn open(bytes: &'a [u8]) -> Result<Self, SegmentError> {
-        let directory = directory::open(bytes)?;
+        Self::with(directory::open(bytes)?)
+    }
+
+    /// As [`Self::open`], of a segment that lies elsewhere: reads its directory, into `buffer`, and
+    /// then the columns that are used.
+    ///
+    /// # Errors
+    /// What is wrong with it, or that it cannot be read.
+    pub fn open_at(source: &'a dyn Source, buffer: &'a mut Vec<u8>) -> Result<Self, SegmentError> {
+        Self::with(directory::open_at(source, buffer)?)
+    }
+
+    fn with(directory: Directory<'a>) -> Result<Self, SegmentError> {
         let counts = directory.columns.all_ints(directory.counts)?;
         let counts: Option<Vec<u32>> =
             counts.iter().map(|n| u32::try_from(*n).ok().filter(|n| *n > 0)).collect();
@@ -240,10 +264,16 @@ impl<'a> Segment<'a> {
         want: Want,
         each: impl FnMut(Timestamp, &Row<'_>),
     ) -> Result<(), SegmentError> {
+        let content = Reader::new(self.directory.content);
+        let Some((at, order, place)) = readings::find(content, key)? else { return Ok(()) };
+        let fields = place.unpack(self.columns(), want.source)?;
+        if !want.received && !fields.rests_on_receipt() {
+            return fields.each(std::iter::repeat_n(0, place.rows()), each);
+        }
         let received = self.columns().ints(self.directory.received, self.counts.len())?;
         let plan = Plan { counts: &self.counts, received: &received, entries: self.entries };
-        let content = Reader::new(self.directory.content);
-        readings::each_row(self.columns(), content, &plan, key, want, each)
+        let turns = order.rows(self.columns(), self.entries)?;
+        fields.each(readings::received_of(at, &turns, &plan).into_iter(), each)
     }
 
     /// Hands every rollup of one series to `each`, in log order and without touching the columns of

@@ -2,8 +2,8 @@
 
 use super::column::{ColumnNo, ColumnReader, Columns};
 use super::series::{
-    Numbers, Order, Part, SeriesSpan, Split, Times, deal, places, put_numbers, put_part, put_span,
-    put_times, read_span, whole,
+    Numbers, Order, Part, SeriesSpan, Split, Times, deal, is_named, name, places, put_numbers,
+    put_part, put_span, put_times, read_span, read_span_of, whole,
 };
 use super::{Commit, Plan, SegmentError};
 use holdfast_core::codec::{Reader, Sink};
@@ -146,7 +146,7 @@ pub struct Want {
 
 /// Where the fields of a series stand.
 #[derive(Clone, Copy)]
-struct Place<'a> {
+pub(super) struct Place<'a> {
     span: SeriesSpan<'a>,
     timed: Part,
     times: Option<Times>,
@@ -168,6 +168,11 @@ enum Values {
 impl<'a> Place<'a> {
     fn read(reader: &mut Reader<'a>) -> Result<Self, Reject> {
         let span = read_span(reader)?;
+        Self::read_fields(reader, span)
+    }
+
+    /// What stands behind the span.
+    fn read_fields(reader: &mut Reader<'_>, span: SeriesSpan<'a>) -> Result<Self, Reject> {
         let timed = Part::read(reader)?;
         let times = if timed.any() { Some(Times::read(reader)?) } else { None };
         let quality = ColumnNo::read(reader)?;
@@ -188,7 +193,12 @@ impl<'a> Place<'a> {
         Ok(Self { span, timed, times, quality, sourced, sources, values })
     }
 
-    fn unpack(
+    /// How many rows it has.
+    pub const fn rows(&self) -> usize {
+        self.span.rows
+    }
+
+    pub fn unpack(
         &self,
         columns: &ColumnReader<'_>,
         with_source: bool,
@@ -224,7 +234,7 @@ impl<'a> Place<'a> {
 }
 
 /// The columns of a series in memory.
-struct Unpacked {
+pub(super) struct Unpacked {
     has_time: Vec<bool>,
     times: Vec<Timestamp>,
     quality: Vec<u8>,
@@ -236,9 +246,23 @@ struct Unpacked {
 
 impl Unpacked {
     /// Whether a row is filed under the time it was received.
-    fn rests_on_receipt(&self) -> bool {
+    pub fn rests_on_receipt(&self) -> bool {
         let distrusted = |quality: &u8| Quality(*quality).has(Quality::DEVICE_CLOCK);
         !self.has_time.iter().all(|has| *has) || self.quality.iter().any(distrusted)
+    }
+
+    /// Hands every row to `each`, in log order, with when it was received, in milliseconds.
+    pub fn each(
+        &self,
+        received: impl Iterator<Item = i64>,
+        mut each: impl FnMut(Timestamp, &Row<'_>),
+    ) -> Result<(), SegmentError> {
+        let mut cursor = Cursor::new(self);
+        for received in received {
+            let received = Timestamp::from_millis(received).ok_or(Reject::Time)?;
+            each(received, &cursor.next()?);
+        }
+        Ok(())
     }
 }
 
@@ -323,40 +347,25 @@ pub(super) fn decode(
     })
 }
 
-/// Hands every row of a series to `each`, in log order.
-pub(super) fn each_row(
-    columns: &ColumnReader<'_>,
-    mut content: Reader<'_>,
-    plan: &Plan<'_>,
-    key: &SeriesKey<'_>,
-    want: Want,
-    mut each: impl FnMut(Timestamp, &Row<'_>),
-) -> Result<(), SegmentError> {
-    let order = Order::read(&mut content)?;
+/// Where a series stands, and the order of all; `None` when it has no row.
+pub(super) fn find<'a>(
+    mut content: Reader<'a>,
+    key: &SeriesKey<'a>,
+) -> Result<Option<(usize, Order, Place<'a>)>, SegmentError> {
+    let (order, name) = (Order::read(&mut content)?, name(key)?);
     for at in 0..order.series {
-        let place = Place::read(&mut content)?;
-        if place.span.key != *key {
-            continue;
+        let named = is_named(&mut content, &name)?;
+        let span = read_span_of(&mut content, *key)?;
+        let place = Place::read_fields(&mut content, span)?;
+        if named {
+            return Ok(Some((at, order, place)));
         }
-        let unpacked = place.unpack(columns, want.source)?;
-        let mut cursor = Cursor::new(&unpacked);
-        if want.received || unpacked.rests_on_receipt() {
-            for received in received_of(at, &order.rows(columns, plan.entries)?, plan) {
-                let received = Timestamp::from_millis(received).ok_or(Reject::Time)?;
-                each(received, &cursor.next()?);
-            }
-        } else {
-            for _ in 0..place.span.rows {
-                each(Timestamp(0), &cursor.next()?);
-            }
-        }
-        return Ok(());
     }
-    Ok(())
+    Ok(None)
 }
 
 /// When each row of the series at place `at` was received.
-fn received_of(at: usize, rows: &[u32], plan: &Plan<'_>) -> Vec<i64> {
+pub(super) fn received_of(at: usize, rows: &[u32], plan: &Plan<'_>) -> Vec<i64> {
     let mut out = Vec::new();
     let mut rows = rows.iter();
     for (count, received) in plan.counts.iter().zip(plan.received) {

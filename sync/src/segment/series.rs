@@ -151,6 +151,36 @@ pub(super) fn read_span<'a>(reader: &mut Reader<'a>) -> Result<SeriesSpan<'a>, R
         reader.str(METRIC_MAX_BYTES)?,
         reader.str(UNIT_MAX_BYTES)?,
     )?;
+    read_span_of(reader, key)
+}
+
+/// The name of a series as it stands in a directory.
+pub(super) fn name(key: &SeriesKey<'_>) -> Result<Vec<u8>, Reject> {
+    let mut out = Vec::new();
+    for text in [key.device.as_str(), key.metric.as_str(), key.unit.as_str()] {
+        out.put_bytes(text.as_bytes())?;
+    }
+    Ok(out)
+}
+
+/// Reads a name and says whether it is `name`. Who looks for one series has no use for the names
+/// of the others, so these are not checked.
+pub(super) fn is_named(reader: &mut Reader<'_>, name: &[u8]) -> Result<bool, Reject> {
+    if reader.rest().starts_with(name) {
+        reader.take(name.len())?;
+        return Ok(true);
+    }
+    for max in [DEVICE_MAX_BYTES, METRIC_MAX_BYTES, UNIT_MAX_BYTES] {
+        reader.bytes(max)?;
+    }
+    Ok(false)
+}
+
+/// What stands behind the name.
+pub(super) fn read_span_of<'a>(
+    reader: &mut Reader<'_>,
+    key: SeriesKey<'a>,
+) -> Result<SeriesSpan<'a>, Reject> {
     let rows = reader.uint()?;
     if rows == 0 || rows > limits::ENTRIES as u64 {
         return Err(Reject::Malformed);

@@ -7,6 +7,8 @@ use holdfast_core::rollup::{Revision, Sample, Summary, Window};
 use holdfast_core::sketch::Sketch;
 use holdfast_core::{Incarnation, NodeId, Quality, Timestamp, Value};
 use proptest::prelude::*;
+use std::cell::RefCell;
+use std::ops::Range;
 
 const CHAIN: ChainId = ChainId {
     origin: NodeId([7; 32]),
@@ -123,6 +125,32 @@ fn plain_rows(commits: &[Commit], key: &SeriesKey<'_>) -> Vec<(Timestamp, Timest
         out.extend(own.map(|row| shown(body.received(), &row)));
     }
     out
+}
+
+/// A place that notes what is read of it.
+#[derive(Debug)]
+struct Noted<'b> {
+    bytes: &'b [u8],
+    read: RefCell<Vec<Range<usize>>>,
+}
+
+impl<'b> Noted<'b> {
+    const fn new(bytes: &'b [u8]) -> Self {
+        Self { bytes, read: RefCell::new(Vec::new()) }
+    }
+}
+
+impl Source for Noted<'_> {
+    fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn read(&self, at: usize, into: &mut [u8]) -> Result<(), SegmentError> {
+        let range = at..at + into.len();
+        into.copy_from_slice(self.bytes.get(range.clone()).ok_or(SegmentError::Frame)?);
+        self.read.borrow_mut().push(range);
+        Ok(())
+    }
 }
 
 /// Commits of rollups; what format 2 adds is not known of every row.
@@ -261,6 +289,51 @@ fn every_flipped_bit_and_every_lost_tail_is_noticed() {
         assert!(noticed, "byte {at} of {}", bytes.len());
         assert!(decode(&flipped).is_err(), "byte {at}");
         assert!(Segment::open(&bytes[..at]).is_err());
+        for damaged in [flipped.as_slice(), &bytes[..at]] {
+            let (there, mut buffer) = (Noted::new(damaged), vec![0; at]);
+            let noticed = Segment::open_at(&there, &mut buffer).and_then(|segment| segment.check());
+            assert!(noticed.is_err(), "byte {at}, read in parts");
+        }
+    }
+}
+
+/// A chart of one series took as long as reading the segments of all thousand did: they were copied
+/// out of the database whole, twice, and every name in their directories was checked. Of a segment
+/// that lies elsewhere the directory is read, in one piece once its size is known from the one
+/// before, and of the columns those of the series.
+#[test]
+fn one_series_is_read_without_the_columns_of_others() {
+    let row = |series, n: i64| -> Fields {
+        let ms = n * 1_000 + i64::from(series) * n % 13;
+        let source = Some((1, n as u64 * 3 % 101));
+        (series, Some(ms * 1_000_000), 0, source, Kind::Int(n * n % (51 + i64::from(series))))
+    };
+    let bodies = (0..300).map(|n| body(n * 1_000, &[0, 1, 2, 3, 4, 5, 6].map(|s| row(s, n))));
+    let (start, commits) = commits(CHAIN, 1, bodies.collect());
+    let bytes = encode(&start, &commits).unwrap();
+    let end = bytes.len() - 8;
+    let directory = end - u32::from_le_bytes(*bytes[end..].first_chunk().unwrap()) as usize;
+    let key = SeriesKey::new("d4", "m", "bar").unwrap();
+    let mut buffer = Vec::new();
+    for (known, want) in [(false, false), (true, false), (true, true)] {
+        let there = Noted::new(&bytes);
+        let (mut rows, mut plain) = (Vec::new(), Vec::new());
+        let want = Want { received: want, source: want };
+        let segment = Segment::open_at(&there, &mut buffer).unwrap();
+        segment.each_row(&key, want, |at, row| rows.push(shown(at, row))).unwrap();
+        let whole = Segment::open(&bytes).unwrap();
+        whole.each_row(&key, want, |at, row| plain.push(shown(at, row))).unwrap();
+        assert_eq!((rows.len(), &rows), (300, &plain));
+        let read = there.read.into_inner();
+        let (columns, rest): (Vec<_>, Vec<_>) =
+            read.into_iter().partition(|range| (5..directory).contains(&range.start));
+        assert_eq!(rest.len(), if known { 2 } else { 3 }, "{rest:?}");
+        // The commits' counts; times, quality and values; boots and sequences, and of all series
+        // the times received and the order.
+        let most = if want.source { 1 + 3 + 2 + 3 } else { 1 + 3 };
+        assert!(columns.len() <= most, "{columns:?}");
+        let sum: usize = columns.iter().map(Range::len).sum();
+        assert!(want.source || sum * 5 < directory, "{sum} bytes of {directory}");
     }
 }
 
@@ -287,6 +360,12 @@ proptest! {
                 .each_row(&span.key, all, |received, row| rows.push(shown(received, row)))
                 .unwrap();
             prop_assert_eq!(&rows, &plain_rows(&commits, &span.key));
+            let (there, mut buffer, mut parts) = (Noted::new(&bytes), Vec::new(), Vec::new());
+            Segment::open_at(&there, &mut buffer)
+                .unwrap()
+                .each_row(&span.key, all, |received, row| parts.push(shown(received, row)))
+                .unwrap();
+            prop_assert_eq!(&parts, &rows);
             let mut little = Vec::new();
             let want = Want { received: false, source: false };
             segment

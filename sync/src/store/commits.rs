@@ -102,7 +102,7 @@ impl CommitFilter {
         Self { t_min, t_max, series: self.series }
     }
 
-    fn may_hold(filter: &[u8], bits: u64) -> bool {
+    pub(super) fn may_hold(filter: &[u8], bits: u64) -> bool {
         filter.len().is_power_of_two()
             && probes(bits, filter.len()).iter().all(|&at| filter[at / 8] >> (at % 8) & 1 == 1)
     }

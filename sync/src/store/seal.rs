@@ -2,10 +2,11 @@
 //!
 //! A segment takes the place of its commits in one short transaction; it is encoded before, off the
 //! writer. Small segments are put together into larger ones, up to [`FULL`] entries, and of a chain
-//! with many series up to [`WIDE`], so each entry is encoded three times at most. Nothing waits for
-//! it and nothing depends on it: whatever is sealed or not, the log is the same.
+//! with many series up to [`WIDE`]; which ones, the module `merge` says. Nothing waits for it and
+//! nothing depends on it: whatever is sealed or not, the log is the same.
 
 use super::commits::{CommitFilter, ROW_COST, StoredCommit};
+use super::merge::{self, Extent};
 use super::schema::fault;
 use super::snapshot::Snapshot;
 use super::writer::WriteError;
@@ -35,8 +36,6 @@ const CLOSED_AFTER: u64 = 256;
 const ROWS: usize = 2_000;
 /// Bytes of bodies that one segment is made of; bounds the memory this takes.
 const BODIES: usize = 4 << 20;
-/// Segments that are put together even when that does not fill one.
-const SMALL_ONES: usize = 8;
 const PAUSE: Duration = Duration::from_secs(1);
 /// Positions that the log has to advance before it is looked over again.
 const ADVANCE: u64 = 64;
@@ -158,9 +157,7 @@ impl Sealer {
         }
         for chain in &chains {
             let full = self.full.get(&chain.no).copied().unwrap_or(FULL);
-            if let Some(run) = small_run(view, chain, full)?
-                && !self.left.contains(&(chain.no, run.rows[0].first))
-            {
+            if let Some(run) = self.small_run(view, chain, full)? {
                 return Ok(Some(run));
             }
         }
@@ -200,6 +197,36 @@ impl Sealer {
                 return Ok(Some(Run { chain: chain.clone(), before, rows }));
             }
         }
+    }
+
+    /// The oldest segments of a chain that are to be put together.
+    fn small_run(
+        &self,
+        view: &Snapshot<'_>,
+        chain: &ChainInfo,
+        full: u64,
+    ) -> Result<Option<Run>, Fault> {
+        let sql = "SELECT first, count, length(body) FROM commits INDEXED BY commits_by_chain
+                   WHERE chain=?1 AND sealed=1 AND count<?2 ORDER BY first";
+        let mut statement = view.connection.prepare_cached(sql).map_err(fault)?;
+        let rows = statement.query_map(params![chain.no.0, (full / 2) as i64], |row| {
+            let (first, entries): (i64, i64) = (row.get(0)?, row.get(1)?);
+            let bytes = row.get::<_, u32>(2)? as usize + ROW_COST;
+            Ok(Extent { first: first as u64, entries: entries as u64, bytes })
+        });
+        let all: Result<Vec<_>, _> = rows.map_err(fault)?.collect();
+        let mut all = all.map_err(fault)?;
+        all.retain(|one| !one.done(full) && !self.left.contains(&(chain.no, one.first)));
+        let Some(chosen) = merge::choose(&all, full) else { return Ok(None) };
+        let chosen = &all[chosen];
+        // No more than these: behind them there may be all of the chain.
+        let bytes = chosen.iter().map(|one| one.bytes).sum();
+        let rows = view.rows_from(chain.no, chosen[0].first, bytes)?;
+        if rows.len() != chosen.len() || rows.iter().any(|row| !row.sealed) {
+            return Ok(None);
+        }
+        let before = view.link_before(chain.no, chosen[0].first)?;
+        Ok(before.map(|before| Run { chain: chain.clone(), before, rows }))
     }
 }
 
@@ -251,43 +278,8 @@ fn unsealed(view: &Snapshot<'_>) -> Result<Vec<(ChainNo, u64)>, Fault> {
 fn full(body: &[u8]) -> u64 {
     let series = segment::Segment::open(body).and_then(|segment| segment.series());
     let series = series.map_or(0, |series| series.len() as u64);
-    (series * OF_SERIES).clamp(FULL, WIDE)
-}
-
-/// The newest small segments of a chain that follow each other and together make a larger one.
-fn small_run(view: &Snapshot<'_>, chain: &ChainInfo, full: u64) -> Result<Option<Run>, Fault> {
-    let sql = "SELECT first, count, length(body) FROM commits
-               WHERE chain=?1 AND sealed=1 AND count<?2 ORDER BY first DESC LIMIT 64";
-    let mut statement = view.connection.prepare_cached(sql).map_err(fault)?;
-    let rows = statement.query_map(params![chain.no.0, (full / 2) as i64], |row| {
-        Ok((
-            row.get::<_, i64>(0)? as u64,
-            row.get::<_, i64>(1)? as u64,
-            row.get::<_, u32>(2)? as usize,
-        ))
-    });
-    let rows: Vec<_> = rows.map_err(fault)?.collect::<Result<_, _>>().map_err(fault)?;
-    let (mut count, mut sum, mut bytes, mut first) = (0, 0, 0, 0);
-    for (at, entries, size) in &rows {
-        if count > 0 && (at + entries != first || sum + entries > full) {
-            if count >= SMALL_ONES || sum >= full / 4 * 3 {
-                break;
-            }
-            (count, sum, bytes) = (0, 0, 0);
-        }
-        (count, sum, bytes, first) = (count + 1, sum + entries, bytes + size + ROW_COST, *at);
-    }
-    if count < 2 || (count < SMALL_ONES && sum < full / 4 * 3) {
-        return Ok(None);
-    }
-    // No more than these: behind them there may be all of the chain.
-    let mut rows = view.rows_from(chain.no, first, bytes)?;
-    rows.truncate(count);
-    if rows.len() != count || rows.iter().any(|row| !row.sealed) {
-        return Ok(None);
-    }
-    let before = view.link_before(chain.no, first)?;
-    Ok(before.map(|before| Run { chain: chain.clone(), before, rows }))
+    // A power of two, so that segments of full runs of commits fill it.
+    (series * OF_SERIES).next_power_of_two().clamp(FULL, WIDE)
 }
 
 /// Makes the segment of a run, or of the first half of one that is too large to travel. `None` when

@@ -4,8 +4,8 @@
 //! times jittered by 20 ms and values rounded to the sensor's resolution. When the log is at rest,
 //! a chart of one series over the whole day is asked for, 500 points out of 86,400, of one series
 //! after the other so that none is remembered. Peers hold a quarter of that, its first 25 devices,
-//! since they are slow to fill, and answer with the means of 500 steps. Then the gateway gets
-//! doubles that have nothing in common until its store is over 1 GiB, and is stopped and started.
+//! since they are slow to fill, and answer with the means of 500 steps. Then the gateway gets texts
+//! that have nothing in common until its store is over 1 GiB, and is stopped and started.
 
 use super::load::{exchange, request};
 use super::peers::influx::{self, Influx};
@@ -47,8 +47,11 @@ const JITTER_MS: u64 = 20;
 const ASKED: u64 = 40;
 /// Points of a chart.
 const POINTS: u64 = 500;
-/// Seconds of all devices that are posted before the store's size is looked at again.
-const ENTROPY_SECONDS: u64 = 20_000;
+/// Requests of a connection before the store's size is looked at again, and texts in each.
+const ENTROPY_REQUESTS: u64 = 100;
+const ENTROPY_TEXTS: u64 = 1_000;
+/// As many as a reading may have.
+const TEXT_BYTES: usize = 256;
 /// Bytes of a large store.
 const LARGE: u64 = 1 << 30;
 
@@ -104,15 +107,18 @@ pub async fn query(as_json: bool) -> io::Result<()> {
     edge.stop()
 }
 
-/// Posts doubles that have nothing in common until the store is large, at rest; its bytes in use.
+/// Posts texts that have nothing in common until the store is large, and lets it come to rest; its
+/// bytes in use.
 async fn grow(edge: &Edge) -> io::Result<u64> {
+    let started = Instant::now();
     let mut round = 0;
     loop {
-        until_read(edge).await?;
-        until_sealed(edge).await?;
         let bytes = used(edge).map_err(io::Error::other)?;
         if bytes >= LARGE {
             return Ok(bytes);
+        }
+        if started.elapsed() > LIMIT {
+            return Err(io::Error::other(format!("the store has only {} MiB", bytes >> 20)));
         }
         round += 1;
         let mut fillers = JoinSet::new();
@@ -122,6 +128,11 @@ async fn grow(edge: &Edge) -> io::Result<u64> {
         }
         while let Some(filled) = fillers.join_next().await {
             filled.map_err(io::Error::other)??;
+        }
+        // Sealing takes a quarter off them.
+        if used(edge).map_err(io::Error::other)? >= LARGE {
+            until_read(edge).await?;
+            until_sealed(edge).await?;
         }
     }
 }
@@ -182,19 +193,17 @@ async fn fill(address: SocketAddr, path: &str, token: &str, connection: u64) -> 
     Ok(())
 }
 
-/// Posts doubles that have nothing in common, as of a later day.
+/// Posts a round of texts that have nothing in common, as of a later day.
 async fn entropy(address: SocketAddr, token: &str, connection: u64, round: u64) -> io::Result<()> {
     let mut rng = Rng::keyed(SEED, &[connection, round]);
     let mut stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     let (mut buffer, mut body) = (vec![0; 16 << 10], String::new());
-    for from in (0..ENTROPY_SECONDS).step_by(AT_ONCE as usize) {
+    for request_no in 0..ENTROPY_REQUESTS {
         body.clear();
-        for second in from..from + AT_ONCE {
-            for device in 0..DEVICES / CONNECTIONS {
-                let ms = START_MS + ((round * SECONDS + second) * 1_000 + rng.below(20)) as i64;
-                entropy_line(&mut body, connection * DEVICES + device, ms, &mut rng);
-            }
+        for text in 0..ENTROPY_TEXTS {
+            let second = SECONDS * round + request_no * ENTROPY_TEXTS + text;
+            entropy_line(&mut body, connection, START_MS + second as i64 * 1_000, &mut rng);
         }
         let request = request("/v1/write?precision=ms", token, "text/plain", &body);
         exchange(&mut stream, &request, &mut buffer).await?;
@@ -202,14 +211,14 @@ async fn entropy(address: SocketAddr, token: &str, connection: u64, round: u64) 
     Ok(())
 }
 
+/// A text with six bits in each byte.
 fn entropy_line(body: &mut String, device: u64, ms: i64, rng: &mut Rng) {
-    write!(body, "e,device=e-{device:03} ").expect("writing to a string cannot fail");
-    for metric in METRICS {
-        let comma = if metric == METRICS[0] { "" } else { "," };
-        let value = f64::from_bits(0x3ff0_0000_0000_0000 | rng.next_u64() >> 12);
-        write!(body, "{comma}{metric}={value}").expect("writing to a string cannot fail");
+    const DIGITS: &[u8; 64] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_";
+    write!(body, "e,device=e-{device:03} note=\"").expect("writing to a string cannot fail");
+    for _ in 0..TEXT_BYTES {
+        body.push(char::from(DIGITS[rng.below(64) as usize]));
     }
-    writeln!(body, " {ms}").expect("writing to a string cannot fail");
+    writeln!(body, "\" {ms}").expect("writing to a string cannot fail");
 }
 
 fn line(body: &mut String, device: u64, ms: i64, values: &[i64]) {
