@@ -245,6 +245,40 @@ async fn a_full_quota_sheds_the_oldest_readings_and_explains_each_hole() {
     assert_eq!(chain.frontier.count(), from - 1);
 }
 
+/// Each piece that retention removed had a record of its own, for good.
+#[tokio::test]
+async fn what_is_removed_piece_by_piece_is_one_gap_in_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = options(dir.path(), &key());
+    options.quota_bytes = 1 << 20;
+    let (store, _) = Store::open(options, System::env()).unwrap();
+    store
+        .write(|tx| Ok(tx.put(Table::Cursor, b"pipeline", &u64::MAX.to_be_bytes())?))
+        .await
+        .unwrap();
+    let mut from = 1;
+    // Several times what the store holds, and about as many steps as there are commits.
+    while store.usage().shed_unacknowledged < 300_000 {
+        match store.ingest(batch(&store, "d", from, 500)).await {
+            Ok(_) => from += 500,
+            // So small a store makes room more slowly than this comes in.
+            Err(WriteError::Fault(Fault::Full(_))) => {}
+            Err(error) => panic!("{error}"),
+        }
+        assert!(from < 10_000_000, "the quota is never reached");
+    }
+    let look = |view: &Snapshot<'_>| {
+        let chains = view.chains()?.into_iter();
+        let each = chains.map(|chain| Ok((view.gaps(chain.no)?, view.rows_from(chain.no, 1, 1)?)));
+        each.collect::<Result<Vec<_>, holdfast_sync::Fault>>()
+    };
+    let gaps: Vec<_> = store.read_blocking(look).unwrap();
+    let gaps: Vec<_> = gaps.into_iter().filter(|(gaps, _)| !gaps.is_empty()).collect();
+    let [(gap, rows)] = gaps.as_slice() else { panic!("{gaps:?}") };
+    assert_eq!((gap.len(), gap[0].range.from), (1, 1), "{gap:?}");
+    assert_eq!(rows[0].first, gap[0].range.to + 1, "the readings go on behind it");
+}
+
 #[tokio::test]
 async fn with_refuse_a_full_quota_refuses_and_sheds_nothing() {
     let dir = tempfile::tempdir().unwrap();
