@@ -1,7 +1,7 @@
 //! Bytes are bounded: what is measured, what is shed and in which order.
 //!
 //! From 80 % of the quota on, what the hub has acknowledged goes, oldest first: raw readings, then
-//! rollups and log. From 90 % on the site's [`Overflow`] decides about raw readings that no hub
+//! rollups and log, then events. From 90 % on the site's [`Overflow`] decides about raw readings that no hub
 //! has. Events go only when acknowledged, and nothing goes before the pipeline has read it. Every
 //! removal leaves a gap record; one that no peer can fill is declared in the event stream.
 
@@ -61,10 +61,16 @@ impl Usage {
 pub(super) enum Stage {
     AcknowledgedRaw,
     AcknowledgedRest,
+    AcknowledgedEvents,
     OldestRaw,
 }
 
-const STAGES: [Stage; 3] = [Stage::AcknowledgedRaw, Stage::AcknowledgedRest, Stage::OldestRaw];
+const STAGES: [Stage; 4] = [
+    Stage::AcknowledgedRaw,
+    Stage::AcknowledgedRest,
+    Stage::AcknowledgedEvents,
+    Stage::OldestRaw,
+];
 const MEASURE_MS: u64 = 250;
 /// A stage that had nothing to give is asked again after this long.
 const REST_MS: u64 = 2_000;
@@ -192,6 +198,7 @@ pub(super) fn shed(tx: &mut WriteTx<'_>, stage: Stage, step: Step) -> Result<She
     let streams: &[Stream] = match stage {
         Stage::AcknowledgedRaw | Stage::OldestRaw => &[Stream::Reading],
         Stage::AcknowledgedRest => &[Stream::Rollup, Stream::Log],
+        Stage::AcknowledgedEvents => &[Stream::Event],
     };
     let read_to = pipeline_cursor(tx)?;
     let mut own: Vec<ChainInfo> = tx.view().chains()?;
