@@ -65,12 +65,8 @@ pub(super) enum Stage {
     OldestRaw,
 }
 
-const STAGES: [Stage; 4] = [
-    Stage::AcknowledgedRaw,
-    Stage::AcknowledgedRest,
-    Stage::AcknowledgedEvents,
-    Stage::OldestRaw,
-];
+const STAGES: [Stage; 4] =
+    [Stage::AcknowledgedRaw, Stage::AcknowledgedRest, Stage::AcknowledgedEvents, Stage::OldestRaw];
 const MEASURE_MS: u64 = 250;
 /// A stage that had nothing to give is asked again after this long.
 const REST_MS: u64 = 2_000;
@@ -151,9 +147,7 @@ impl Quota {
     }
 
     pub(super) fn measure(&mut self, connection: &Connection) -> Result<Usage, Fault> {
-        let pages: i64 = pragma(connection, "page_count")?;
-        let free: i64 = pragma(connection, "freelist_count")?;
-        let used_bytes = (pages - free).max(0) as u64 * PAGE_BYTES;
+        let used_bytes = used_bytes(connection)?;
         self.growth.note(self.now, used_bytes);
         // The last twentieth belongs to events and to what the pipeline writes.
         let limit = if self.overflow == Overflow::Refuse { 90 } else { 95 };
@@ -191,6 +185,13 @@ impl Quota {
             ..measured
         }
     }
+}
+
+/// Bytes in use, free pages not counted.
+pub(super) fn used_bytes(connection: &Connection) -> Result<u64, Fault> {
+    let pages: i64 = pragma(connection, "page_count")?;
+    let free: i64 = pragma(connection, "freelist_count")?;
+    Ok((pages - free).max(0) as u64 * PAGE_BYTES)
 }
 
 /// Removes a step's worth of what `stage` allows.
