@@ -33,6 +33,7 @@ pub async fn status(hub: &Local<Settings>, as_json: bool) -> Result<(), Failure>
     words::print("gateways", gateways(&status["nodes"], nodes, now));
     words::print("behind", [behind(nodes)]);
     words::print("disk", [words::disk(&status["store"])]);
+    words::print("scrub", [words::scrub(&status["store"], now)]);
     words::print("alerts", words::alerts(&alerts, "holdfast-hub", now));
     words::print("https", words::https(&status["http"], now));
     let lag = status["pipeline"]["lag"].as_u64().unwrap_or(0);

@@ -130,7 +130,7 @@ async fn status(_: Reader, State(app): State<App>) -> Json<Status> {
             fleet: app.fleet.id().short().to_string(),
         },
         http: (&app.tls).into(),
-        store: (&store.usage()).into(),
+        store: store.into(),
         pipeline: (&app.data).into(),
         nodes: app.node_counts(),
         alerts: app.alerts.summary(),

@@ -8,7 +8,7 @@ use holdfast_node::metrics;
 use holdfast_node::tls::TlsWord;
 use holdfast_node::trace::Trace;
 use holdfast_sync::identity::NodeKey;
-use holdfast_sync::store::{Options, Overflow, SEAL_AFTER};
+use holdfast_sync::store::{Options, Overflow, SCRUB_EVERY, SEAL_AFTER};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -93,6 +93,8 @@ pub struct Storage {
     pub max_series: usize,
     /// Entries of a stream that are put together into a segment.
     pub seal_after: u64,
+    /// In how long the whole store is read over.
+    pub scrub_every: Duration,
 }
 
 impl Default for Node {
@@ -129,7 +131,12 @@ impl Default for Fleet {
 
 impl Default for Storage {
     fn default() -> Self {
-        Self { quota: Bytes(100 << 30), max_series: 1_000_000, seal_after: SEAL_AFTER }
+        Self {
+            quota: Bytes(100 << 30),
+            max_series: 1_000_000,
+            seal_after: SEAL_AFTER,
+            scrub_every: Duration(SCRUB_EVERY),
+        }
     }
 }
 
@@ -166,6 +173,7 @@ impl Service for Settings {
             overflow: Overflow::Refuse,
             max_series: self.store.max_series,
             seal_after: self.store.seal_after,
+            scrub_every: self.store.scrub_every.0,
             version: VERSION,
             unsafe_normal_sync: false,
         }

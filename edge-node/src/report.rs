@@ -32,6 +32,7 @@ pub async fn status(node: &Local<Settings>, as_json: bool) -> Result<(), Failure
     words::print("uplink", link(uplink, now));
     words::print("behind", [behind(uplink, now)]);
     words::print("disk", [words::disk(&status["store"])]);
+    words::print("scrub", [words::scrub(&status["store"], now)]);
     words::print("devices", devices(&status, &silent, now));
     words::print("alerts", words::alerts(&alerts, "holdfast-edge", now));
     words::print("https", words::https(&status["http"], now));

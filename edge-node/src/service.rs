@@ -122,7 +122,6 @@ impl App {
         let node = self.names.node;
         let lacks = store.read(move |view: &Snapshot<'_>| Lacks::look(view, node)).await.ok();
         let uplink = self.uplink.borrow().clone();
-        let usage = store.usage();
         let called = self.names.called();
         let state = match (uplink.joined, uplink.online) {
             (_, true) => "online",
@@ -155,7 +154,7 @@ impl App {
                 clock_ahead_ms: uplink.clock_ahead_ms,
             },
             http: (&self.tls).into(),
-            store: (&usage).into(),
+            store: store.into(),
             pipeline: (&self.data).into(),
             devices: self.ingest.devices().len(),
             labels: self.labels.changes(),

@@ -9,7 +9,7 @@ use holdfast_node::tls::TlsWord;
 use holdfast_node::trace::Trace;
 use holdfast_sync::identity::NodeKey;
 use holdfast_sync::session::Backfill;
-use holdfast_sync::store::{Options, Overflow, SEAL_AFTER};
+use holdfast_sync::store::{Options, Overflow, SCRUB_EVERY, SEAL_AFTER};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -80,6 +80,8 @@ pub struct Storage {
     pub max_series: usize,
     /// Entries of a stream that are put together into a segment.
     pub seal_after: u64,
+    /// In how long the whole store is read over.
+    pub scrub_every: Duration,
 }
 
 /// The words for [`Overflow`].
@@ -175,6 +177,7 @@ impl Default for Storage {
             overflow: OverflowWord::DropOldestRaw,
             max_series: 50_000,
             seal_after: SEAL_AFTER,
+            scrub_every: Duration(SCRUB_EVERY),
         }
     }
 }
@@ -240,6 +243,7 @@ impl Service for Settings {
             overflow: self.store.overflow.into(),
             max_series: self.store.max_series,
             seal_after: self.store.seal_after,
+            scrub_every: self.store.scrub_every.0,
             version: VERSION,
             unsafe_normal_sync: weak,
         }

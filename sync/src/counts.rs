@@ -107,6 +107,10 @@ pub struct Counts {
     pub sent: ByStream,
     /// Entries put into segments.
     pub sealed: Counter,
+    /// Bytes of commits and records that the scrub has read.
+    pub scrubbed: Counter,
+    /// Damages that it found.
+    pub scrub_findings: Counter,
     /// Bytes of the session protocol sent to peers, above QUIC.
     pub bytes_sent: Counter,
     /// The same received.
@@ -131,6 +135,8 @@ impl Default for Counts {
             received: ByStream::default(),
             sent: ByStream::default(),
             sealed: Counter::default(),
+            scrubbed: Counter::default(),
+            scrub_findings: Counter::default(),
             bytes_sent: Counter::default(),
             bytes_received: Counter::default(),
             attempts: Counter::default(),

@@ -6,7 +6,7 @@ use crate::query::{Found, Stretch};
 use crate::time_text::Time;
 use holdfast_core::rollup::Sample;
 use holdfast_core::{Quality, Timestamp};
-use holdfast_sync::store::{OwnedValue, Usage};
+use holdfast_sync::store::{OwnedValue, Store};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -67,11 +67,18 @@ pub struct UsageShape {
     pub shed_acknowledged: u64,
     /// Entries removed since the start that nobody else had.
     pub shed_unacknowledged: u64,
+    /// When the last scrub was finished, which reads all that is stored.
+    pub scrubbed: Option<Time>,
+    /// Damages that it and the one under way have found.
+    pub scrub_findings: u64,
 }
 
-impl From<&Usage> for UsageShape {
-    fn from(usage: &Usage) -> Self {
+impl From<&Store> for UsageShape {
+    fn from(store: &Store) -> Self {
+        let (usage, scrub) = (store.usage(), store.scrubbed());
         Self {
+            scrubbed: scrub.finished.map(Time),
+            scrub_findings: scrub.findings,
             used_bytes: usage.used_bytes,
             quota_bytes: usage.quota_bytes,
             growth_per_day: usage.growth_per_day,

@@ -83,6 +83,19 @@ pub fn disk(store: &Value) -> String {
     }
 }
 
+/// What the scrub of a store has come to.
+#[must_use]
+pub fn scrub(store: &Value, now: Timestamp) -> String {
+    let whole = match store["scrubbed"].as_str() {
+        Some(_) => format!("all was read by {}", moment(&store["scrubbed"], now)),
+        None => "the first round is under way".to_owned(),
+    };
+    match store["scrub_findings"].as_u64() {
+        None | Some(0) => format!("{whole}; no damage"),
+        Some(n) => format!("{whole}; {} FOUND, see the log", counted(n, "damage", "damages")),
+    }
+}
+
 /// What the listing of active alerts says, a line each; `program` has the rest.
 #[must_use]
 pub fn alerts(listed: &Value, program: &str, now: Timestamp) -> Vec<String> {
@@ -173,6 +186,18 @@ mod tests {
         let told = ["files AB", "good until 2025-11-27 16:38:00 UTC (in 7 days)"];
         assert_eq!(https(&http("files"), NOW), told);
         assert_eq!(https(&http("self"), NOW), ["self AB"]);
+    }
+
+    #[test]
+    fn a_scrub_is_told_with_what_it_found() {
+        let told = |done: Option<&str>, findings: u64| {
+            scrub(&json!({ "scrubbed": done, "scrub_findings": findings }), NOW)
+        };
+        assert_eq!(told(None, 0), "the first round is under way; no damage");
+        assert_eq!(
+            told(Some("2025-11-18T16:38:00Z"), 1),
+            "all was read by 2025-11-18 16:38:00 UTC (2 days ago); 1 damage FOUND, see the log"
+        );
     }
 
     #[test]

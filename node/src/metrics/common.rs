@@ -70,6 +70,14 @@ fn store(out: &mut Exposition, data: &Data) {
         .is(store.waiting());
     out.counter("holdfast_store_sealed_entries_total", "Entries put into segments.")
         .is(counts.sealed.get());
+    let scrub = store.scrubbed();
+    out.counter("holdfast_store_scrubbed_bytes_total", "Bytes that the scrub has read.")
+        .is(counts.scrubbed.get());
+    out.counter("holdfast_store_scrub_findings_total", "Damages that the scrub has found.")
+        .is(counts.scrub_findings.get());
+    let help = "When the scrub had read all that is stored.";
+    out.gauge("holdfast_store_scrub_finished_timestamp_seconds", help)
+        .is_if_known(scrub.finished.map(|time| timestamp(Time(time))));
     let help = "Entries appended to this node's own streams.";
     by_stream(out, "holdfast_log_appended_entries_total", help, &counts.appended);
 }

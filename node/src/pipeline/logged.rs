@@ -197,6 +197,7 @@ mod tests {
             max_series: 10,
             seal_after: SEAL_AFTER,
             version: "test",
+            scrub_every: std::time::Duration::ZERO,
             unsafe_normal_sync: false,
         };
         let (store, _) = Store::open(options, System::env()).unwrap();

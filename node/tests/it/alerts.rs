@@ -118,6 +118,7 @@ impl Place {
             max_series: 1_000,
             seal_after: store::SEAL_AFTER,
             version: "test",
+            scrub_every: std::time::Duration::ZERO,
             unsafe_normal_sync: false,
         };
         Store::open(options, Arc::clone(&self.hand) as Env).unwrap().0

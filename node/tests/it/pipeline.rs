@@ -45,6 +45,7 @@ impl Node {
             max_series: 1_000,
             seal_after: store::SEAL_AFTER,
             version: "test",
+            scrub_every: Duration::ZERO,
             unsafe_normal_sync: false,
         };
         let (store, _) = Store::open(options, System::env()).unwrap();

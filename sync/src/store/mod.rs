@@ -30,6 +30,7 @@ mod record;
 mod repair;
 mod rescue;
 mod schema;
+mod scrub;
 mod seal;
 mod series;
 mod size;
@@ -54,6 +55,7 @@ pub use quota::{Overflow, Usage};
 pub use received::Received;
 pub use record::Table;
 pub use schema::VERSION;
+pub use scrub::{SCRUB_EVERY, Scrubbed};
 pub use seal::SEAL_AFTER;
 pub use size::Sizes;
 pub use snapshot::{Record, Snapshot};
@@ -67,7 +69,7 @@ use crate::env::Env;
 use ballast::BALLAST;
 use holdfast_core::{ChainId, Incarnation, NodeId, Seq};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// The file name of the database in a data directory.
@@ -115,6 +117,7 @@ struct Inner {
     usage: watch::Receiver<Usage>,
     counts: Arc<Counts>,
     readers: snapshot::Pool,
+    scrub: Mutex<scrub::Scrubber>,
     /// Unsealed entries of a chain from which on they are sealed.
     seal_after: u64,
     interner: Interner,

@@ -11,6 +11,7 @@ use super::quota::{Overflow, Quota, Usage};
 use super::record::Table;
 use super::repair::{self, NOTES, Notes};
 use super::schema::META_PROGRAM;
+use super::scrub::{self, Scrubber};
 use super::snapshot::{Pool, Snapshot};
 use super::tx::WriteTx;
 use super::wal::WalState;
@@ -25,7 +26,8 @@ use holdfast_core::{Incarnation, NodeId, Stream};
 use rusqlite::Connection;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 const QUEUE: usize = 4096;
@@ -48,6 +50,9 @@ pub struct Options {
     pub max_series: usize,
     /// Entries of a chain that are put together into a segment once there are so many; 0 for never.
     pub seal_after: u64,
+    /// In how long the whole store is read in the background to find what has rotted; zero for
+    /// never.
+    pub scrub_every: Duration,
     /// The program's version, for the start entry.
     pub version: &'static str,
     /// Weakens `synchronous` to NORMAL, which loses acknowledged data in a power cut: only for the
@@ -86,7 +91,7 @@ pub(super) fn open(options: Options, env: Env) -> Result<(Store, OpenReport), Fa
         other => other?,
     };
     let counts = Arc::clone(&opened.writer.counts);
-    let Opened { writer, jobs, head, own_heads, usage, findings } = opened;
+    let Opened { writer, jobs, head, own_heads, usage, scrub, findings } = opened;
     let incarnation = writer.state.incarnation;
     start_thread(writer, lock, &dir)?;
     let readers = Pool::new(path, synchronous(&options));
@@ -94,6 +99,7 @@ pub(super) fn open(options: Options, env: Env) -> Result<(Store, OpenReport), Fa
     let node = options.key.id();
     let path = dir;
     let seal_after = options.seal_after;
+    let scrub_every = options.scrub_every;
     let inner = Arc::new(Inner {
         path,
         node,
@@ -105,10 +111,12 @@ pub(super) fn open(options: Options, env: Env) -> Result<(Store, OpenReport), Fa
         usage,
         counts,
         readers,
+        scrub: Mutex::new(scrub),
         seal_after,
         interner,
     });
     seal::start(&inner)?;
+    scrub::start(&inner, scrub_every)?;
     Ok((Store { inner }, OpenReport { created, findings }))
 }
 
@@ -136,6 +144,7 @@ struct Opened {
     head: watch::Receiver<Head>,
     own_heads: watch::Receiver<super::OwnHeads>,
     usage: watch::Receiver<Usage>,
+    scrub: Scrubber,
     findings: Vec<String>,
 }
 
@@ -168,6 +177,7 @@ fn attempt(options: &Options, env: &Env, log: &WalState) -> Result<Opened, Fault
     findings.extend(notes.findings);
     let state = state(options, env, &view, &chains, mark.as_ref())?;
     let usage = quota.measure(&connection)?;
+    let scrub = Scrubber::load(&view, options.scrub_every, env.monotonic_ms())?;
     let (jobs, waiting) = mpsc::channel(QUEUE);
     let (head_sender, head) = watch::channel(Head { pos: state.next_pos - 1, transactions: 0 });
     let (own_sender, own_heads) = watch::channel(Vec::new());
@@ -194,7 +204,7 @@ fn attempt(options: &Options, env: &Env, log: &WalState) -> Result<Opened, Fault
         // Told twice it does no harm.
         let _ = std::fs::remove_file(dir.join(RESTORED));
     }
-    Ok(Opened { writer, jobs, head, own_heads, usage, findings })
+    Ok(Opened { writer, jobs, head, own_heads, usage, scrub, findings })
 }
 
 fn start_thread(writer: Writer, lock: DirLock, dir: &Path) -> Result<(), Fault> {

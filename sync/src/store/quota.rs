@@ -1,7 +1,7 @@
 //! Bytes are bounded: what is measured, what is shed and in which order.
 //!
 //! From 80 % of the quota on, what the hub has acknowledged goes, oldest first: raw readings, then
-//! rollups and log. From 90 % on the site's [`Overflow`] decides about raw readings that no hub
+//! rollups and log, then events. From 90 % on the site's [`Overflow`] decides about raw readings that no hub
 //! has. Events go only when acknowledged, and nothing goes before the pipeline has read it. Every
 //! removal leaves a gap record; one that no peer can fill is declared in the event stream.
 
@@ -61,10 +61,12 @@ impl Usage {
 pub(super) enum Stage {
     AcknowledgedRaw,
     AcknowledgedRest,
+    AcknowledgedEvents,
     OldestRaw,
 }
 
-const STAGES: [Stage; 3] = [Stage::AcknowledgedRaw, Stage::AcknowledgedRest, Stage::OldestRaw];
+const STAGES: [Stage; 4] =
+    [Stage::AcknowledgedRaw, Stage::AcknowledgedRest, Stage::AcknowledgedEvents, Stage::OldestRaw];
 const MEASURE_MS: u64 = 250;
 /// A stage that had nothing to give is asked again after this long.
 const REST_MS: u64 = 2_000;
@@ -145,9 +147,7 @@ impl Quota {
     }
 
     pub(super) fn measure(&mut self, connection: &Connection) -> Result<Usage, Fault> {
-        let pages: i64 = pragma(connection, "page_count")?;
-        let free: i64 = pragma(connection, "freelist_count")?;
-        let used_bytes = (pages - free).max(0) as u64 * PAGE_BYTES;
+        let used_bytes = used_bytes(connection)?;
         self.growth.note(self.now, used_bytes);
         // The last twentieth belongs to events and to what the pipeline writes.
         let limit = if self.overflow == Overflow::Refuse { 90 } else { 95 };
@@ -187,11 +187,19 @@ impl Quota {
     }
 }
 
+/// Bytes in use, free pages not counted.
+pub(super) fn used_bytes(connection: &Connection) -> Result<u64, Fault> {
+    let pages: i64 = pragma(connection, "page_count")?;
+    let free: i64 = pragma(connection, "freelist_count")?;
+    Ok((pages - free).max(0) as u64 * PAGE_BYTES)
+}
+
 /// Removes a step's worth of what `stage` allows.
 pub(super) fn shed(tx: &mut WriteTx<'_>, stage: Stage, step: Step) -> Result<Shed, WriteError> {
     let streams: &[Stream] = match stage {
         Stage::AcknowledgedRaw | Stage::OldestRaw => &[Stream::Reading],
         Stage::AcknowledgedRest => &[Stream::Rollup, Stream::Log],
+        Stage::AcknowledgedEvents => &[Stream::Event],
     };
     let read_to = pipeline_cursor(tx)?;
     let mut own: Vec<ChainInfo> = tx.view().chains()?;

@@ -5,14 +5,16 @@
 //! knows. Nothing here judges what a row says.
 
 use super::chains::ChainNo;
-use super::commits::{CommitFilter, StoredCommit};
+use super::commits::{CommitFilter, ROW_COST, StoredCommit};
 use super::cover::Cover;
+use super::received::check_signature;
 use super::schema::{self, fault};
 use crate::Fault;
 use holdfast_core::log::Link;
 use holdfast_core::ranges::Range;
+use holdfast_core::{ChainId, Stream};
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use std::path::Path;
 
 /// How far behind the last position reached look-ups go when nothing says where the table ends.
@@ -68,6 +70,36 @@ impl CommitRow {
             && commit.count > 0
             && commit.first.checked_add(u64::from(commit.count)).is_some();
         if plausible { Ok(Self { commit, filter }) } else { Err(rusqlite::Error::InvalidQuery) }
+    }
+}
+
+impl CommitRow {
+    /// What is wrong with its body, or with what a query is told of the body, and what was
+    /// expected.
+    pub(super) fn body_fault(&self, stream: Stream) -> Option<(String, &'static str)> {
+        match self.commit.filter(stream) {
+            Ok(of_body) if of_body == self.filter => None,
+            Ok(_) => {
+                let expected = "the times and the filter that follow from the body";
+                Some(("its times or its filter are wrong".to_owned(), expected))
+            }
+            Err(reject) if self.commit.sealed => {
+                Some((format!("its body is no segment: {}", reject.code()), "a segment"))
+            }
+            Err(reject) => {
+                let found = format!("its body is no canonical body: {}", reject.code());
+                Some((found, "a canonical body"))
+            }
+        }
+    }
+
+    /// Whether its signature, if it has one, is the origin's.
+    pub(super) fn is_signed_well(&self, chain: &ChainId) -> bool {
+        let commit = &self.commit;
+        let checked = commit.signature.as_ref().map(|signature| {
+            check_signature(chain, commit.last(), &commit.link, signature).is_ok()
+        });
+        checked.unwrap_or(true)
     }
 }
 
@@ -249,6 +281,48 @@ impl<E: FnMut(CommitRow) -> Result<(), Fault>> Sweep<'_, E> {
         }
         Ok(())
     }
+}
+
+/// The rows behind a position, about `max_bytes` of them.
+pub(super) fn rows_after(
+    connection: &Connection,
+    pos: u64,
+    max_bytes: usize,
+) -> Result<Vec<CommitRow>, Fault> {
+    let sql = format!("SELECT {COLUMNS} FROM commits WHERE pos>?1 ORDER BY pos");
+    let mut statement = connection.prepare(&sql).map_err(fault)?;
+    let mut rows = statement.query([pos as i64]).map_err(fault)?;
+    let (mut out, mut bytes) = (Vec::new(), 0);
+    while bytes < max_bytes {
+        let Some(row) = rows.next().map_err(fault)? else { break };
+        let row = CommitRow::read(row).map_err(|_| {
+            let at = row.get::<_, i64>(0).unwrap_or_default();
+            Fault::damaged(format!("commit {at}"), "the row makes no sense")
+        })?;
+        bytes += row.commit.body.len() + ROW_COST;
+        out.push(row);
+    }
+    Ok(out)
+}
+
+/// The records behind a table and key, about `max_bytes` of them.
+pub(super) fn records_after(
+    connection: &Connection,
+    (table, key): (u8, &[u8]),
+    max_bytes: usize,
+) -> Result<Vec<RawRecord>, Fault> {
+    let sql = "SELECT tab, key, value FROM records WHERE (tab, key)>(?1, ?2) ORDER BY tab, key";
+    let mut statement = connection.prepare(sql).map_err(fault)?;
+    let mut rows = statement.query(params![table, key]).map_err(fault)?;
+    let (mut out, mut bytes) = (Vec::new(), 0);
+    while bytes < max_bytes {
+        let Some(row) = rows.next().map_err(fault)? else { break };
+        let record = RawRecord::read(row)
+            .map_err(|_| Fault::damaged("a record", "the row makes no sense"))?;
+        bytes += record.key.len() + record.sealed.len() + ROW_COST;
+        out.push(record);
+    }
+    Ok(out)
 }
 
 /// Hands the commits of a chain in a sound database to `each`, in the order of first sequences.

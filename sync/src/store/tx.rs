@@ -362,8 +362,25 @@ impl WriteTx<'_> {
         if info.frontier.add(gap.range).is_ok() && ahead {
             info.head = gap.link_after;
         }
-        self.put(Table::Gap, &gap_key(info.no, gap), &encode_gap(gap))?;
+        self.put_gap(info.no, *gap)?;
         Ok(self.save_chain(info)?)
+    }
+
+    /// Puts the record of a gap, in one with those of the same reason that it touches: retention
+    /// removes a chain piece by piece, and a piece a record would be without end.
+    fn put_gap(&mut self, no: ChainNo, mut gap: Gap) -> Result<(), Fault> {
+        for other in self.view().gaps(no)? {
+            if other.reason != gap.reason {
+                continue;
+            }
+            if other.range.to + 1 == gap.range.from {
+                gap.range.from = other.range.from;
+            } else if gap.range.to + 1 == other.range.from {
+                self.delete(Table::Gap, &gap_key(no, &other))?;
+                (gap.range.to, gap.link_after) = (other.range.to, other.link_after);
+            }
+        }
+        self.put(Table::Gap, &gap_key(no, &gap), &encode_gap(&gap))
     }
 
     /// Removes commits of this node's own chains and declares the gaps that this leaves.
@@ -448,23 +465,17 @@ impl WriteTx<'_> {
         Ok(gaps.iter().map(|gap| gap.range.count()).sum())
     }
 
-    /// Notes a removed range next to the one before it, so that records stay few.
+    /// Notes a removed range that a peer has.
     fn note_removed(&mut self, dropped: &DroppedCommit) -> Result<(), WriteError> {
         let no = self.chain(&dropped.id)?.no;
-        let mut gap = Gap {
+        let gap = Gap {
             incarnation: dropped.id.incarnation,
             stream: dropped.id.stream,
             range: dropped.range,
             link_after: dropped.link,
             reason: GapReason::Acknowledged,
         };
-        let before = self.view().gaps(no)?.into_iter().rev().find(|before| {
-            before.reason == gap.reason && before.range.to + 1 == dropped.range.from
-        });
-        if let Some(before) = before {
-            gap.range.from = before.range.from;
-        }
-        Ok(self.put(Table::Gap, &gap_key(no, &gap), &encode_gap(&gap))?)
+        Ok(self.put_gap(no, gap)?)
     }
 
     /// Removes a commit for good.

@@ -7,6 +7,7 @@ mod hostile;
 mod net;
 mod repair;
 mod restart;
+mod scrub;
 mod seal;
 mod session;
 mod sim;

@@ -2,7 +2,7 @@
 
 use crate::support::{batch, key, open, options};
 use holdfast_core::Stream;
-use holdfast_core::log::events::{self, Event};
+use holdfast_core::log::events::{self, Event, Severity};
 use holdfast_core::log::readings;
 use holdfast_core::log::trace::{SpanContext, Traced};
 use holdfast_core::ranges::Range;
@@ -243,6 +243,82 @@ async fn a_full_quota_sheds_the_oldest_readings_and_explains_each_hole() {
     gaps.iter().for_each(|gap| explained.add(gap.range).unwrap());
     assert_eq!(explained.count() + seqs.len() as u64, from - 1);
     assert_eq!(chain.frontier.count(), from - 1);
+}
+
+/// Events went nowhere: alerts and the gaps of each outage took up a little more of a gateway's room
+/// every day, until there was none for readings.
+#[tokio::test]
+async fn events_that_the_hub_has_go_last_and_those_it_lacks_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = options(dir.path(), &key());
+    options.quota_bytes = 1 << 20;
+    let (store, _) = Store::open(options, System::env()).unwrap();
+    store
+        .write(|tx| Ok(tx.put(Table::Cursor, b"pipeline", &u64::MAX.to_be_bytes())?))
+        .await
+        .unwrap();
+    let text = "a".repeat(900);
+    let mut acked = 0;
+    while store.usage().shed_acknowledged == 0 {
+        let notice = text.clone();
+        let heads = store.own_heads();
+        let (no, ..) = heads.into_iter().find(|(_, id, _)| id.stream == Stream::Event).unwrap();
+        let write = store.write(move |tx| {
+            let event = Event::Notice { severity: Severity::Info, code: "test", text: &notice };
+            let range = tx.append_events(&[event])?;
+            let mut held = holdfast_core::ranges::RangeSet::new();
+            // The hub is always ten behind.
+            held.add(Range { from: 1, to: range.to.saturating_sub(10).max(1) })?;
+            tx.set_acked(&holdfast_core::NodeId([9; 32]), no, &held)?;
+            Ok(range.to)
+        });
+        let (_, last) = write.await.unwrap();
+        acked = last.saturating_sub(10);
+        assert!(last < 10_000, "the quota is never reached");
+    }
+    let look = |view: &Snapshot<'_>| {
+        let chain = view.chains()?.into_iter().find(|chain| chain.id.stream == Stream::Event);
+        let chain = chain.unwrap();
+        Ok((view.commits_from(chain.no, 1, usize::MAX)?, view.gaps(chain.no)?, chain))
+    };
+    let (commits, gaps, chain) = store.read_blocking(look).unwrap();
+    assert!(gaps.len() == 1 && gaps[0].range.to <= acked, "{gaps:?} of {acked}");
+    assert_eq!(commits.first().unwrap().first, gaps[0].range.to + 1, "the oldest went");
+    assert_eq!(commits.last().unwrap().last(), chain.last(), "the newest stay");
+}
+
+/// Each piece that retention removed had a record of its own, for good.
+#[tokio::test]
+async fn what_is_removed_piece_by_piece_is_one_gap_in_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = options(dir.path(), &key());
+    options.quota_bytes = 1 << 20;
+    let (store, _) = Store::open(options, System::env()).unwrap();
+    store
+        .write(|tx| Ok(tx.put(Table::Cursor, b"pipeline", &u64::MAX.to_be_bytes())?))
+        .await
+        .unwrap();
+    let mut from = 1;
+    // Several times what the store holds, and about as many steps as there are commits.
+    while store.usage().shed_unacknowledged < 300_000 {
+        match store.ingest(batch(&store, "d", from, 500)).await {
+            Ok(_) => from += 500,
+            // So small a store makes room more slowly than this comes in.
+            Err(WriteError::Fault(Fault::Full(_))) => {}
+            Err(error) => panic!("{error}"),
+        }
+        assert!(from < 10_000_000, "the quota is never reached");
+    }
+    let look = |view: &Snapshot<'_>| {
+        let chains = view.chains()?.into_iter();
+        let each = chains.map(|chain| Ok((view.gaps(chain.no)?, view.rows_from(chain.no, 1, 1)?)));
+        each.collect::<Result<Vec<_>, holdfast_sync::Fault>>()
+    };
+    let gaps: Vec<_> = store.read_blocking(look).unwrap();
+    let gaps: Vec<_> = gaps.into_iter().filter(|(gaps, _)| !gaps.is_empty()).collect();
+    let [(gap, rows)] = gaps.as_slice() else { panic!("{gaps:?}") };
+    assert_eq!((gap.len(), gap[0].range.from), (1, 1), "{gap:?}");
+    assert_eq!(rows[0].first, gap[0].range.to + 1, "the readings go on behind it");
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ pub fn options(dir: &Path, key: &NodeKey) -> Options {
         // By hand, where a test wants it.
         seal_after: 0,
         version: "test",
+        scrub_every: std::time::Duration::ZERO,
         unsafe_normal_sync: false,
     }
 }

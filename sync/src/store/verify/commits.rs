@@ -8,7 +8,6 @@ use crate::store::chains::{ChainInfo, ChainNo};
 use crate::store::commits::StoredCommit;
 use crate::store::cover::Cover;
 use crate::store::mark::Mark;
-use crate::store::received::check_signature;
 use crate::store::rescue::CommitRow;
 use crate::store::snapshot::Snapshot;
 use holdfast_core::Seq;
@@ -62,7 +61,7 @@ impl<'c, 'p> Commits<'c, 'p> {
     }
 
     pub(super) fn row(&mut self, row: &CommitRow) {
-        let CommitRow { commit, filter } = row;
+        let commit = &row.commit;
         let summary = &mut self.check.report.summary;
         summary.commits += 1;
         summary.segments += u64::from(commit.sealed);
@@ -74,25 +73,14 @@ impl<'c, 'p> Commits<'c, 'p> {
             let found = format!("it belongs to chain number {}", commit.chain.0);
             return self.bad(commit, None, &found, "a chain that has a record");
         };
-        match commit.filter(info.id.stream) {
-            Ok(of_body) if of_body == *filter => {}
-            Ok(_) => {
-                let expected = "the times and the filter that follow from the body";
-                self.bad(commit, Some(info), "its times or its filter are wrong", expected);
-            }
-            Err(reject) => {
-                let what = if commit.sealed { "segment" } else { "canonical body" };
-                let found = format!("its body is no {what}: {}", reject.code());
-                self.bad(commit, Some(info), &found, &format!("a {what}"));
-            }
+        if let Some((found, expected)) = row.body_fault(info.id.stream) {
+            self.bad(commit, Some(info), &found, expected);
         }
         self.chain(commit, info);
-        if let Some(signature) = &commit.signature {
-            self.check.report.summary.signatures += 1;
-            if check_signature(&info.id, commit.last(), &commit.link, signature).is_err() {
-                let found = "its signature does not fit its link";
-                self.bad(commit, Some(info), found, "the origin's signature");
-            }
+        self.check.report.summary.signatures += u64::from(commit.signature.is_some());
+        if !row.is_signed_well(&info.id) {
+            let found = "its signature does not fit its link";
+            self.bad(commit, Some(info), found, "the origin's signature");
         }
     }
 

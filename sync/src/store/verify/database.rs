@@ -167,6 +167,11 @@ fn record(check: &mut Check<'_>, claims: &mut Claims, found: &RawRecord) {
     }
 }
 
+/// Whether the value of a record has the form that its table wants.
+pub(in crate::store) fn check_value(table: Table, key: &[u8], value: &[u8]) -> Result<(), Fault> {
+    decode(&mut Claims::default(), table, key, value)
+}
+
 fn decode(claims: &mut Claims, table: Table, key: &[u8], value: &[u8]) -> Result<(), Fault> {
     let bad = |what: &str| Fault::damaged(what, "it does not follow the format");
     match table {

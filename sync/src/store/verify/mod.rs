@@ -9,6 +9,8 @@ mod commits;
 mod database;
 mod files;
 
+pub(super) use database::check_value;
+
 use super::mark::Mark;
 use super::{DATABASE, damage};
 use crate::Fault;
