@@ -245,8 +245,8 @@ async fn a_full_quota_sheds_the_oldest_readings_and_explains_each_hole() {
     assert_eq!(chain.frontier.count(), from - 1);
 }
 
-/// Events went nowhere: alerts and the gaps of each outage took up a little more of a gateway's room
-/// every day, until there was none for readings.
+/// Events went nowhere: alerts and the gaps of each outage took up a little more of a gateway's
+/// room every day, until there was none for readings.
 #[tokio::test]
 async fn events_that_the_hub_has_go_last_and_those_it_lacks_stay() {
     let dir = tempfile::tempdir().unwrap();
