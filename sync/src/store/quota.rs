@@ -1,9 +1,9 @@
 //! Bytes are bounded: what is measured, what is shed and in which order.
 //!
 //! From 80 % of the quota on, what the hub has acknowledged goes, oldest first: raw readings, then
-//! rollups and log, then events. From 90 % on the site's [`Overflow`] decides about raw readings that
-//! no hub has. Events go only when acknowledged, and nothing goes before the pipeline has read it.
-//! Every removal leaves a gap record; one that no peer can fill is declared in the event stream.
+//! rollups and log, then events. From 90 % on the site's [`Overflow`] decides about raw readings
+//! that no hub has. Events go only when acknowledged, and nothing goes before the pipeline has read
+//! it. Every removal leaves a gap record; one that no peer can fill is declared in the event stream.
 
 use super::chains::{ChainInfo, Frontier};
 use super::growth::Growth;
