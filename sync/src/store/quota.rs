@@ -3,7 +3,7 @@
 //! From 80 % of the quota on, what the hub has acknowledged goes, oldest first: raw readings, then
 //! rollups and log, then events. From 90 % on the site's [`Overflow`] decides about raw readings
 //! that no hub has. Events go only when acknowledged, and nothing goes before the pipeline has read
-//! it. Every removal leaves a gap record; one that no peer can fill is declared in the event stream.
+//! it. Every removal leaves a gap record; one that no peer can fill is declared as an event.
 
 use super::chains::{ChainInfo, Frontier};
 use super::growth::Growth;
