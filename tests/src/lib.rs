@@ -2,8 +2,8 @@
 //!
 //! Everything here treats a node as its users do: a process with a configuration, a data
 //! directory, sockets and a clock. Nothing reaches into it, so what holds here holds for what is
-//! shipped. Each fault is drawn from a seed, counted where it strikes ([`faults`]), and can be
-//! replayed.
+//! shipped; but for the simulated year, for which no process lives long enough. Each fault is drawn
+//! from a seed, counted where it strikes ([`faults`]), and can be replayed.
 
 pub mod bench;
 pub mod client;

@@ -404,7 +404,8 @@ impl Writer {
             Ok(usage) => usage,
             Err(error) => return tracing::warn!(%error, "the store's size is not known"),
         };
-        if let Some(stage) = self.quota.stage(&usage) {
+        // A stage that has nothing to give rests, and the next one is asked at once.
+        while let Some(stage) = self.quota.stage(&usage) {
             let mut shed = quota::Shed::default();
             let step = self.quota.step();
             let result = self.transaction(|tx| {
@@ -416,13 +417,17 @@ impl Writer {
                     self.published();
                     self.quota.shed(&shed);
                 }
-                Ok(()) => self.quota.nothing_to_shed(stage),
+                Ok(()) => {
+                    self.quota.nothing_to_shed(stage);
+                    continue;
+                }
                 Err(WriteError::Fault(fault)) => {
                     let fault = self.failed(fault);
                     tracing::warn!(%fault, "nothing could be shed");
                 }
                 Err(error) => tracing::warn!(%error, "nothing could be shed"),
             }
+            break;
         }
         self.usage.send_replace(self.quota.usage(usage));
     }

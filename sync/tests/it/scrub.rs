@@ -1,39 +1,17 @@
 //! What nobody reads rots unseen; the scrub reads it, and says where.
 
-use crate::support::{batch, key, options};
-use holdfast_core::Timestamp;
-use holdfast_sync::env::{Env, Source, System};
+use crate::support::{Hand, batch, key, options};
+use holdfast_sync::env::{Env, Source};
 use holdfast_sync::identity::NodeKey;
 use holdfast_sync::store::{SCRUB_EVERY, Scrubbed, Snapshot, Store, Table, WriteError};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-const BEGIN_MS: u64 = 1_790_000_000_000;
 const WEEK_MS: u64 = 7 * 86_400_000;
 /// Well under the pause between two steps of these stores.
 const MINUTE_MS: u64 = 60_000;
-
-/// A clock that is moved by hand.
-#[derive(Default)]
-struct Hand(AtomicU64);
-
-impl Source for Hand {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_millis((BEGIN_MS + self.monotonic_ms()) as i64).unwrap()
-    }
-    fn monotonic_ms(&self) -> u64 {
-        self.0.load(Ordering::SeqCst)
-    }
-    fn entropy(&self) -> u64 {
-        System::env().entropy()
-    }
-    fn fill(&self, out: &mut [u8]) {
-        System::env().fill(out);
-    }
-}
 
 /// A store with its clock.
 struct Lab {
@@ -43,7 +21,7 @@ struct Lab {
 
 impl Lab {
     fn open(dir: &Path, key: &NodeKey, from_ms: u64) -> Self {
-        let hand = Arc::new(Hand(AtomicU64::new(from_ms)));
+        let hand = Arc::new(Hand::at(from_ms));
         let mut options = options(dir, key);
         options.scrub_every = SCRUB_EVERY;
         let (store, report) = Store::open(options, Arc::clone(&hand) as Env).unwrap();
@@ -53,7 +31,7 @@ impl Lab {
 
     /// Lets a minute pass and says whether a step was due.
     fn minute(&self) -> bool {
-        self.hand.0.fetch_add(MINUTE_MS, Ordering::SeqCst);
+        self.hand.pass(MINUTE_MS);
         self.store.scrub_if_due().unwrap()
     }
 
@@ -192,7 +170,7 @@ async fn it_is_done_in_the_background_by_itself() {
         if lab.store.scrubbed().finished.is_some() {
             return lab.store.close().await;
         }
-        lab.hand.0.fetch_add(WEEK_MS, Ordering::SeqCst);
+        lab.hand.pass(WEEK_MS);
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("nobody scrubs: {:?}", lab.store.scrubbed());
@@ -203,7 +181,7 @@ async fn a_store_that_is_not_to_be_scrubbed_is_not() {
     let dir = tempfile::tempdir().unwrap();
     let hand: Arc<Hand> = Arc::default();
     let (store, _) = Store::open(options(dir.path(), &key()), Arc::clone(&hand) as Env).unwrap();
-    hand.0.store(10 * WEEK_MS, Ordering::SeqCst);
+    hand.pass(10 * WEEK_MS);
     assert!(!store.scrub_if_due().unwrap());
     store.close().await;
     assert!(matches!(

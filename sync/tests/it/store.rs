@@ -1,16 +1,17 @@
 //! What the store promises: acknowledged is there after a restart, once, in a checkable chain.
 
-use crate::support::{batch, key, open, options};
+use crate::support::{Hand, batch, key, open, options};
 use holdfast_core::Stream;
 use holdfast_core::log::events::{self, Event, Severity};
 use holdfast_core::log::readings;
 use holdfast_core::log::trace::{SpanContext, Traced};
 use holdfast_core::ranges::Range;
 use holdfast_sync::Fault;
-use holdfast_sync::env::System;
+use holdfast_sync::env::{Env, System};
 use holdfast_sync::store::{
     Idempotency, IngestBatch, ItemOutcome, Options, Overflow, Snapshot, Store, Table, WriteError,
 };
+use std::sync::Arc;
 
 /// All readings of the store, in the order of their arrival: device sequences.
 fn sequences(store: &Store) -> Vec<u64> {
@@ -243,6 +244,28 @@ async fn a_full_quota_sheds_the_oldest_readings_and_explains_each_hole() {
     gaps.iter().for_each(|gap| explained.add(gap.range).unwrap());
     assert_eq!(explained.count() + seqs.len() as u64, from - 1);
     assert_eq!(chain.frontier.count(), from - 1);
+}
+
+/// A look at the store asked one kind of what may go, and rested when there was none of it: with
+/// seconds between posts it came to the oldest readings only at every fourth, and had no room for
+/// new ones while there was enough to remove.
+#[tokio::test]
+async fn a_post_now_and_then_is_never_refused_while_anything_may_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = options(dir.path(), &key());
+    options.quota_bytes = 1 << 20;
+    let hand: Arc<Hand> = Arc::default();
+    let (store, _) = Store::open(options, Arc::clone(&hand) as Env).unwrap();
+    store
+        .write(|tx| Ok(tx.put(Table::Cursor, b"pipeline", &u64::MAX.to_be_bytes())?))
+        .await
+        .unwrap();
+    for post in 0..1_500 {
+        hand.pass(10_000);
+        let posted = store.ingest(batch(&store, "d", 1 + post * 200, 200)).await;
+        posted.unwrap_or_else(|error| panic!("post {post}: {error}: {:?}", store.usage()));
+    }
+    assert!(store.usage().shed_unacknowledged > 100_000, "{:?}", store.usage());
 }
 
 /// Events went nowhere: alerts and the gaps of each outage took up a little more of a gateway's

@@ -2,12 +2,45 @@
 
 use holdfast_core::reading::{DeviceSeq, Finite};
 use holdfast_core::{Quality, SeriesKey, Timestamp};
-use holdfast_sync::env::{Env, System};
+use holdfast_sync::env::{Env, Source, System};
 use holdfast_sync::identity::NodeKey;
 use holdfast_sync::store::{
     Draft, IngestBatch, Item, OpenReport, Options, Overflow, OwnedValue, Store,
 };
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Where the clock by hand begins.
+const BEGIN_MS: u64 = 1_790_000_000_000;
+
+/// A clock that is moved by hand.
+#[derive(Default)]
+pub struct Hand(AtomicU64);
+
+impl Hand {
+    pub fn at(ms: u64) -> Self {
+        Self(AtomicU64::new(ms))
+    }
+
+    pub fn pass(&self, ms: u64) {
+        self.0.fetch_add(ms, Ordering::SeqCst);
+    }
+}
+
+impl Source for Hand {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis((BEGIN_MS + self.monotonic_ms()) as i64).expect("a time")
+    }
+    fn monotonic_ms(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+    fn entropy(&self) -> u64 {
+        System::env().entropy()
+    }
+    fn fill(&self, out: &mut [u8]) {
+        System::env().fill(out);
+    }
+}
 
 pub fn options(dir: &Path, key: &NodeKey) -> Options {
     Options {

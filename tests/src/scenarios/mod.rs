@@ -26,6 +26,7 @@ pub mod restore;
 pub mod rot;
 pub mod secrets;
 pub mod upkeep;
+pub mod year;
 
 /// How large a campaign is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +114,7 @@ pub const FIRST_LIGHT: &[Campaign] = &[
         run: upkeep::upkeep,
     },
     Campaign { name: "rot", about: "1,000 flipped bits and lost tails", run: rot::rot },
+    Campaign { name: "year", about: "a simulated year of one gateway", run: year::year },
 ];
 
 /// The campaigns of `soak alerts`.

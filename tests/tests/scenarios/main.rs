@@ -15,3 +15,4 @@ mod refusal;
 mod restore;
 mod smoke;
 mod traces;
+mod year;
