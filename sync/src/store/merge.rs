@@ -6,9 +6,18 @@
 //! only tiny ones are, many at a time: an entry is encoded when it is sealed, when it leaves the
 //! tiny ones, and when its segment is filled. How fast entries come changes nothing about it.
 
+use crate::segment::limits::ENTRIES;
 use holdfast_core::Seq;
 use holdfast_core::limits::COMMIT_MAX_BYTES;
 use std::ops::Range;
+
+/// Entries of a full segment of few series.
+pub(super) const FULL: u64 = 65_536;
+/// The same where a segment of that size would have few entries of each series: reading one of
+/// them costs about as much for a segment as for its entries.
+pub(super) const WIDE: u64 = ENTRIES as u64;
+/// Entries of a series that a segment should have.
+const OF_SERIES: u64 = 256;
 
 /// Tiny segments that are put together even when that does not fill one.
 const MANY: usize = 8;
@@ -21,33 +30,63 @@ pub(super) struct Extent {
     pub first: Seq,
     pub entries: u64,
     pub bytes: usize,
+    /// How many entries it has when it is full.
+    pub full: u64,
+}
+
+/// How many entries a full segment has, by the bytes of the filter of one: about as many as ten
+/// bits for each series are.
+pub(super) fn full(filter_bytes: u64) -> u64 {
+    // A power of two, so that segments of full runs of commits fill it.
+    (filter_bytes * 8 / 10 * OF_SERIES).next_power_of_two().clamp(FULL, WIDE)
 }
 
 impl Extent {
     /// Whether it is done: with another of its kind it would be too large.
-    pub const fn done(&self, full: u64) -> bool {
-        self.entries >= full / 2 || self.bytes >= COMMIT_MAX_BYTES / 2
+    const fn done(&self) -> bool {
+        self.entries >= self.full / 2 || self.bytes >= COMMIT_MAX_BYTES / 2
     }
 
-    const fn fits(&self, next: &Self, full: u64) -> bool {
-        self.entries + next.entries <= full && self.bytes + next.bytes <= COMMIT_MAX_BYTES
+    const fn nearly_full(&self) -> bool {
+        self.entries >= self.full / 8 * 7
     }
 
-    const fn with(self, next: &Self) -> Self {
+    const fn fits(&self) -> bool {
+        self.entries <= self.full && self.bytes <= COMMIT_MAX_BYTES
+    }
+
+    fn with(self, next: &Self) -> Self {
         let (entries, bytes) = (self.entries + next.entries, self.bytes + next.bytes);
-        Self { first: self.first, entries, bytes }
+        Self { first: self.first, entries, bytes, full: self.full.max(next.full) }
+    }
+
+    const fn precedes(&self, next: &Self) -> bool {
+        self.first + self.entries == next.first
     }
 }
 
-/// Which of these to put together, if any: segments of a chain that are not done, ascending, where
-/// a full one has `full` entries.
-pub(super) fn choose(all: &[Extent], full: u64) -> Option<Range<usize>> {
+/// Takes away the segments that are done; `all` are those of a chain, ascending. One is as large as
+/// its neighbours may be: it may have few series where they have many.
+pub(super) fn keep_open(all: &mut Vec<Extent>) {
+    let own = all.clone();
+    for (one, next) in (0..own.len()).zip(1..own.len()) {
+        if own[one].precedes(&own[next]) {
+            let full = own[one].full.max(own[next].full);
+            all[one].full = all[one].full.max(full);
+            all[next].full = full;
+        }
+    }
+    all.retain(|one| !one.done());
+}
+
+/// Which of these to put together, if any: segments of a chain that are not done, ascending.
+pub(super) fn choose(all: &[Extent]) -> Option<Range<usize>> {
     let mut from = 0;
-    let runs = all.chunk_by(|one, next| one.first + one.entries == next.first);
+    let runs = all.chunk_by(Extent::precedes);
     runs.filter_map(|run| {
         let at = from;
         from += run.len();
-        let within = filling(run, full).map(|count| 0..count).or_else(|| many_tiny(run))?;
+        let within = filling(run).map(|count| 0..count).or_else(|| many_tiny(run))?;
         Some(at + within.start..at + within.end)
     })
     .next()
@@ -55,15 +94,15 @@ pub(super) fn choose(all: &[Extent], full: u64) -> Option<Range<usize>> {
 
 /// How many from the beginning of a run fill a segment: with the next it would be too large, or it
 /// is nearly full.
-fn filling(run: &[Extent], full: u64) -> Option<usize> {
-    let mut sum = Extent::default();
-    for (count, next) in run.iter().enumerate() {
-        if count > 1 && (sum.entries >= full / 8 * 7 || !sum.fits(next, full)) {
+fn filling(run: &[Extent]) -> Option<usize> {
+    let mut sum = *run.first()?;
+    for (count, next) in run.iter().enumerate().skip(1) {
+        if count > 1 && (sum.nearly_full() || !sum.with(next).fits()) {
             return Some(count);
         }
         sum = sum.with(next);
     }
-    (run.len() > 1 && sum.entries >= full / 8 * 7).then_some(run.len())
+    (run.len() > 1 && sum.nearly_full()).then_some(run.len())
 }
 
 /// Tiny ones beside each other, none larger than all others together: that bounds how often an
@@ -87,73 +126,106 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const FULL: u64 = 1 << 18;
+    /// A segment of many series.
+    fn wide(first: Seq, entries: u64, bytes: usize) -> Extent {
+        Extent { first, entries, bytes, full: WIDE }
+    }
 
-    /// A chain whose entries are sealed in these steps, put together whenever there is something;
-    /// for each segment its extent and how often its entries were encoded at most.
-    fn settle(steps: &[u64], bytes_each: usize) -> Vec<(Extent, u32)> {
+    /// A chain whose entries are sealed in these steps, put together whenever there is something,
+    /// or only when all is sealed; for each segment its extent and how often its entries were
+    /// encoded at most.
+    fn settle(steps: &[Extent], at_once: bool) -> Vec<(Extent, u32)> {
         let mut chain: Vec<(Extent, u32)> = Vec::new();
-        let mut first = 1;
-        for entries in steps {
-            let bytes = *entries as usize * bytes_each;
-            chain.push((Extent { first, entries: *entries, bytes }, 1));
-            first += entries;
-            loop {
-                let open: Vec<_> = (0..chain.len()).filter(|i| !chain[*i].0.done(FULL)).collect();
-                let extents: Vec<_> = open.iter().map(|i| chain[*i].0).collect();
-                let Some(chosen) = choose(&extents, FULL) else { break };
+        for (at, step) in steps.iter().enumerate() {
+            chain.push((*step, 1));
+            while at_once || at + 1 == steps.len() {
+                let mut open: Vec<_> = chain.iter().map(|(one, _)| *one).collect();
+                keep_open(&mut open);
+                let Some(chosen) = choose(&open) else { break };
                 assert!(chosen.len() > 1, "one alone stays as it is");
-                let range = open[chosen.start]..open[chosen.end - 1] + 1;
-                assert_eq!(range.len(), chosen.len(), "neighbours");
-                let whole = chain[range.clone()].iter().fold(Extent::default(), |sum, (one, _)| {
-                    let first = if sum.entries == 0 { one.first } else { sum.first };
-                    Extent { first, ..sum.with(one) }
-                });
-                assert!(whole.entries <= FULL && whole.bytes <= COMMIT_MAX_BYTES);
-                let times = chain[range.clone()].iter().map(|(_, times)| times + 1).max();
+                let first = open[chosen.start].first;
+                let from = chain.iter().position(|(one, _)| one.first == first).unwrap();
+                let range = from..from + chosen.len();
+                let all = &chain[range.clone()];
+                assert!(all.windows(2).all(|two| two[0].0.precedes(&two[1].0)), "neighbours");
+                let whole = all[1..].iter().fold(all[0].0, |sum, (one, _)| sum.with(one));
+                assert!(whole.entries <= WIDE && whole.bytes <= COMMIT_MAX_BYTES);
+                let times = all.iter().map(|(_, times)| times + 1).max();
                 chain.splice(range, [(whole, times.unwrap())]);
             }
         }
         chain
     }
 
+    /// Steps of so many entries each, one behind the other.
+    fn steps(entries: &[u64], bytes_each: usize) -> Vec<Extent> {
+        let mut first = 1;
+        let step = |entries: &u64| {
+            let at = first;
+            first += entries;
+            wide(at, *entries, *entries as usize * bytes_each)
+        };
+        entries.iter().map(step).collect()
+    }
+
     proptest! {
         /// The query of a day took 41, 74 or 115 ms, depending on how fast the day had been posted:
-        /// sealed in the steps of a fast or of a slow one, it lay in segments of three quarters of
-        /// what they could have had, or of much less.
+        /// posted slowly it lay in segments of three quarters of what they may have, posted fast in
+        /// ones of a quarter.
         #[test]
         fn segments_are_full_and_entries_encoded_few_times_however_they_come(
-            steps in prop::collection::vec(8_192u64..70_000, 1..120),
+            each in prop::collection::vec(8_192u64..70_000, 1..120),
             slow in any::<bool>(),
+            at_once in any::<bool>(),
         ) {
             let step = |n: &u64| if slow { 8_192 + n % 500 } else { *n };
-            let steps: Vec<_> = steps.iter().map(step).collect();
-            let chain = settle(&steps, 1);
-            let entries: u64 = steps.iter().sum();
-            let done = chain.iter().filter(|(one, _)| one.done(FULL)).count() as u64;
-            prop_assert!(done <= entries / (FULL / 4 * 3) + 1, "{done} of {entries}");
+            let each: Vec<_> = each.iter().map(step).collect();
+            let chain = settle(&steps(&each, 1), at_once);
+            let entries: u64 = each.iter().sum();
+            let done = chain.iter().filter(|(one, _)| one.done()).count() as u64;
+            prop_assert!(done <= entries / (WIDE / 4 * 3) + 1, "{done} of {entries}");
             prop_assert!(chain.len() as u64 - done <= 16, "{} at the end", chain.len());
             prop_assert!(chain.iter().all(|(_, times)| *times <= 4));
         }
 
         #[test]
         fn small_steps_and_large_entries_settle_too(
-            steps in prop::collection::vec(1u64..9_000, 1..400),
+            each in prop::collection::vec(1u64..9_000, 1..400),
             bytes_each in 1usize..60,
         ) {
-            let chain = settle(&steps, bytes_each);
+            let chain = settle(&steps(&each, bytes_each), true);
             prop_assert!(chain.iter().all(|(_, times)| *times <= 16));
-            let entries: u64 = steps.iter().sum();
+            let entries: u64 = each.iter().sum();
             let bytes = entries as usize * bytes_each;
-            let least = entries / (FULL / 2) + (bytes / (COMMIT_MAX_BYTES / 2)) as u64;
+            let least = entries / (WIDE / 2) + (bytes / (COMMIT_MAX_BYTES / 2)) as u64;
             prop_assert!(chain.len() as u64 <= least + 8 * 8, "{} of {entries}", chain.len());
+        }
+
+        /// Segments with few series among those with many do not keep these apart.
+        #[test]
+        fn a_few_narrow_segments_change_little(narrow in prop::collection::vec(any::<bool>(), 80)) {
+            let mut all = steps(&[65_000; 80], 1);
+            for (one, narrow) in all.iter_mut().zip(&narrow) {
+                one.full = if *narrow { FULL } else { WIDE };
+            }
+            let wide = narrow.iter().filter(|narrow| !**narrow).count();
+            let chain = settle(&all, false);
+            prop_assert!(chain.len() <= 80 - wide / 2, "{} of {wide} wide ones", chain.len());
         }
     }
 
     #[test]
     fn what_is_not_beside_each_other_stays_apart() {
-        let at = |first| Extent { first, entries: 100_000, bytes: 100_000 };
-        assert_eq!(choose(&[at(1), at(200_000), at(400_000)], FULL), None);
-        assert_eq!(choose(&[at(1), at(200_001), at(300_001), at(400_001)], FULL), Some(1..3));
+        let at = |first| wide(first, 100_000, 100_000);
+        assert_eq!(choose(&[at(1), at(200_000), at(400_000)]), None);
+        assert_eq!(choose(&[at(1), at(200_001), at(300_001), at(400_001)]), Some(1..3));
+    }
+
+    #[test]
+    fn a_full_segment_is_larger_where_it_has_more_series() {
+        let of = |series: usize| (series * 10).div_ceil(8).next_power_of_two().max(8) as u64;
+        let all: Vec<_> = [1, 200, 250, 400, 1_000, 3_000].map(|series| full(of(series))).into();
+        assert_eq!(all, [FULL, FULL, 2 * FULL, 2 * FULL, WIDE, WIDE]);
+        assert_eq!(full(0), FULL, "events");
     }
 }

@@ -1,12 +1,12 @@
 //! Sealing: commits that the pipeline has read are put together into segments, in the background.
 //!
 //! A segment takes the place of its commits in one short transaction; it is encoded before, off the
-//! writer. Small segments are put together into larger ones, up to [`FULL`] entries, and of a chain
-//! with many series up to [`WIDE`]; which ones, the module `merge` says. Nothing waits for it and
+//! writer. Small segments are put together into larger ones, up to [`FULL`] entries, and with many
+//! series up to [`WIDE`]; which ones, the module `merge` says. Nothing waits for it and
 //! nothing depends on it: whatever is sealed or not, the log is the same.
 
 use super::commits::{CommitFilter, ROW_COST, StoredCommit};
-use super::merge::{self, Extent};
+use super::merge::{self, Extent, FULL, WIDE};
 use super::schema::fault;
 use super::snapshot::Snapshot;
 use super::writer::WriteError;
@@ -23,13 +23,6 @@ use std::time::Duration;
 
 /// Entries of a chain from which on they are sealed, unless the options say otherwise.
 pub const SEAL_AFTER: u64 = 8_192;
-/// Entries of a segment that is not put together with others any more.
-const FULL: u64 = 65_536;
-/// The same where a segment of that size would have few entries of each series: reading one of
-/// them costs about as much for a segment as for its entries.
-const WIDE: u64 = segment::limits::ENTRIES as u64;
-/// Entries of a series that a segment should have.
-const OF_SERIES: u64 = 256;
 /// Of a start that is over this few are worth a segment.
 const CLOSED_AFTER: u64 = 256;
 /// Commits that one transaction replaces; bounds how long it holds the writer.
@@ -62,8 +55,6 @@ struct Sealer {
     idle_at: Option<u64>,
     /// Where a chain is as small as it gets, or cannot be sealed until the next start repairs it.
     left: BTreeSet<(ChainNo, Seq)>,
-    /// Entries of a full segment of a chain, once one was made.
-    full: BTreeMap<ChainNo, u64>,
 }
 
 /// Starts the thread. It ends soon after the last handle to the store is gone or the writer has
@@ -115,7 +106,6 @@ impl Sealer {
                 Ok(true)
             }
             Ok(Some(sealed)) => {
-                self.full.insert(run.chain.no, full(&sealed.row.body));
                 let change =
                     store.write(move |tx| tx.seal(&sealed.row, &sealed.filter, sealed.rows));
                 match futures::executor::block_on(change) {
@@ -156,8 +146,7 @@ impl Sealer {
             }
         }
         for chain in &chains {
-            let full = self.full.get(&chain.no).copied().unwrap_or(FULL);
-            if let Some(run) = self.small_run(view, chain, full)? {
+            if let Some(run) = self.small_run(view, chain)? {
                 return Ok(Some(run));
             }
         }
@@ -200,24 +189,22 @@ impl Sealer {
     }
 
     /// The oldest segments of a chain that are to be put together.
-    fn small_run(
-        &self,
-        view: &Snapshot<'_>,
-        chain: &ChainInfo,
-        full: u64,
-    ) -> Result<Option<Run>, Fault> {
-        let sql = "SELECT first, count, length(body) FROM commits INDEXED BY commits_by_chain
+    fn small_run(&self, view: &Snapshot<'_>, chain: &ChainInfo) -> Result<Option<Run>, Fault> {
+        let sql = "SELECT first, count, length(body), length(filter)
+                   FROM commits INDEXED BY commits_by_chain
                    WHERE chain=?1 AND sealed=1 AND count<?2 ORDER BY first";
         let mut statement = view.connection.prepare_cached(sql).map_err(fault)?;
-        let rows = statement.query_map(params![chain.no.0, (full / 2) as i64], |row| {
+        let rows = statement.query_map(params![chain.no.0, (WIDE / 2) as i64], |row| {
             let (first, entries): (i64, i64) = (row.get(0)?, row.get(1)?);
             let bytes = row.get::<_, u32>(2)? as usize + ROW_COST;
-            Ok(Extent { first: first as u64, entries: entries as u64, bytes })
+            let full = merge::full(row.get::<_, u32>(3)?.into());
+            Ok(Extent { first: first as u64, entries: entries as u64, bytes, full })
         });
         let all: Result<Vec<_>, _> = rows.map_err(fault)?.collect();
         let mut all = all.map_err(fault)?;
-        all.retain(|one| !one.done(full) && !self.left.contains(&(chain.no, one.first)));
-        let Some(chosen) = merge::choose(&all, full) else { return Ok(None) };
+        merge::keep_open(&mut all);
+        all.retain(|one| !self.left.contains(&(chain.no, one.first)));
+        let Some(chosen) = merge::choose(&all) else { return Ok(None) };
         let chosen = &all[chosen];
         // No more than these: behind them there may be all of the chain.
         let bytes = chosen.iter().map(|one| one.bytes).sum();
@@ -272,14 +259,6 @@ fn unsealed(view: &Snapshot<'_>) -> Result<Vec<(ChainNo, u64)>, Fault> {
     let rows =
         statement.query_map([], |row| Ok((ChainNo(row.get(0)?), row.get::<_, i64>(1)? as u64)));
     rows.map_err(fault)?.collect::<Result<_, _>>().map_err(fault)
-}
-
-/// How many entries a full segment has where this is one of its chain.
-fn full(body: &[u8]) -> u64 {
-    let series = segment::Segment::open(body).and_then(|segment| segment.series());
-    let series = series.map_or(0, |series| series.len() as u64);
-    // A power of two, so that segments of full runs of commits fill it.
-    (series * OF_SERIES).next_power_of_two().clamp(FULL, WIDE)
 }
 
 /// Makes the segment of a run, or of the first half of one that is too large to travel. `None` when

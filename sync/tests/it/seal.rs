@@ -10,7 +10,8 @@ use holdfast_sync::env::System;
 use holdfast_sync::identity::NodeKey;
 use holdfast_sync::store::verify::verify;
 use holdfast_sync::store::{
-    ChainInfo, OwnedValue, PIPELINE, Received, Snapshot, Store, StoredCommit, Table, WriteError,
+    ChainInfo, IngestBatch, Item, OwnedValue, PIPELINE, Received, Snapshot, Store, StoredCommit,
+    Table, WriteError,
 };
 use std::path::Path;
 
@@ -272,4 +273,37 @@ async fn behind_a_segment_there_may_be_a_hole() {
     assert_eq!(commits(&peer), commits(&store));
     assert_eq!(peer.noted_damage(), None);
     assert_sound(dirs.1.path());
+}
+
+/// A day of a thousand series, posted faster than it was sealed, stayed in segments of a quarter of
+/// their size for good: how large they may be was taken from the one sealed last, which held the few
+/// series whose devices were late.
+#[tokio::test]
+async fn segments_are_put_together_whatever_was_sealed_last() {
+    const SERIES: usize = 300;
+    let (dir, key) = (tempfile::tempdir().unwrap(), key());
+    let store = open(dir.path(), &key);
+    let names: Vec<_> = (0..SERIES).map(|n| format!("d{n}")).collect();
+    for (all, rounds) in [(names.as_slice(), 400), (&names[..3], 4_000)] {
+        for from in (0..rounds).step_by(if all.len() == SERIES { 20 } else { 2_000 }) {
+            let each = if all.len() == SERIES { 20 } else { 2_000 };
+            let mut whole = IngestBatch::default();
+            for name in all {
+                let one = batch(&store, name, 1 + from as u64, each);
+                let at = whole.drafts.len();
+                whole.drafts.extend(one.drafts);
+                whole.items.push(Item { drafts: at..at + each, source: None });
+            }
+            store.ingest(whole).await.unwrap();
+        }
+    }
+    post(&store, 0, 1).await;
+    let before = commits(&store);
+    store.seal_all(8_192).unwrap();
+    let sealed: Vec<_> =
+        rows(&store).iter().filter(|row| row.sealed).map(|row| row.count).collect();
+    assert_eq!(sealed.iter().sum::<u32>(), 400 * 300 + 4_000 * 3 + 25);
+    assert!(sealed.len() <= 2, "{sealed:?}");
+    assert_eq!(commits(&store), before);
+    assert_sound(dir.path());
 }
