@@ -17,8 +17,11 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// Bytes that the store may use: what this site fills in about a week.
-pub const QUOTA: u64 = 2 << 20;
+/// Bytes that the store may use: what this site fills in two weeks.
+pub const QUOTA: u64 = 3 << 19;
+/// The width of windows: of a site that samples every minute it holds as many readings as the five
+/// minutes of one that samples every second.
+pub const WINDOW_S: u32 = 3 * 3_600;
 /// A step of the pipeline takes milliseconds; this is for a machine that does other things, too.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 const SILENT_AFTER: Duration = Duration::from_secs(1_800);
@@ -84,7 +87,7 @@ impl Gateway {
             on_alerts: Arc::new(|_| {}),
         };
         let options = pipeline::Options {
-            widths_s: vec![3_600, 86_400],
+            widths_s: vec![WINDOW_S, 86_400],
             windows_kept_s: WINDOWS_KEPT_S,
             on_live: Arc::new(|_| {}),
             alerts: plan,

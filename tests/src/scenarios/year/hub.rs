@@ -1,6 +1,7 @@
 //! The hub, as far as a gateway can tell it apart: it takes what the gateway has while there is a
 //! link, and acknowledges it. It keeps account of what it was told.
 
+use super::gateway::WINDOW_S;
 use holdfast_core::log::events::{self, Event, GapReason};
 use holdfast_core::log::rollups;
 use holdfast_core::ranges::Range;
@@ -8,10 +9,8 @@ use holdfast_core::{ChainId, NodeId, Stream};
 use holdfast_sync::store::{ChainInfo, ChainNo, Frontier, Snapshot, Store, StoredCommit};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Windows of an hour, which sum up everything else.
-const HOUR_S: u32 = 3_600;
-/// Hours for which a revision of a window may come.
-const OPEN_HOURS: i64 = 72;
+/// Windows for which a revision may come: two days of them.
+const OPEN: i64 = 2 * 86_400 / WINDOW_S as i64;
 /// What it is called.
 const HUB: NodeId = NodeId([9; 32]);
 const ALL: usize = usize::MAX;
@@ -81,8 +80,8 @@ impl Hub {
             acked.iter().try_for_each(|(no, frontier)| tx.set_acked(&HUB, *no, frontier))
         });
         note.await.expect("an acknowledgement is noted");
-        let hours = self.open.keys().map(|(hour, _)| *hour).max().unwrap_or(0);
-        let over = self.open.split_off(&(hours - OPEN_HOURS, String::new()));
+        let newest = self.open.keys().map(|(window, _)| *window).max().unwrap_or(0);
+        let over = self.open.split_off(&(newest - OPEN, String::new()));
         self.summed += std::mem::replace(&mut self.open, over).into_values().sum::<u64>();
     }
 
@@ -134,17 +133,17 @@ impl Hub {
         let names: Vec<_> =
             body.series().map(|key| format!("{}/{}", key.device.as_str(), key.metric)).collect();
         for row in body.rows() {
-            let row = row.expect("a rollup");
-            if row.window.width_s == HOUR_S {
-                let hour = row.window.start_s / i64::from(HOUR_S);
+            let (row, _) = row.expect("a rollup");
+            if row.window.width_s == WINDOW_S {
+                let window = row.window.start_s / i64::from(WINDOW_S);
                 let name = names[row.series as usize].clone();
                 // Commits of a chain come in their order, and a later start has the later word.
-                self.open.insert((hour, name), row.summary.count);
+                self.open.insert((window, name), row.summary.count);
             }
         }
     }
 
-    /// Readings that the windows of an hour have in them.
+    /// Readings that the windows have in them.
     #[must_use]
     pub fn summed(&self) -> u64 {
         self.summed + self.open.values().sum::<u64>()

@@ -203,7 +203,7 @@ impl Year {
             self.note(posted);
         }
         // The acknowledgements wake the pipeline, which finds that the last windows are over.
-        gateway.hand.set(began_ms + DAY_MS / 4);
+        gateway.hand.set(began_ms + DAY_MS / 2);
         let readings = self.posted.readings;
         let (hub, store) = (&mut self.hub, &gateway.store);
         let summed = async || {
