@@ -3,6 +3,7 @@
 //! A record's value ends in a CRC-32 over table, key and value, so one flipped bit anywhere in a
 //! record, its key included, is noticed when it is read and by `verify`.
 
+use super::snapshot::Record;
 use crate::Fault;
 
 /// What a record is about; the number is part of the format.
@@ -63,6 +64,36 @@ impl Table {
         Self::Gap,
         Self::Alert,
     ];
+}
+
+/// Reads records: a snapshot, a transaction under way, a database in repair.
+pub trait ReadRecords {
+    /// The record under `key`.
+    ///
+    /// # Errors
+    /// A database fault, or [`Fault::Damaged`].
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, Fault>;
+
+    /// The records with keys that start with `prefix`, ascending.
+    ///
+    /// # Errors
+    /// A database fault, or [`Fault::Damaged`].
+    fn scan(&self, table: Table, prefix: &[u8]) -> Result<Vec<Record>, Fault>;
+}
+
+/// Reads and changes records.
+pub trait Records: ReadRecords {
+    /// Puts a record.
+    ///
+    /// # Errors
+    /// A database fault.
+    fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), Fault>;
+
+    /// Removes a record; `true` if there was one.
+    ///
+    /// # Errors
+    /// A database fault.
+    fn delete(&mut self, table: Table, key: &[u8]) -> Result<bool, Fault>;
 }
 
 fn checksum(table: u8, key: &[u8], value: &[u8]) -> [u8; 4] {
