@@ -42,11 +42,27 @@ pub enum Table {
     Gap = 15,
     /// Alerts: conditions that are under way, and what is known of each alert.
     Alert = 16,
+    /// Documents: name -> what is known of each.
+    Document = 17,
+    /// The changes of documents: name, number -> chunk.
+    DocumentChunk = 18,
+    /// The cells of documents: name, key -> cells that have not seen each other.
+    DocumentCell = 19,
+    /// Who wrote documents: name, actor -> node and start.
+    DocumentActor = 20,
+    /// Authors' signed heads: name, node -> head and signature.
+    DocumentHead = 21,
+    /// The order in which documents changed last: position -> name.
+    DocumentChange = 22,
+    /// What a peer is known to have of a document: peer, name -> state of the sync.
+    DocumentSync = 23,
+    /// Chunks that could not be taken or loaded: number -> document, reason, bytes.
+    DocumentQuarantine = 24,
 }
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 24] = [
         Self::Meta,
         Self::Chain,
         Self::Acked,
@@ -63,6 +79,14 @@ impl Table {
         Self::Event,
         Self::Gap,
         Self::Alert,
+        Self::Document,
+        Self::DocumentChunk,
+        Self::DocumentCell,
+        Self::DocumentActor,
+        Self::DocumentHead,
+        Self::DocumentChange,
+        Self::DocumentSync,
+        Self::DocumentQuarantine,
     ];
 }
 
