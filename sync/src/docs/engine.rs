@@ -64,6 +64,28 @@ impl Engine {
         })
     }
 
+    /// Loads whatever of `chunks` can be loaded, for a repair; says which could not.
+    pub(super) fn salvage(chunks: &[Vec<u8>]) -> (Self, Vec<usize>) {
+        let (mut kept, mut lost) = (Vec::new(), Vec::new());
+        let mut engine = Self::new();
+        for (at, chunk) in chunks.iter().enumerate() {
+            let with: Vec<u8> = [kept.as_slice(), chunk].concat();
+            match Self::load(&with) {
+                Ok(loaded) if loaded.is_whole() => {
+                    kept = with;
+                    engine = loaded;
+                }
+                _ => lost.push(at),
+            }
+        }
+        (engine, lost)
+    }
+
+    /// Whether every change has what it depends on.
+    pub(super) fn is_whole(&self) -> bool {
+        self.document.get_missing_deps(&[]).is_empty()
+    }
+
     /// The heads, ascending.
     pub(super) fn heads(&self) -> Vec<Hash> {
         self.document.get_heads().into_iter().map(|hash| hash.0).collect()

@@ -20,6 +20,7 @@
 //! There is no clock and no randomness here. Byte-exact page: `docs/formats/document.md`.
 
 mod actor;
+mod audit;
 mod change;
 mod chunk;
 mod columns;
@@ -46,6 +47,7 @@ mod whole;
 mod tests;
 
 pub use actor::Introduction;
+pub(crate) use audit::{audit, document_of, mend};
 pub use chunk::Hash;
 pub use contents::Contents;
 pub use documents::{Documents, Written};

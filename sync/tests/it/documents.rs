@@ -498,6 +498,55 @@ async fn history_is_compacted_by_bytes_and_says_the_same() {
     assert_eq!((node.view(), other.view()), (view.clone(), view));
 }
 
+/// Damages the newest chunk of a document behind its seal, or its cells.
+async fn damage(node: &Node, table: Table) {
+    let change = node.store.write(move |tx| {
+        let prefix = [document().as_str().as_bytes(), &[0]].concat();
+        let found = tx.view().scan(table, &prefix, &[], usize::MAX)?;
+        let (key, mut value) = found.last().unwrap().clone();
+        let at = value.len() / 2;
+        value[at] ^= 1;
+        tx.put(table, &key, &value)?;
+        Ok(())
+    });
+    change.await.unwrap();
+}
+
+#[tokio::test]
+async fn damage_stays_with_its_document_and_a_peer_heals_it() {
+    for table in [Table::DocumentChunk, Table::DocumentCell] {
+        let mut nodes = fleet(&[Role::Hub, Role::Edge]);
+        let (peer, mut node) = (nodes.pop().unwrap(), nodes.pop().unwrap());
+        let whole = DocumentName::new("site/north").unwrap();
+        node.write_to(whole.clone(), put("mode", 7), false).await.unwrap();
+        for i in 0..5 {
+            node.write(put(PATHS[i % 2], i as i64)).await;
+        }
+        exchange(&node, &peer).await;
+        let view = node.view();
+        damage(&node, table).await;
+        let mut node = node.restarted().await;
+        let report = verify(node.dir.path(), &mut |_| {}).unwrap();
+        assert_eq!(report.findings.len(), 1, "{:#?}", report.findings);
+        assert!(report.findings[0].to_string().contains("document device/pump-1/desired"));
+        if table == Table::DocumentChunk {
+            let written = node.write_to(document(), put("mode", 9), false).await;
+            assert!(matches!(written, Err(WriteError::Fault(Fault::Damaged { .. }))));
+        }
+        node.write_to(whole, put("mode", 8), false).await.unwrap();
+        request_repair(node.dir.path(), &report);
+        let node = node.restarted().await;
+        verified(&node);
+        exchange(&node, &peer).await;
+        assert_eq!((node.view(), peer.view()), (view.clone(), view));
+        let kept = node
+            .store
+            .read_blocking(|view| view.scan(Table::DocumentQuarantine, &[], &[], usize::MAX));
+        let lost = usize::from(table == Table::DocumentChunk);
+        assert_eq!(kept.unwrap().len(), lost);
+    }
+}
+
 /// A gateway writes for the device whose document it is; a hub, or for another device, nobody does.
 #[tokio::test]
 async fn cells_of_a_device_come_from_gateways_only() {
