@@ -35,6 +35,12 @@ impl NodeKey {
         Self { secret: SigningKey::from_bytes(&seed) }
     }
 
+    /// A key that is the same in every run.
+    #[cfg(test)]
+    pub(crate) fn for_test(seed: u8) -> Self {
+        Self { secret: SigningKey::from_bytes(&[seed; 32]) }
+    }
+
     /// The node's id.
     #[must_use]
     pub fn id(&self) -> NodeId {

@@ -53,7 +53,7 @@ pub use mark::{Mark, MarkedChain, give_to_owner, write_private, write_whole};
 pub use open::{OpenReport, Options};
 pub use quota::{Overflow, Usage};
 pub use received::Received;
-pub use record::Table;
+pub use record::{ReadRecords, Records, Table};
 pub use schema::VERSION;
 pub use scrub::{SCRUB_EVERY, Scrubbed};
 pub use seal::SEAL_AFTER;

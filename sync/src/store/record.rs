@@ -3,6 +3,7 @@
 //! A record's value ends in a CRC-32 over table, key and value, so one flipped bit anywhere in a
 //! record, its key included, is noticed when it is read and by `verify`.
 
+use super::snapshot::Record;
 use crate::Fault;
 
 /// What a record is about; the number is part of the format.
@@ -41,11 +42,27 @@ pub enum Table {
     Gap = 15,
     /// Alerts: conditions that are under way, and what is known of each alert.
     Alert = 16,
+    /// Documents: name -> what is known of each.
+    Document = 17,
+    /// The changes of documents: name, number -> chunk.
+    DocumentChunk = 18,
+    /// The cells of documents: name, key -> cells that have not seen each other.
+    DocumentCell = 19,
+    /// Who wrote documents: name, actor -> node and start.
+    DocumentActor = 20,
+    /// Authors' signed heads: name, node -> head and signature.
+    DocumentHead = 21,
+    /// The order in which documents changed last: position -> name.
+    DocumentChange = 22,
+    /// What a peer is known to have of a document: peer, name -> state of the sync.
+    DocumentSync = 23,
+    /// Chunks that could not be taken or loaded: number -> document, reason, bytes.
+    DocumentQuarantine = 24,
 }
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 24] = [
         Self::Meta,
         Self::Chain,
         Self::Acked,
@@ -62,7 +79,45 @@ impl Table {
         Self::Event,
         Self::Gap,
         Self::Alert,
+        Self::Document,
+        Self::DocumentChunk,
+        Self::DocumentCell,
+        Self::DocumentActor,
+        Self::DocumentHead,
+        Self::DocumentChange,
+        Self::DocumentSync,
+        Self::DocumentQuarantine,
     ];
+}
+
+/// Reads records: a snapshot, a transaction under way, a database in repair.
+pub trait ReadRecords {
+    /// The record under `key`.
+    ///
+    /// # Errors
+    /// A database fault, or [`Fault::Damaged`].
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, Fault>;
+
+    /// The records with keys that start with `prefix`, ascending.
+    ///
+    /// # Errors
+    /// A database fault, or [`Fault::Damaged`].
+    fn scan(&self, table: Table, prefix: &[u8]) -> Result<Vec<Record>, Fault>;
+}
+
+/// Reads and changes records.
+pub trait Records: ReadRecords {
+    /// Puts a record.
+    ///
+    /// # Errors
+    /// A database fault.
+    fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), Fault>;
+
+    /// Removes a record; `true` if there was one.
+    ///
+    /// # Errors
+    /// A database fault.
+    fn delete(&mut self, table: Table, key: &[u8]) -> Result<bool, Fault>;
 }
 
 fn checksum(table: u8, key: &[u8], value: &[u8]) -> [u8; 4] {

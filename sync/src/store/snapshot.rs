@@ -2,7 +2,7 @@
 
 use super::chains::{ChainInfo, ChainNo, Frontier};
 use super::damage;
-use super::record::{Table, after_prefix, unseal};
+use super::record::{ReadRecords, Table, after_prefix, unseal};
 use super::schema::{self, fault};
 use crate::Fault;
 use holdfast_core::codec::Reader;
@@ -70,6 +70,16 @@ pub(super) fn open_reader(path: &Path, synchronous: &str) -> Result<Connection, 
 
 /// A key and its value.
 pub type Record = (Vec<u8>, Vec<u8>);
+
+impl ReadRecords for Snapshot<'_> {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
+        Snapshot::get(self, table, key)
+    }
+
+    fn scan(&self, table: Table, prefix: &[u8]) -> Result<Vec<Record>, Fault> {
+        Snapshot::scan(self, table, prefix, &[], usize::MAX)
+    }
+}
 
 /// A view of the store at one moment.
 pub struct Snapshot<'a> {

@@ -70,6 +70,9 @@ pub enum WriteError {
         /// Where.
         seq: Seq,
     },
+    /// A document did not take it.
+    #[error(transparent)]
+    Document(#[from] crate::docs::Refusal),
     /// The change was refused by what it found, for the reason given.
     #[error("{0}")]
     Refused(String),

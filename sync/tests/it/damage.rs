@@ -4,11 +4,14 @@
 //! `HOLDFAST_TRIALS` sets how many trials each campaign has, `HOLDFAST_TRIAL` picks one by number.
 
 use crate::support::{batch, open, options};
+use holdfast_core::hlc::Stamp;
 use holdfast_core::log::events::{Event, Severity as Weight, start_body};
 use holdfast_core::log::{Link, rollups};
 use holdfast_core::ranges::{Range, RangeSet};
 use holdfast_core::rollup::{Revision, Sample, Summary, Window};
+use holdfast_core::state::{Author, Path as StatePath, Policy, Role, Value};
 use holdfast_core::{ChainId, Incarnation, SeriesKey, Stream, Timestamp};
+use holdfast_sync::docs::{DocumentName, Documents, Edit, What, Writer};
 use holdfast_sync::env::{Env, Source};
 use holdfast_sync::identity::NodeKey;
 use holdfast_sync::store::verify::{Place, Severity, VerifyReport, request_repair};
@@ -91,7 +94,7 @@ fn foreign_run() -> Received {
 }
 
 /// One start with something of everything.
-async fn fill(store: &Store, round: u64) {
+async fn fill(store: &Store, key: &NodeKey, round: u64) {
     for i in 0..6 {
         store.ingest(batch(store, "ps-1", 1 + round * 10_000 + i * 50, 40)).await.unwrap();
     }
@@ -109,6 +112,7 @@ async fn fill(store: &Store, round: u64) {
             for table in Table::ALL {
                 let own = matches!(table, Table::Chain | Table::Gap | Table::Seen | Table::Acked);
                 let own = own || matches!(table, Table::Idempotency | Table::IdempotencyAge);
+                let own = own || table >= Table::Document;
                 if !own {
                     let name = [&[round as u8, i as u8], b"something".as_slice()].concat();
                     tx.put(table, &name, &[round as u8; 100])?;
@@ -129,7 +133,26 @@ async fn fill(store: &Store, round: u64) {
         tx.set_acked(&peer, ChainNo(2), &acked)
     });
     change.await.unwrap();
+    write_documents(store, key, round).await;
     store.write(|tx| tx.append_events(&[notice("last")])).await.unwrap();
+}
+
+/// Documents of several changes, by as many actors as there are rounds.
+async fn write_documents(store: &Store, key: &NodeKey, round: u64) {
+    let documents = Arc::new(Documents::new(store, key.clone(), Role::Edge));
+    let author = Author::node(&key.id());
+    for i in 0..12u64 {
+        let documents = Arc::clone(&documents);
+        let change = store.write(move |tx| {
+            let name = DocumentName::new(["device/ps-1/reported", "site/north"][i as usize % 2])?;
+            let writer = Writer { author, role: Role::Edge, clock: Stamp(round * 100 + i) };
+            let path = ["mode", "net/ip", "level"][i as usize % 3];
+            let what = What::Put(Value::Int(i64::try_from(round * 100 + i).unwrap()));
+            let edit = Edit { path: StatePath::new(path).unwrap(), what };
+            documents.write(tx, &name, &Policy::LWW, writer, &[edit])
+        });
+        change.await.unwrap();
+    }
 }
 
 /// Puts what is there of readings into segments.
@@ -186,7 +209,7 @@ async fn build(dir: &Path, clean: bool) {
         let lab = Lab::new(round + 1);
         let (store, report) = Store::open(options(work.path(), &key), lab.clone()).unwrap();
         assert!(report.findings.is_empty(), "{report:?}");
-        fill(&store, round).await;
+        fill(&store, &key, round).await;
         if round == 0 {
             seal(&store).await;
         }

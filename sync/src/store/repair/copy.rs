@@ -2,6 +2,7 @@
 
 use super::notes::{NOTES, Notes};
 use crate::Fault;
+use crate::docs;
 use crate::store::chains::{ChainInfo, ChainNo};
 use crate::store::commits::StoredCommit;
 use crate::store::record::{Table, unseal};
@@ -11,7 +12,7 @@ use crate::store::snapshot::Snapshot;
 use crate::store::{PIPELINE, tx};
 use holdfast_core::log::events::Gap;
 use rusqlite::{Connection, params};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Rows between two commits, which bounds the write-ahead log of the copy.
@@ -23,6 +24,8 @@ const INDEX_SCANS: u32 = 64;
 /// What the records said of the chains; these records are made anew.
 #[derive(Debug, Default)]
 pub(super) struct Salvaged {
+    /// The names of documents, those of lost records included.
+    pub documents: BTreeSet<String>,
     pub chains: BTreeMap<ChainNo, ChainInfo>,
     pub gaps: BTreeMap<ChainNo, Vec<Gap>>,
 }
@@ -76,6 +79,9 @@ pub(super) fn everything(
     let mut lost: BTreeMap<u8, u64> = BTreeMap::new();
     let mut batch = Batch::new(new)?;
     let trouble = rescue::records(old, |record| {
+        let table = Table::ALL.into_iter().find(|known| *known as u8 == record.table);
+        let document = table.and_then(|table| docs::document_of(table, &record.key));
+        salvaged.documents.extend(document);
         if !copy_record(new, &record, &mut salvaged, notes)? {
             *lost.entry(record.table).or_default() += 1;
         }

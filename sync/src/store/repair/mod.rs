@@ -7,6 +7,7 @@
 
 mod chains;
 mod copy;
+mod documents;
 mod names;
 mod notes;
 mod seen;
@@ -81,6 +82,7 @@ fn build(dir: &Path, path: &Path, key: &NodeKey, why: &str) -> Result<(), Fault>
         Ok(old) => {
             let salvaged = copy::everything(&old, &fresh, &mut notes)?;
             chains::rebuild(&old, &fresh, dir, key, &salvaged, &mut notes)?;
+            documents::mend(&fresh, &salvaged.documents, &mut notes)?;
         }
         Err(fault) => notes.find(format!("nothing of the database can be read: {fault}")),
     }

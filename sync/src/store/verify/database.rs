@@ -3,11 +3,13 @@
 use super::commits::Commits;
 use super::{Check, Place, Severity};
 use crate::Fault;
+use crate::docs;
 use crate::store::chains::{ChainInfo, ChainNo, Frontier};
 use crate::store::ingest::Outcome;
 use crate::store::mark::Mark;
 use crate::store::record::{Table, unseal};
 use crate::store::rescue::{self, RawRecord, Trouble};
+use crate::store::snapshot::Snapshot;
 use crate::store::{DATABASE, schema, tx};
 use holdfast_core::codec::Reader;
 use holdfast_core::limits::DEVICE_RANGES;
@@ -27,6 +29,8 @@ pub(super) struct Claims {
     pub gaps: BTreeMap<ChainNo, Vec<Gap>>,
     /// The hashes of the access tokens.
     pub tokens: BTreeSet<Vec<u8>>,
+    /// The names of documents, those of damaged records included.
+    pub documents: BTreeSet<String>,
 }
 
 pub(super) fn check(check: &mut Check<'_>, dir: &Path, mark: Option<&Mark>) -> Result<(), Fault> {
@@ -56,6 +60,7 @@ pub(super) fn check(check: &mut Check<'_>, dir: &Path, mark: Option<&Mark>) -> R
     })?;
     troubles(check, "records", &trouble);
     super::files::admin_token(check, dir, &claims.tokens)?;
+    documents(check, &connection, &claims.documents);
     let mut commits = Commits::new(check, &connection, &claims).expect(mark);
     let trouble = rescue::commits(&connection, |row| {
         commits.row(&row);
@@ -149,16 +154,28 @@ fn pages(check: &mut Check<'_>, connection: &Connection) {
     }
 }
 
+/// Loads each document, one at a time.
+fn documents(check: &mut Check<'_>, connection: &Connection, names: &BTreeSet<String>) {
+    for name in names {
+        if let Err(fault) = docs::audit(&mut Snapshot { connection }, name) {
+            let place = Place::Record { table: Table::Document as u8, key: name.clone().into() };
+            check.damaged(DATABASE, place, fault.to_string(), "a document as it was written");
+        }
+    }
+}
+
 /// Checks a record's seal and, where the store knows it, its form.
 fn record(check: &mut Check<'_>, claims: &mut Claims, found: &RawRecord) {
     check.report.summary.records += 1;
     check.advance((found.key.len() + found.sealed.len()) as u64);
     let place = || Place::Record { table: found.table, key: found.key.clone() };
+    let known = Table::ALL.into_iter().find(|table| *table as u8 == found.table);
+    claims.documents.extend(known.and_then(|table| docs::document_of(table, &found.key)));
     let Ok(value) = unseal(found.table, &found.key, found.sealed.clone()) else {
         let text = "its checksum does not match";
         return check.damaged(DATABASE, place(), text, "the record as it was written");
     };
-    let Some(table) = Table::ALL.into_iter().find(|table| *table as u8 == found.table) else {
+    let Some(table) = known else {
         let text = "a table of a later version";
         return check.find(Severity::Info, DATABASE, place(), text, "a table that is known");
     };

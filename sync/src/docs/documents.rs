@@ -1,0 +1,291 @@
+//! Documents as a node uses them: written, read, compacted, in the store's transactions.
+//!
+//! Everything that opens a document happens inside a transaction of the store's writer. Its results
+//! leave only when that transaction is on disk, so nothing that could still be undone is ever
+//! answered, sent or signed for. Reads take the stored cells and open nothing.
+
+use super::actor::Introduction;
+use super::change::Change;
+use super::chunk::Hash;
+use super::contents::{Contents, measure};
+use super::edit::{Edit, Plan, Writer};
+use super::engine::{Broken, Engine};
+use super::limits::{OWN_CHANGES_MAX, SOFT_BYTES, TAIL_BYTES, TAIL_RECORDS};
+use super::open::{Open, Shelf};
+use super::records::{Book, Status, status};
+use super::signed::SignedHead;
+use super::{DocumentName, Refusal};
+use crate::Fault;
+use crate::identity::NodeKey;
+use crate::store::{ReadRecords, Records, Snapshot, Store, Table, WriteError, WriteTx};
+use holdfast_core::NodeId;
+use holdfast_core::state::{Author, Cell, Policy, Role};
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The documents of a node.
+pub struct Documents {
+    key: NodeKey,
+    me: Introduction,
+    role: Role,
+    shelf: Mutex<Shelf>,
+}
+
+/// What a local write did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The change that it made; nothing when all was as it should be.
+    pub change: Option<Hash>,
+    /// The document's place in the sequence of document changes.
+    pub position: u64,
+    /// Whether the document is larger than people should make one.
+    pub large: bool,
+}
+
+impl Documents {
+    /// The documents in `store`, written with the node's `key`, which is the store's, as `role`.
+    #[must_use]
+    pub fn new(store: &Store, key: NodeKey, role: Role) -> Self {
+        let me = Introduction { node: key.id(), incarnation: store.incarnation() };
+        Self { key, me, role, shelf: Mutex::default() }
+    }
+
+    /// Writes `edits` to a document as one change.
+    ///
+    /// # Errors
+    /// [`WriteError::Document`] when the document does not take them, [`Fault::Damaged`] when it
+    /// cannot be opened, or a database fault.
+    pub fn write(
+        &self,
+        tx: &mut WriteTx<'_>,
+        name: &DocumentName,
+        policy: &Policy<'_>,
+        writer: Writer,
+        edits: &[Edit<'_>],
+    ) -> Result<Written, WriteError> {
+        self.check_writer(name, &writer)?;
+        let contents = Contents::read(tx, name)?;
+        let puts = Plan::new(name, policy, writer, contents).puts(edits)?;
+        let mut book = Book { records: tx, name };
+        let mut status = book.status()?.unwrap_or_default();
+        if puts.is_empty() {
+            return Ok(written(None, &status));
+        }
+        if status.changes >= OWN_CHANGES_MAX {
+            return Err(Refusal::History.into());
+        }
+        let mut open = self.open(&book, &status)?;
+        let actor = self.me.actor(name, status.epoch);
+        let is_new = open.engine.history.seq(&actor) == 0;
+        if is_new && book.actor(&actor)?.is_some() {
+            // It would count from 1 again, and no two replicas would ever agree.
+            let lost = "changes of this start are gone";
+            return Err(Fault::damaged(format!("document {name}"), lost).into());
+        }
+        let time_ms = i64::try_from(writer.clock.millis()).expect("a stamp has 47 bits of time");
+        let change =
+            open.engine.commit(actor, time_ms, &puts).map_err(|broken| unusable(name, &broken))?;
+        if is_new {
+            book.put_actor(&actor, &self.me)?;
+        }
+        book.put_signed(&SignedHead::sign(&self.key, name, status.epoch, change.hash))?;
+        let made = std::slice::from_ref(&change);
+        keep(&mut book, &mut status, &open.engine, made, |_| Ok(()))?;
+        self.close(name, open, &status);
+        Ok(written(Some(change.hash), &status))
+    }
+
+    /// Checks that other nodes will take what `writer` writes here.
+    fn check_writer(&self, name: &DocumentName, writer: &Writer) -> Result<(), Refusal> {
+        let own = (writer.author, writer.role) == (Author::node(&self.me.node), self.role);
+        let of_device = writer.role == Role::Device && self.role == Role::Edge;
+        if own || (of_device && name.device_author() == Some(writer.author)) {
+            Ok(())
+        } else {
+            Err(Refusal::Author)
+        }
+    }
+
+    /// What is known of a document; nothing of one that was never written.
+    ///
+    /// # Errors
+    /// A database fault, or [`Fault::Damaged`].
+    pub fn status(
+        records: &(impl ReadRecords + ?Sized),
+        name: &DocumentName,
+    ) -> Result<Option<Status>, Fault> {
+        status(records, name)
+    }
+
+    /// The names of documents that begin with `prefix`, ascending.
+    ///
+    /// # Errors
+    /// A database fault, or [`Fault::Damaged`].
+    pub fn list(
+        records: &(impl ReadRecords + ?Sized),
+        prefix: &str,
+    ) -> Result<Vec<DocumentName>, Fault> {
+        let found = records.scan(Table::Document, prefix.as_bytes())?;
+        found.iter().map(|(key, _)| stored_name(key)).collect()
+    }
+
+    /// At most `limit` documents that changed behind place `after` of the sequence of document
+    /// changes, each with its place: whoever has seen all up to there needs no others.
+    ///
+    /// # Errors
+    /// A database fault, or [`Fault::Damaged`].
+    pub fn changed_since(
+        view: &Snapshot<'_>,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, DocumentName)>, Fault> {
+        let mut found = Vec::new();
+        view.scan_from(Table::DocumentChange, &after.to_be_bytes(), true, None, |key, value| {
+            found.push((key, value));
+            found.len() < limit
+        })?;
+        found.iter().map(|(key, value)| Ok((stored_position(key)?, stored_name(value)?))).collect()
+    }
+
+    /// How many documents are held open, and about how many bytes they take.
+    #[must_use]
+    pub fn held_open(&self) -> (usize, usize) {
+        self.shelf().size()
+    }
+
+    /// The newest signed head that is held of an author.
+    ///
+    /// # Errors
+    /// A database fault, or [`Fault::Damaged`].
+    pub fn signed_head(
+        tx: &mut WriteTx<'_>,
+        name: &DocumentName,
+        author: &NodeId,
+    ) -> Result<Option<SignedHead>, Fault> {
+        Book { records: tx, name }.signed(author)
+    }
+
+    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+        // A panic while it was held left it as it was: documents go in and out whole.
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a document off the shelf, or loads it. Whoever fails while it is open drops it.
+    pub(super) fn open<R: Records + ?Sized>(
+        &self,
+        book: &Book<'_, R>,
+        status: &Status,
+    ) -> Result<Open, Fault> {
+        let held = self.shelf().take(book.name, status);
+        held.map_or_else(|| Open::load(book, status), Ok)
+    }
+
+    pub(super) fn close(&self, name: &DocumentName, open: Open, status: &Status) {
+        self.shelf().put(name, open, status);
+    }
+}
+
+fn written(change: Option<Hash>, status: &Status) -> Written {
+    Written { change, position: status.position, large: status.bytes > SOFT_BYTES }
+}
+
+fn stored_name(bytes: &[u8]) -> Result<DocumentName, Fault> {
+    let text = std::str::from_utf8(bytes).ok();
+    let name = text.and_then(|text| DocumentName::new(text).ok());
+    name.ok_or_else(|| Fault::damaged("documents", "a record names no document"))
+}
+
+fn stored_position(bytes: &[u8]) -> Result<u64, Fault> {
+    let position = bytes.try_into().map(u64::from_be_bytes);
+    position.map_err(|_| Fault::damaged("documents", "a place in the sequence is not a number"))
+}
+
+pub(super) fn unusable(name: &DocumentName, broken: &Broken) -> Fault {
+    Fault::damaged(format!("document {name}"), &broken.0)
+}
+
+/// The cells of an open document at `key`, the greatest first.
+pub(super) fn sorted_cells(
+    engine: &Engine,
+    name: &DocumentName,
+    key: &str,
+) -> Result<Vec<Vec<u8>>, Fault> {
+    let mut cells = engine.cells(key).map_err(|broken| unusable(name, &broken))?;
+    if cells.iter().any(|cell| Cell::from_bytes(cell).is_err()) {
+        return Err(Fault::damaged(format!("document {name}"), "a value that is no cell"));
+    }
+    cells.sort_by(|a, b| Cell::from_bytes(b).ok().cmp(&Cell::from_bytes(a).ok()));
+    cells.dedup();
+    Ok(cells)
+}
+
+/// Stores what `changes` made of an open document: the changes, the cells they touched, its heads,
+/// its place in the sequence. Nothing is stored of what `check` refuses.
+pub(super) fn keep<R: Records + ?Sized>(
+    book: &mut Book<'_, R>,
+    status: &mut Status,
+    engine: &Engine,
+    changes: &[Change],
+    check: impl FnOnce(&Status) -> Result<(), Refusal>,
+) -> Result<(), WriteError> {
+    let puts = changes.iter().flat_map(|change| &change.puts);
+    let keys: BTreeSet<&str> = puts.map(|put| put.key.as_str()).collect();
+    let mut new = Vec::new();
+    for key in keys {
+        let before = measure(key, &book.cells_at(key)?);
+        let cells = sorted_cells(engine, book.name, key)?;
+        let after = measure(key, &cells);
+        status.bytes = status.bytes.saturating_sub(before.0) + after.0;
+        status.keys = status.keys.saturating_sub(before.1) + after.1;
+        status.live = status.live.saturating_sub(before.2) + after.2;
+        new.push((key, cells));
+    }
+    status.changes = engine.history.changes();
+    status.heads = engine.heads();
+    check(status)?;
+    for (key, cells) in new {
+        book.put_cells(key, &cells)?;
+    }
+    let chunk: Vec<u8> = changes.iter().flat_map(|change| change.raw.iter().copied()).collect();
+    book.put_changes(status.next, &chunk)?;
+    status.next += 1;
+    status.tail += chunk.len() as u64;
+    status.tail_records += 1;
+    status.position = book.advance(status.position)?;
+    if status.tail > TAIL_BYTES.max(status.snapshot) || status.tail_records > TAIL_RECORDS {
+        compact(book, status, engine)?;
+    }
+    Ok(book.put_status(status)?)
+}
+
+/// Puts a snapshot in the place of the changes, once it has been loaded and found to be the same.
+pub(super) fn compact<R: Records + ?Sized>(
+    book: &mut Book<'_, R>,
+    status: &mut Status,
+    engine: &Engine,
+) -> Result<(), Fault> {
+    let saved = engine.save().map_err(|broken| unusable(book.name, &broken))?;
+    if !says_the_same(engine, &saved) {
+        tracing::error!(document = %book.name, "a snapshot differs from its document: not taken");
+        return Ok(());
+    }
+    book.put_snapshot(status.next, &saved)?;
+    status.next += 1;
+    status.snapshot = saved.len() as u64;
+    status.tail = 0;
+    status.tail_records = 0;
+    Ok(())
+}
+
+/// Whether `saved` loads and then has the heads and the cells of an open document.
+pub(super) fn says_the_same(engine: &Engine, saved: &[u8]) -> bool {
+    let Ok(loaded) = Engine::load(saved) else { return false };
+    let cells = |engine: &Engine| -> Result<Vec<_>, Broken> {
+        engine.keys()?.into_iter().map(|key| Ok((engine.cells(&key)?, key))).collect()
+    };
+    let same = match (cells(&loaded), cells(engine)) {
+        (Ok(loaded), Ok(open)) => loaded == open,
+        _ => false,
+    };
+    same && loaded.heads() == engine.heads() && loaded.history.changes() == engine.history.changes()
+}

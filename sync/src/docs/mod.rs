@@ -1,0 +1,80 @@
+//! Documents: state that several nodes change at once, for weeks without a link.
+//!
+//! A *document* is one flat map of cells ([`holdfast_core::state`]). The engine, Automerge, carries
+//! the *changes*: which cells each writer put, and which changes it had seen. From them every
+//! replica has, for each key, the same set of cells that have not seen each other, and `core` makes
+//! of a set what is shown. The engine decides nothing, and nothing outside this folder names it.
+//!
+//! A local write is one change, made and stored in the transaction of its cause
+//! ([`Documents::write`]): the change, the cells it touched, the heads, the author's signed head
+//! and the document's new place in the sequence of changes. Reads take the stored cells
+//! ([`Contents`]). What comes from elsewhere is checked twice before the engine sees it: its form,
+//! off the writer's thread ([`Parcel::check`], [`SyncMessage::check`]), and its fit, in the
+//! transaction ([`Documents::apply`]): who wrote it, whether they may, in whose name the cells are,
+//! whether anything is missing. What breaks the engine all the same is caught and put into
+//! quarantine.
+//!
+//! Who writes is an *actor*: a node in one of its starts, for one document ([`Introduction`]). No
+//! number of an actor can be given twice, because no actor outlives its start.
+//!
+//! There is no clock and no randomness here. Byte-exact page: `docs/formats/document.md`.
+
+mod actor;
+mod audit;
+mod change;
+mod chunk;
+mod columns;
+mod contents;
+mod documents;
+mod edit;
+mod engine;
+mod history;
+mod incoming;
+pub mod limits;
+mod message;
+mod name;
+mod open;
+mod parcel;
+mod records;
+mod refusal;
+mod settled;
+mod signed;
+mod syncing;
+mod waiting;
+mod whole;
+
+#[cfg(test)]
+mod tests;
+
+pub use actor::Introduction;
+pub(crate) use audit::{audit, document_of, mend};
+pub use chunk::Hash;
+pub use contents::Contents;
+pub use documents::{Documents, Written};
+pub use edit::{Edit, What, Writer};
+pub use incoming::{Applied, Judge, Roster};
+pub use message::SyncMessage;
+pub use name::{Class, DocumentName};
+pub use parcel::Parcel;
+pub use records::Status;
+pub use refusal::Refusal;
+pub use settled::Settled;
+pub use signed::SignedHead;
+pub use syncing::SyncState;
+
+/// Separates this hash from every other use of BLAKE3; part of the format.
+const CONTEXT: &str = "holdfast 2026-11 document heads v1";
+
+/// The digest of a document: equal where the same changes are held.
+#[must_use]
+pub fn digest(heads: &[Hash]) -> [u8; 16] {
+    let mut sorted = heads.to_vec();
+    sorted.sort_unstable();
+    let mut hash = blake3::Hasher::new_derive_key(CONTEXT);
+    for head in &sorted {
+        hash.update(head);
+    }
+    let mut out = [0; 16];
+    hash.finalize_xof().fill(&mut out);
+    out
+}

@@ -1,0 +1,125 @@
+//! What travels of one document: who wrote it, under which signed heads, and the changes.
+//!
+//! A parcel is checked without looking at any document: sizes, counts, framing, checksums, and the
+//! form of every change in it. What depends on the document is judged where it is applied.
+
+use super::actor::Introduction;
+use super::change::{Change, ascending};
+use super::chunk::Chunk;
+use super::limits::{ACTORS_MAX, PARCEL_BYTES};
+use super::signed::SignedHead;
+use super::{Refusal, engine, whole};
+use holdfast_core::codec::{Reader, Sink};
+use holdfast_core::{NodeId, Reject};
+
+/// The format written today.
+const FORMAT: u8 = 1;
+const CHANGES: u8 = 0;
+pub(super) const MESSAGE: u8 = 1;
+
+/// A parcel that has been checked as far as it can be without its document.
+#[derive(Clone, Debug)]
+pub struct Parcel {
+    pub(super) actors: Vec<Introduction>,
+    pub(super) heads: Vec<SignedHead>,
+    pub(super) changes: Vec<Change>,
+}
+
+impl Parcel {
+    /// Checks what a peer pushes: changes after heads that it knows of us.
+    ///
+    /// # Errors
+    /// What is wrong with the bytes.
+    pub fn check(bytes: &[u8]) -> Result<Self, Refusal> {
+        let (actors, heads, payload) = open(bytes, CHANGES)?;
+        let mut changes = Vec::new();
+        read_chunks(payload, &mut changes)?;
+        Ok(Self { actors, heads, changes })
+    }
+
+    /// How many changes are in it.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.changes.len()
+    }
+
+    /// Whether there is no change in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+}
+
+/// Reads the chunks of `bytes` to its end; a whole document becomes its changes.
+pub(super) fn read_chunks(bytes: &[u8], out: &mut Vec<Change>) -> Result<(), Refusal> {
+    let mut reader = Reader::new(bytes);
+    while !reader.rest().is_empty() {
+        match Chunk::read(&mut reader)? {
+            Chunk::Change(body) => out.push(Change::read(&body)?),
+            Chunk::Document(all, body) => {
+                whole::check(body)?;
+                out.extend(engine::changes_of(all)?);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Who is introduced, signed heads, payload.
+pub(super) type Opened<'a> = (Vec<Introduction>, Vec<SignedHead>, &'a [u8]);
+
+/// Takes a parcel apart.
+pub(super) fn open(bytes: &[u8], kind: u8) -> Result<Opened<'_>, Refusal> {
+    if bytes.len() > PARCEL_BYTES {
+        return Err(Refusal::Size);
+    }
+    let mut reader = Reader::new(bytes);
+    if reader.array()? != [FORMAT, kind] {
+        return Err(Refusal::Framing);
+    }
+    let actors = ascending(&mut reader, ACTORS_MAX, Introduction::read)?;
+    let count = reader.uint()?;
+    if count > ACTORS_MAX as u64 {
+        return Err(Refusal::Count);
+    }
+    let mut heads: Vec<SignedHead> = Vec::new();
+    for _ in 0..count {
+        let head = SignedHead::read(&mut reader)?;
+        if heads.last().is_some_and(|last| last.author >= head.author) {
+            return Err(Refusal::Framing);
+        }
+        heads.push(head);
+    }
+    Ok((actors, heads, reader.rest()))
+}
+
+/// Makes a parcel of changes.
+pub(super) fn pack(actors: &[Introduction], heads: &[SignedHead], changes: &[u8]) -> Vec<u8> {
+    wrap(CHANGES, actors, heads, changes)
+}
+
+/// Makes a parcel of either kind. Introductions and heads ascend.
+pub(super) fn wrap(
+    kind: u8,
+    actors: &[Introduction],
+    heads: &[SignedHead],
+    payload: &[u8],
+) -> Vec<u8> {
+    let mut out = vec![FORMAT, kind];
+    let put = |out: &mut Vec<u8>| -> Result<(), Reject> {
+        out.put_uint(actors.len() as u64)?;
+        actors.iter().try_for_each(|actor| actor.put(out))?;
+        out.put_uint(heads.len() as u64)?;
+        heads.iter().try_for_each(|head| head.put(out))?;
+        out.put(payload)
+    };
+    put(&mut out).expect("a growing buffer is never full");
+    out
+}
+
+/// Bytes of a parcel besides its payload.
+pub(super) const fn head_bytes(actors: usize, heads: usize) -> usize {
+    const INTRODUCTION: usize = size_of::<NodeId>() + 10 + 8;
+    const HEAD: usize = 32 + 32 + 64;
+    2 + 2 * 3 + actors * INTRODUCTION + heads * HEAD
+}
