@@ -33,6 +33,7 @@ mod schema;
 mod scrub;
 mod seal;
 mod series;
+mod shorten;
 mod size;
 mod snapshot;
 mod tx;

@@ -12,6 +12,7 @@ use super::record::Table;
 use super::repair::{self, NOTES, Notes};
 use super::schema::META_PROGRAM;
 use super::scrub::{self, Scrubber};
+use super::shorten::Log;
 use super::snapshot::{Pool, Snapshot};
 use super::tx::WriteTx;
 use super::wal::WalState;
@@ -192,6 +193,7 @@ fn attempt(options: &Options, env: &Env, log: &WalState) -> Result<Opened, Fault
         counts: Arc::default(),
         quota,
         ballast: Ballast::find(dir),
+        log: Log::of(dir),
         dir: dir.clone(),
         marked_ms: 0,
         mark_due: true,

@@ -3,6 +3,7 @@
 use super::record::{Table, unseal};
 use crate::Fault;
 use rusqlite::{Connection, params};
+use std::time::Duration;
 
 /// The version of the tables. A program refuses a store that is newer than it.
 pub const VERSION: u32 = 1;
@@ -10,6 +11,8 @@ pub const VERSION: u32 = 1;
 pub(super) const META_PROGRAM: &[u8] = b"program";
 /// Marks the file as ours ("Hfst").
 pub(super) const APPLICATION_ID: i32 = 0x4866_7374;
+/// How long a connection waits for another that writes.
+pub(super) const BUSY: Duration = Duration::from_secs(10);
 /// Bytes of a database page; what SQLite recommends for flash and disks alike.
 pub(super) const PAGE_BYTES: u64 = 4096;
 
@@ -40,9 +43,10 @@ CREATE TABLE records (
 
 /// Settings of every connection. Durability is not a setting: it is FULL.
 pub(super) fn configure(connection: &Connection, synchronous: &str) -> Result<(), Fault> {
+    connection.busy_timeout(BUSY).map_err(fault)?;
     connection
         .execute_batch(&format!(
-            "PRAGMA busy_timeout=10000; PRAGMA synchronous={synchronous}; PRAGMA temp_store=MEMORY;
+            "PRAGMA synchronous={synchronous}; PRAGMA temp_store=MEMORY;
              PRAGMA cache_size=-2048; PRAGMA cell_size_check=ON; PRAGMA trusted_schema=OFF;
              PRAGMA journal_size_limit=8388608; PRAGMA wal_autocheckpoint=2000;"
         ))

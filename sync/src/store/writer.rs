@@ -12,6 +12,7 @@ use super::ingest::{IngestBatch, Outcome, Places};
 use super::mark::{Mark, MarkedChain};
 use super::quota::{self, Quota, Usage};
 use super::schema::fault;
+use super::shorten::Log;
 use super::tx::{CHECKPOINT_MS, WriteTx};
 use super::{Head, OwnHeads};
 use crate::Fault;
@@ -196,6 +197,7 @@ pub(super) struct Writer {
     pub counts: Arc<Counts>,
     pub quota: Quota,
     pub ballast: Ballast,
+    pub log: Log,
     pub dir: PathBuf,
     pub marked_ms: u64,
     pub mark_due: bool,
@@ -379,7 +381,7 @@ impl Writer {
         fault
     }
 
-    /// What is done between groups: marks, checkpoints, shedding, ballast.
+    /// What is done between groups: marks, checkpoints, shedding, ballast, a log that is too long.
     fn maintain(&mut self) {
         let now = self.state.env.monotonic_ms();
         let newest = self.state.checkpoints.values().max().copied().unwrap_or(0);
@@ -395,6 +397,9 @@ impl Writer {
             self.write_mark();
         }
         self.shed(now);
+        if let Err(error) = self.log.shorten(&self.connection, now) {
+            tracing::warn!(%error, "the write-ahead log does not begin anew");
+        }
     }
 
     fn shed(&mut self, now: u64) {

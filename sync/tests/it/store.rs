@@ -10,8 +10,11 @@ use holdfast_sync::Fault;
 use holdfast_sync::env::{Env, System};
 use holdfast_sync::store::{
     Idempotency, IngestBatch, ItemOutcome, Options, Overflow, Snapshot, Store, Table, WriteError,
+    WriteTx,
 };
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 /// All readings of the store, in the order of their arrival: device sequences.
 fn sequences(store: &Store) -> Vec<u64> {
@@ -379,4 +382,55 @@ async fn a_store_of_a_newer_release_is_refused_by_its_name_and_left_as_it_is() {
     assert!(refused.contains("version 9"), "{refused}");
     assert!(refused.contains("use release 7.1.0 or a later one"), "{refused}");
     assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+/// While a gateway was flooded with texts and sealed them, somebody read from its write-ahead log at
+/// every moment, so that SQLite never began it anew: it came to 440 MB, and the next start took six
+/// seconds.
+#[tokio::test]
+async fn readers_that_take_turns_do_not_make_the_log_grow() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path(), &key());
+    let ((tell_two, by_two), (tell_one, by_one)) = (channel::<()>(), channel::<()>());
+    let done = Arc::new(AtomicBool::new(false));
+    let turns = |tell: Sender<()>, told: Receiver<()>, comes_second: bool| {
+        let (store, done) = (store.clone(), Arc::clone(&done));
+        std::thread::spawn(move || {
+            let mut taken = 0;
+            if comes_second && told.recv().is_err() {
+                return taken;
+            }
+            // Each goes when the other has come.
+            while store
+                .read_blocking(|view| {
+                    // For as long as some commits take.
+                    for _ in 0..20 {
+                        view.get(Table::Meta, b"large")?;
+                    }
+                    let goes_on = !done.load(Ordering::Relaxed);
+                    Ok(goes_on && tell.send(()).is_ok() && told.recv().is_ok())
+                })
+                .unwrap()
+            {
+                taken += 1;
+            }
+            taken
+        })
+    };
+    let readers = [turns(tell_two, by_one, false), turns(tell_one, by_two, true)];
+    let log = dir.path().join("holdfast.db-wal");
+    let (mut longest, mut written) = (0, 0u64);
+    while written < 128 << 20 {
+        let body = vec![(written >> 20) as u8; 1 << 20];
+        written += body.len() as u64;
+        let put = move |tx: &mut WriteTx<'_>| Ok(tx.put(Table::Meta, b"large", &body)?);
+        store.write(put).await.unwrap();
+        longest = longest.max(std::fs::metadata(&log).unwrap().len());
+    }
+    done.store(true, Ordering::Relaxed);
+    let taken: Vec<u32> = readers.into_iter().map(|reader| reader.join().unwrap()).collect();
+    println!("struck: readers that took turns {taken:?}, {longest} bytes at most");
+    assert!(taken.iter().all(|taken| *taken > 2), "{taken:?}");
+    assert!(longest < 64 << 20, "{longest} bytes");
+    store.close().await;
 }
