@@ -384,9 +384,9 @@ async fn a_store_of_a_newer_release_is_refused_by_its_name_and_left_as_it_is() {
     assert_eq!(std::fs::read(&path).unwrap(), before);
 }
 
-/// While a gateway was flooded with texts and sealed them, somebody read from its write-ahead log at
-/// every moment, so that SQLite never began it anew: it came to 440 MB, and the next start took six
-/// seconds.
+/// While a gateway was flooded with texts and sealed them, somebody read from its write-ahead log
+/// at every moment, so that SQLite never began it anew: it came to 440 MB, and the next start took
+/// six seconds.
 #[tokio::test]
 async fn readers_that_take_turns_do_not_make_the_log_grow() {
     let dir = tempfile::tempdir().unwrap();
