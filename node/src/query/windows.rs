@@ -20,6 +20,8 @@ use jiff::{Span as Steps, Timestamp as Instant, Zoned};
 
 /// Windows are put together from the kept ones of at most this stretch at once, seconds.
 const AT_ONCE_S: i64 = 32 * 86_400;
+/// And so many of them at once.
+const PART: usize = 100_000;
 
 /// Which part of a calendar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,27 +79,42 @@ pub fn windows(
     limit: usize,
 ) -> Result<Windows, Fault> {
     let kept = Kept::new(view, series)?;
+    let to_s = span.to.seconds();
     let mut found = Vec::new();
-    let mut stretches = shape.stretches((span.from.seconds(), span.to.seconds())).peekable();
+    let mut stretches = shape.stretches((span.from.seconds(), to_s)).peekable();
     let (mut own, mut skip_s) = (shape.kept_width(), AT_ONCE_S);
-    while let Some(first) = stretches.next() {
-        let before = |end_s: i64| move |next: &Stretch| next.end_s <= end_s;
+    while found.len() < limit
+        && let Some(first) = stretches.next()
+    {
+        // Those of a second over a century are too many to go through one by one.
         let far_s = first.end_s.saturating_add(skip_s);
         if kept.is_empty((first.start_s, far_s))? {
-            while stretches.next_if(before(far_s)).is_some() {}
+            stretches = shape.stretches((far_s, to_s)).peekable();
             skip_s = skip_s.saturating_mul(2);
             continue;
         }
         skip_s = AT_ONCE_S;
-        let mut part = vec![first];
         let end_s = first.end_s.saturating_add(AT_ONCE_S);
-        part.extend(std::iter::from_fn(|| stretches.next_if(before(end_s))));
-        let last_s = part[part.len() - 1].end_s.saturating_sub(1);
-        let mut there = kept.within(own, (first.start_s, last_s))?;
-        if own.is_some() && there.is_empty() && found.is_empty() {
+        if let Some(width) = own.map(i64::from) {
+            let last_s = to_s.min(end_s);
+            let there = kept.within(own, (first.start_s, last_s))?.into_values().flatten();
+            let stretch = |start_s| Stretch { start_s, end_s: start_s + width };
+            found.extend(there.map(|(start_s, rolled)| (stretch(start_s), rolled)));
+            if !found.is_empty() {
+                stretches = shape.stretches((last_s.saturating_add(width), to_s)).peekable();
+                continue;
+            }
             // Nobody keeps windows so wide; those of other widths may come to them.
-            (own, there) = (None, kept.within(None, (first.start_s, last_s))?);
+            own = None;
         }
+        let mut part = vec![first];
+        while part.len() < PART
+            && let Some(next) = stretches.next_if(|next| next.end_s <= end_s)
+        {
+            part.push(next);
+        }
+        let last_s = part[part.len() - 1].end_s.saturating_sub(1);
+        let there = kept.within(None, (first.start_s, last_s))?;
         if !there.keys().any(|width| fits(*width, &part)) {
             // Wider ones only: narrower ones may be there, with no reading in these stretches.
             let around = (first.start_s.saturating_sub(WIDEST_S), last_s.saturating_add(WIDEST_S));
@@ -109,11 +126,8 @@ pub fn windows(
         }
         let tiles = Tiles::new(there, &part);
         found.extend(part.iter().filter_map(|at| Some((*at, tiles.cover(*at)?))));
-        if found.len() >= limit {
-            found.truncate(limit);
-            break;
-        }
     }
+    found.truncate(limit);
     Ok(Windows::Found(found))
 }
 

@@ -208,6 +208,26 @@ async fn queries_answer_what_a_plain_list_says() {
     }
 }
 
+/// A question for windows of a minute from the beginning of time to its end went through them one
+/// by one, billions of them with a second each: the hub was busy for as long as anybody waited.
+#[tokio::test(flavor = "multi_thread")]
+async fn all_windows_of_all_times_are_found_without_going_through_the_years() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::keeping(dir.path(), &key(), 0);
+    node.post_ms(UNITS[0], &[(0, 1.0), (61_000, 2.0)]).await;
+    node.counted(UNITS[0], 2).await;
+    let series = SeriesKey::new("tank", "level", UNITS[0]).unwrap();
+    let info = node.catalog.named(&series, None).remove(0);
+    let span = Span { from: Timestamp(i64::MIN), to: Timestamp(i64::MAX) };
+    for (width_s, step_s, found) in [(60, 60, 2), (120, 60, 3), (1_200, 1_200, 1)] {
+        let shape = Shape::Fixed { width_s, step_s };
+        let look = |view: &Snapshot<'_>| query::windows(view, &info, &shape, span, 10);
+        let Windows::Found(shown) = node.store.read_blocking(look).unwrap() else { panic!() };
+        assert_eq!(shown.len(), found, "{width_s}");
+    }
+    node.close().await;
+}
+
 /// The first day of the part of a calendar that a day belongs to.
 fn first_day(unit: Calendar, date: Date) -> Date {
     match unit {
