@@ -8,17 +8,18 @@ use super::actor::Introduction;
 use super::change::Change;
 use super::chunk::Hash;
 use super::contents::{Contents, measure};
+use super::cursor;
 use super::edit::{Edit, Plan, Writer};
 use super::engine::{Broken, Engine};
 use super::limits::{OWN_CHANGES_MAX, SOFT_BYTES, TAIL_BYTES, TAIL_RECORDS};
 use super::open::{Open, Shelf};
-use super::records::{Book, Status, status};
+use super::records::{Book, Status, last_place, status};
 use super::signed::SignedHead;
 use super::{DocumentName, Refusal};
 use crate::Fault;
 use crate::identity::NodeKey;
-use crate::store::{ReadRecords, Records, Snapshot, Store, Table, WriteError, WriteTx};
-use holdfast_core::NodeId;
+use crate::store::{ReadRecords, Records, Snapshot, Store, Table, WriteError};
+use holdfast_core::{Incarnation, NodeId};
 use holdfast_core::state::{Author, Cell, Policy, Role};
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -46,8 +47,36 @@ impl Documents {
     /// The documents in `store`, written with the node's `key`, which is the store's, as `role`.
     #[must_use]
     pub fn new(store: &Store, key: NodeKey, role: Role) -> Self {
-        let me = Introduction { node: key.id(), incarnation: store.incarnation() };
+        Self::of_start(store.incarnation(), key, role)
+    }
+
+    /// The documents of the start `incarnation` of a node, whatever its records lie in.
+    #[must_use]
+    pub fn of_start(incarnation: Incarnation, key: NodeKey, role: Role) -> Self {
+        let me = Introduction { node: key.id(), incarnation };
         Self { key, me, role, shelf: Mutex::default() }
+    }
+
+    /// The node.
+    #[must_use]
+    pub const fn node(&self) -> NodeId {
+        self.me.node
+    }
+
+    /// Whether the node is a gateway, which speaks for its devices.
+    #[must_use]
+    pub fn is_edge(&self) -> bool {
+        self.role == Role::Edge
+    }
+
+    /// Remembers that documents change in this start, so that cursors know its places.
+    pub(super) fn note_start<R: Records>(
+        &self,
+        records: &mut R,
+        status: &Status,
+    ) -> Result<(), Fault> {
+        let last = last_place(records)?.max(status.position);
+        cursor::note_start(records, self.me.incarnation, last)
     }
 
     /// Writes `edits` to a document as one change.
@@ -55,9 +84,9 @@ impl Documents {
     /// # Errors
     /// [`WriteError::Document`] when the document does not take them, [`Fault::Damaged`] when it
     /// cannot be opened, or a database fault.
-    pub fn write(
+    pub fn write<R: Records>(
         &self,
-        tx: &mut WriteTx<'_>,
+        tx: &mut R,
         name: &DocumentName,
         policy: &Policy<'_>,
         writer: Writer,
@@ -90,6 +119,7 @@ impl Documents {
         }
         book.put_signed(&SignedHead::sign(&self.key, name, status.epoch, change.hash))?;
         let made = std::slice::from_ref(&change);
+        self.note_start(book.records, &status)?;
         keep(&mut book, &mut status, &open.engine, made, |_| Ok(()))?;
         self.close(name, open, &status);
         Ok(written(Some(change.hash), &status))
@@ -157,8 +187,8 @@ impl Documents {
     ///
     /// # Errors
     /// A database fault, or [`Fault::Damaged`].
-    pub fn signed_head(
-        tx: &mut WriteTx<'_>,
+    pub fn signed_head<R: Records>(
+        tx: &mut R,
         name: &DocumentName,
         author: &NodeId,
     ) -> Result<Option<SignedHead>, Fault> {
@@ -189,13 +219,13 @@ fn written(change: Option<Hash>, status: &Status) -> Written {
     Written { change, position: status.position, large: status.bytes > SOFT_BYTES }
 }
 
-fn stored_name(bytes: &[u8]) -> Result<DocumentName, Fault> {
+pub(super) fn stored_name(bytes: &[u8]) -> Result<DocumentName, Fault> {
     let text = std::str::from_utf8(bytes).ok();
     let name = text.and_then(|text| DocumentName::new(text).ok());
     name.ok_or_else(|| Fault::damaged("documents", "a record names no document"))
 }
 
-fn stored_position(bytes: &[u8]) -> Result<u64, Fault> {
+pub(super) fn stored_position(bytes: &[u8]) -> Result<u64, Fault> {
     let position = bytes.try_into().map(u64::from_be_bytes);
     position.map_err(|_| Fault::damaged("documents", "a place in the sequence is not a number"))
 }

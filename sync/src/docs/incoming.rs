@@ -17,7 +17,7 @@ use super::settled::{Settled, settled};
 use super::waiting::Arrival;
 use super::{DocumentName, Refusal};
 use crate::Fault;
-use crate::store::{Records, WriteError, WriteTx};
+use crate::store::{Records, WriteError};
 use holdfast_core::NodeId;
 use holdfast_core::state::{Author, Cell, Key, Policy, Role};
 use std::collections::{BTreeMap, BTreeSet};
@@ -62,9 +62,9 @@ impl Documents {
     /// # Errors
     /// [`WriteError::Document`] when `from` may not send it, [`Fault::Damaged`] when the document
     /// cannot be opened, or a database fault.
-    pub fn apply(
+    pub fn apply<R: Records>(
         &self,
-        tx: &mut WriteTx<'_>,
+        tx: &mut R,
         from: &NodeId,
         name: &DocumentName,
         parcel: Parcel,
@@ -89,6 +89,7 @@ impl Documents {
                 }
             };
             if !taken.is_empty() {
+                self.note_start(book.records, &status)?;
                 keep(&mut book, &mut status, &open.engine, &taken, check_bounds)?;
             }
             out.changes = taken.len();

@@ -11,6 +11,7 @@ use super::signed::SignedHead;
 use super::{Refusal, engine, whole};
 use holdfast_core::codec::{Reader, Sink};
 use holdfast_core::{NodeId, Reject};
+use std::collections::BTreeSet;
 
 /// The format written today.
 const FORMAT: u8 = 1;
@@ -91,6 +92,12 @@ pub(super) fn open(bytes: &[u8], kind: u8) -> Result<Opened<'_>, Refusal> {
         heads.push(head);
     }
     Ok((actors, heads, reader.rest()))
+}
+
+/// Who is introduced in a parcel of our own making.
+pub(super) fn authors(bytes: &[u8]) -> BTreeSet<NodeId> {
+    let opened = open(bytes, CHANGES).or_else(|_| open(bytes, MESSAGE));
+    opened.map(|(who, ..)| who.into_iter().map(|who| who.node).collect()).unwrap_or_default()
 }
 
 /// Makes a parcel of changes.

@@ -126,6 +126,17 @@ pub(super) fn status(
     value.map(decode).transpose()
 }
 
+/// The last place given in the sequence of document changes.
+pub(super) fn last_place(records: &(impl ReadRecords + ?Sized)) -> Result<u64, Fault> {
+    let number = |bytes: &[u8]| bytes.first_chunk::<8>().map(|bytes| u64::from_be_bytes(*bytes));
+    let last = match records.get(Table::Meta, POSITION)? {
+        Some(value) => number(&value),
+        // Lost, or never written: no place may be given twice, or a cursor passes over it.
+        None => records.scan(Table::DocumentChange, &[])?.last().and_then(|r| number(&r.0)),
+    };
+    Ok(last.unwrap_or(0))
+}
+
 /// The cells of a document: key and the cells there, the greatest first.
 pub(super) fn cells(
     records: &(impl ReadRecords + ?Sized),
@@ -244,16 +255,7 @@ impl<R: Records + ?Sized> Book<'_, R> {
 
     /// Moves the document to the end of the sequence of changes; says where that is.
     pub(super) fn advance(&mut self, from: u64) -> Result<u64, Fault> {
-        let number =
-            |bytes: &[u8]| bytes.first_chunk::<8>().map(|bytes| u64::from_be_bytes(*bytes));
-        let last = match self.records.get(Table::Meta, POSITION)? {
-            Some(value) => number(&value),
-            // Lost, or never written: no place may be given twice, or a cursor passes over it.
-            None => {
-                self.records.scan(Table::DocumentChange, &[])?.last().and_then(|r| number(&r.0))
-            }
-        };
-        let last = last.unwrap_or(0).max(from);
+        let last = last_place(self.records)?.max(from);
         let position = last + 1;
         self.records.put(Table::Meta, POSITION, &position.to_be_bytes())?;
         self.records.delete(Table::DocumentChange, &from.to_be_bytes())?;

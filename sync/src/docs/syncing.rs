@@ -17,7 +17,7 @@ use super::records::{Book, Status};
 use super::signed::SignedHead;
 use super::{DocumentName, Refusal};
 use crate::Fault;
-use crate::store::{ReadRecords, Records, Table, WriteError, WriteTx};
+use crate::store::{ReadRecords, Records, Table, WriteError};
 use automerge::sync::{Message, MessageVersion, State};
 use holdfast_core::NodeId;
 use std::collections::BTreeSet;
@@ -25,6 +25,15 @@ use std::collections::BTreeSet;
 /// How far the exchange of a document with a peer is.
 #[derive(Clone, Debug, Default)]
 pub struct SyncState(State);
+
+impl SyncState {
+    /// Whether the peer said last that it has just `heads`, which ascend.
+    #[must_use]
+    pub fn agrees(&self, heads: &[Hash]) -> bool {
+        let said = self.0.their_heads.iter().flatten().map(|hash| hash.0);
+        self.0.their_heads.is_some() && said.collect::<BTreeSet<_>>().iter().eq(heads)
+    }
+}
 
 fn state_key(peer: &NodeId, name: &DocumentName) -> Vec<u8> {
     [peer.0.as_slice(), name.as_str().as_bytes()].concat()
@@ -39,9 +48,9 @@ impl Documents {
     /// then messages are exchanged. [`Fault::Damaged`] when the document cannot be opened.
     ///
     /// [`Parcel::check`]: super::Parcel::check
-    pub fn after(
+    pub fn after<R: Records>(
         &self,
-        tx: &mut WriteTx<'_>,
+        tx: &mut R,
         name: &DocumentName,
         known: &[Hash],
     ) -> Result<Option<Vec<u8>>, WriteError> {
@@ -82,14 +91,64 @@ impl Documents {
         Ok(state.map(SyncState).unwrap_or_default())
     }
 
+    /// The heads up to which `peer` is known to have a document, ascending.
+    ///
+    /// # Errors
+    /// A database fault, or [`Fault::Damaged`].
+    pub fn known(
+        records: &(impl ReadRecords + ?Sized),
+        peer: &NodeId,
+        name: &DocumentName,
+    ) -> Result<Vec<Hash>, Fault> {
+        let state = Self::sync_state(records, peer, name)?;
+        let heads: BTreeSet<Hash> = state.0.shared_heads.iter().map(|hash| hash.0).collect();
+        Ok(heads.into_iter().collect())
+    }
+
+    /// Notes up to which heads, all held here, `peer` has a document.
+    ///
+    /// # Errors
+    /// A database fault.
+    pub fn set_known(
+        records: &mut (impl Records + ?Sized),
+        peer: &NodeId,
+        name: &DocumentName,
+        heads: &[Hash],
+    ) -> Result<(), Fault> {
+        let shared_heads = heads.iter().copied().map(automerge::ChangeHash).collect();
+        let state = State { shared_heads, ..State::default() };
+        records.put(Table::DocumentSync, &state_key(peer, name), &state.encode())
+    }
+
+    /// Whether all of `heads` are held.
+    ///
+    /// # Errors
+    /// [`Fault::Damaged`] when the document cannot be opened, or a database fault.
+    pub fn holds<R: Records>(
+        &self,
+        records: &mut R,
+        name: &DocumentName,
+        heads: &[Hash],
+    ) -> Result<bool, Fault> {
+        let book = Book { records, name };
+        let Some(status) = book.status()? else { return Ok(heads.is_empty()) };
+        if status.heads == heads {
+            return Ok(true);
+        }
+        let open = self.open(&book, &status)?;
+        let holds = heads.iter().all(|hash| open.engine.history.has(hash));
+        self.close(name, open, &status);
+        Ok(holds)
+    }
+
     /// The next message of the exchange with a peer, for [`SyncMessage::check`]; nothing when there
     /// is nothing to say before the peer does.
     ///
     /// # Errors
     /// [`Fault::Damaged`] when the document cannot be opened, or a database fault.
-    pub fn next_message(
+    pub fn next_message<R: Records>(
         &self,
-        tx: &mut WriteTx<'_>,
+        tx: &mut R,
         name: &DocumentName,
         state: &mut SyncState,
     ) -> Result<Option<Vec<u8>>, WriteError> {
@@ -155,9 +214,9 @@ impl Documents {
     ///
     /// # Errors
     /// As [`Documents::apply`].
-    pub fn take_message(
+    pub fn take_message<R: Records>(
         &self,
-        tx: &mut WriteTx<'_>,
+        tx: &mut R,
         from: &NodeId,
         name: &DocumentName,
         state: &mut SyncState,

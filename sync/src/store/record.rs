@@ -58,11 +58,13 @@ pub enum Table {
     DocumentSync = 23,
     /// Chunks that could not be taken or loaded: number -> document, reason, bytes.
     DocumentQuarantine = 24,
+    /// Up to where a peer's sequence of document changes is held here: peer -> start, place.
+    DocumentCursor = 25,
 }
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Meta,
         Self::Chain,
         Self::Acked,
@@ -87,6 +89,7 @@ impl Table {
         Self::DocumentChange,
         Self::DocumentSync,
         Self::DocumentQuarantine,
+        Self::DocumentCursor,
     ];
 }
 
@@ -103,6 +106,12 @@ pub trait ReadRecords {
     /// # Errors
     /// A database fault, or [`Fault::Damaged`].
     fn scan(&self, table: Table, prefix: &[u8]) -> Result<Vec<Record>, Fault>;
+
+    /// At most `limit` records with keys greater than `after`, ascending.
+    ///
+    /// # Errors
+    /// A database fault, or [`Fault::Damaged`].
+    fn scan_after(&self, table: Table, after: &[u8], limit: usize) -> Result<Vec<Record>, Fault>;
 }
 
 /// Reads and changes records.

@@ -79,6 +79,10 @@ impl ReadRecords for Snapshot<'_> {
     fn scan(&self, table: Table, prefix: &[u8]) -> Result<Vec<Record>, Fault> {
         Snapshot::scan(self, table, prefix, &[], usize::MAX)
     }
+
+    fn scan_after(&self, table: Table, after: &[u8], limit: usize) -> Result<Vec<Record>, Fault> {
+        Snapshot::scan(self, table, &[], after, limit)
+    }
 }
 
 /// A view of the store at one moment.

@@ -529,6 +529,10 @@ impl ReadRecords for WriteTx<'_> {
     fn scan(&self, table: Table, prefix: &[u8]) -> Result<Vec<Record>, Fault> {
         self.view().scan(table, prefix, &[], usize::MAX)
     }
+
+    fn scan_after(&self, table: Table, after: &[u8], limit: usize) -> Result<Vec<Record>, Fault> {
+        self.view().scan(table, &[], after, limit)
+    }
 }
 
 impl Records for WriteTx<'_> {

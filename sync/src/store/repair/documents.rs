@@ -22,6 +22,10 @@ impl ReadRecords for Building<'_> {
     fn scan(&self, table: Table, prefix: &[u8]) -> Result<Vec<Record>, Fault> {
         Snapshot { connection: self.connection }.scan(table, prefix, &[], usize::MAX)
     }
+
+    fn scan_after(&self, table: Table, after: &[u8], limit: usize) -> Result<Vec<Record>, Fault> {
+        Snapshot { connection: self.connection }.scan(table, &[], after, limit)
+    }
 }
 
 impl Records for Building<'_> {
