@@ -19,8 +19,8 @@ use super::{DocumentName, Refusal};
 use crate::Fault;
 use crate::identity::NodeKey;
 use crate::store::{ReadRecords, Records, Snapshot, Store, Table, WriteError};
-use holdfast_core::{Incarnation, NodeId};
 use holdfast_core::state::{Author, Cell, Policy, Role};
+use holdfast_core::{Incarnation, NodeId};
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

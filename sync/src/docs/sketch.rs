@@ -11,8 +11,8 @@
 //! is keyed by whoever sends, anew each time, so nobody can make items that cancel out.
 //! Byte-exact page: `docs/formats/exchange.md`.
 
-use holdfast_core::codec::{Reader, Sink};
 use holdfast_core::Reject;
+use holdfast_core::codec::{Reader, Sink};
 use siphasher::sip::SipHasher24;
 use std::collections::BTreeSet;
 use std::hash::Hasher as _;

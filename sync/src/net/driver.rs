@@ -1,10 +1,12 @@
 //! Runs a session over a stream and a store: carries out what the machine wants.
 
+use super::desk::Desk;
 use crate::Fault;
+use crate::docs::exchange::Pushed;
 use crate::identity::Membership;
 use crate::session::{
-    Config, End, FrameReader, Input, LocalChain, Now, Output, Policy, ReadRequest, RefusalCode,
-    Session,
+    Config, End, FrameReader, HeldDocuments, Input, LocalChain, Now, Output, Policy, ReadRequest,
+    RefusalCode, Session,
 };
 use crate::store::{
     ChainNo, Frontier, Intact, Received, Snapshot, Store, StoredCommit, WriteError,
@@ -60,6 +62,7 @@ pub(super) type StopSignal = watch::Receiver<Option<(RefusalCode, String)>>;
 
 pub(super) struct Driver {
     pub store: Store,
+    pub desk: Arc<Desk>,
     pub policy: Arc<dyn Policy>,
     pub events: PeerEvents,
     pub stop: StopSignal,
@@ -68,8 +71,10 @@ pub(super) struct Driver {
 #[derive(Default)]
 struct Doing {
     reading: Option<BoxFuture<'static, Result<Input, Fault>>>,
-    loading: Option<BoxFuture<'static, Result<Input, Fault>>>,
+    loading: Option<BoxFuture<'static, Result<Loaded, Fault>>>,
     storing: FuturesOrdered<BoxFuture<'static, Input>>,
+    gathering: Option<BoxFuture<'static, Input>>,
+    delivered: Pushed,
     acked: Vec<(ChainNo, Box<Frontier>)>,
     writing: Option<BoxFuture<'static, ()>>,
     /// When the peer was let in, microseconds of the forward clock.
@@ -90,7 +95,7 @@ impl Driver {
         let writer = tokio::spawn(write(output, queue, self.store.clone()));
         let mut reader = FrameReader::default();
         let mut buffer = vec![0; 64 << 10];
-        let mut head = self.store.watch();
+        let (mut head, mut documents) = (self.store.watch(), self.store.watch_documents());
         let mut doing = Doing::default();
         loop {
             self.carry_out(&mut session, &mut doing, &frames, peer);
@@ -117,7 +122,21 @@ impl Driver {
                 }
                 Some(done) = OptionFuture::from(doing.loading.as_mut()) => {
                     doing.loading = None;
-                    self.done(&mut session, done);
+                    match done {
+                        Ok((held, chains)) => {
+                            session.handle(self.now(), Input::Held(held));
+                            session.handle(self.now(), Input::Chains(chains));
+                        }
+                        Err(fault) => self.done(&mut session, Err(fault)),
+                    }
+                }
+                Some(input) = OptionFuture::from(doing.gathering.as_mut()) => {
+                    doing.gathering = None;
+                    session.handle(self.now(), input);
+                }
+                Ok(()) = documents.changed() => {
+                    documents.mark_unchanged();
+                    session.handle(self.now(), Input::DocumentsChanged);
                 }
                 Some(input) = doing.storing.next() => session.handle(self.now(), input),
                 Some(()) = OptionFuture::from(doing.writing.as_mut()) => doing.writing = None,
@@ -195,21 +214,41 @@ impl Driver {
                     }
                 }
                 Output::LoadChains(origin) => {
-                    let store = self.store.clone();
-                    doing.loading = Some(load_chains(store, origin, peer).boxed());
+                    let (store, desk) = (self.store.clone(), Arc::clone(&self.desk));
+                    doing.loading = Some(load(store, desk, origin, peer).boxed());
                 }
                 Output::Read(request) => {
                     doing.reading = Some(read_commits(self.store.clone(), request).boxed());
                 }
-                Output::Store(runs) => {
-                    doing.storing.push_back(store_runs(self.store.clone(), runs).boxed());
+                Output::Store(runs, messages) => {
+                    let store = self.store.clone();
+                    match self.desk.arrived(messages) {
+                        Ok(count) => {
+                            let desk = Arc::clone(&self.desk);
+                            doing.storing.push_back(store_all(store, runs, desk, count).boxed());
+                        }
+                        Err(reject) => {
+                            let reason = format!("a message about documents: {reject}");
+                            session.handle(self.now(), Input::Stop(RefusalCode::Protocol, reason));
+                        }
+                    }
                 }
+                Output::Begin(theirs) => {
+                    let (desk, store) = (Arc::clone(&self.desk), self.store.clone());
+                    doing.gathering = Some(desk.begin(store, theirs).boxed());
+                }
+                Output::Gather(max_bytes) => {
+                    let (desk, store) = (Arc::clone(&self.desk), self.store.clone());
+                    doing.gathering = Some(desk.gather(store, max_bytes).boxed());
+                }
+                Output::Delivered(pushed) => doing.delivered.extend(pushed),
                 Output::Acked(no, frontier) => doing.acked.push((no, frontier)),
                 Output::Unfilled(no, range) => {
                     tokio::spawn(explain(self.store.clone(), no, range));
                 }
                 Output::PeerAhead(entries) => (self.events)(peer, PeerEvent::PeerAhead(entries)),
                 Output::Established { membership, incarnation, version, clock_ahead_ms } => {
+                    self.desk.met(&membership);
                     (self.events)(
                         peer,
                         PeerEvent::Established { membership, incarnation, version, clock_ahead_ms },
@@ -227,9 +266,11 @@ impl Driver {
                 Output::End(end) => doing.end = doing.end.take().or(Some(end)),
             }
         }
-        if doing.writing.is_none() && !doing.acked.is_empty() {
+        if doing.writing.is_none() && !(doing.acked.is_empty() && doing.delivered.is_empty()) {
             let acked = std::mem::take(&mut doing.acked);
-            doing.writing = Some(note_acked(self.store.clone(), peer, acked).boxed());
+            let delivered = std::mem::take(&mut doing.delivered);
+            let (store, desk) = (self.store.clone(), Arc::clone(&self.desk));
+            doing.writing = Some(note_acked(store, desk, peer, acked, delivered).boxed());
         }
     }
 }
@@ -255,7 +296,14 @@ where
     let _ = output.close().await;
 }
 
-async fn load_chains(store: Store, origin: NodeId, peer: NodeId) -> Result<Input, Fault> {
+type Loaded = (HeldDocuments, Vec<LocalChain>);
+
+async fn load(
+    store: Store,
+    desk: Arc<Desk>,
+    origin: NodeId,
+    peer: NodeId,
+) -> Result<Loaded, Fault> {
     store
         .read(move |view| {
             let mut out = Vec::new();
@@ -263,7 +311,7 @@ async fn load_chains(store: Store, origin: NodeId, peer: NodeId) -> Result<Input
                 let acked = view.acked(&peer, info.no)?;
                 out.push(LocalChain { info, acked });
             }
-            Ok(Input::Chains(out))
+            Ok((desk.held(view)?, out))
         })
         .await
 }
@@ -273,7 +321,7 @@ async fn load_chains(store: Store, origin: NodeId, peer: NodeId) -> Result<Input
 async fn read_commits(store: Store, request: ReadRequest) -> Result<Input, Fault> {
     let checked = store.clone();
     let look = move |view: &Snapshot<'_>| {
-        let ReadRequest { chain, mut range, max_bytes, back, live } = request;
+        let ReadRequest { chain, mut range, max_bytes, back, live, .. } = request;
         let Some(info) = view.chain(chain)? else { return Ok(Input::Commits(Vec::new(), None)) };
         loop {
             let rows = if back {
@@ -358,28 +406,46 @@ fn contiguous(mut commits: Vec<StoredCommit>, back: bool) -> Vec<StoredCommit> {
     commits
 }
 
-async fn store_runs(store: Store, runs: Vec<(u32, Received)>) -> Input {
-    let stored = store
-        .write(move |tx| {
-            let mut held = Vec::with_capacity(runs.len());
-            for (index, run) in &runs {
-                held.push((*index, tx.accept(run)?.1));
-            }
-            Ok(held)
-        })
-        .await;
-    match stored {
-        // The token in hand, the frontier may be told to the peer.
-        Ok((_committed, held)) => Input::Stored(held),
-        Err(WriteError::Fault(fault)) if fault.is_full() => {
-            Input::NotStored(RefusalCode::NoRoom, fault.to_string())
-        }
-        Err(WriteError::Fork { chain, seq }) => {
-            let fork = WriteError::Fork { chain, seq };
-            Input::NotStored(RefusalCode::Fork, fork.to_string())
-        }
-        Err(error) => Input::NotStored(RefusalCode::Unavailable, error.to_string()),
+/// Stores what came, chains and documents in the transactions they fall into; the token in hand,
+/// all of it may be acknowledged.
+async fn store_all(
+    store: Store,
+    runs: Vec<(u32, Received)>,
+    desk: Arc<Desk>,
+    messages: usize,
+) -> Input {
+    let (held, answers) = futures::join!(store_runs(&store, runs), desk.take(&store, messages));
+    match (held, answers) {
+        (Ok(held), Ok(answers)) => Input::Stored(held, answers),
+        (Err((code, reason)), _) | (_, Err((code, reason))) => Input::NotStored(code, reason),
     }
+}
+
+async fn store_runs(
+    store: &Store,
+    runs: Vec<(u32, Received)>,
+) -> Result<Vec<(u32, Frontier)>, (RefusalCode, String)> {
+    if runs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let stored = store.write(move |tx| {
+        let mut held = Vec::with_capacity(runs.len());
+        for (index, run) in &runs {
+            held.push((*index, tx.accept(run)?.1));
+        }
+        Ok(held)
+    });
+    stored.await.map(|(_committed, held)| held).map_err(|error| why_not(&error))
+}
+
+/// What the peer is told when something of its could not be stored.
+pub(super) fn why_not(error: &WriteError) -> (RefusalCode, String) {
+    let code = match error {
+        WriteError::Fault(fault) if fault.is_full() => RefusalCode::NoRoom,
+        WriteError::Fork { .. } => RefusalCode::Fork,
+        _ => RefusalCode::Unavailable,
+    };
+    (code, error.to_string())
 }
 
 /// A peer that lost what it had acknowledged asks for what was removed here because it had it.
@@ -394,12 +460,19 @@ async fn explain(store: Store, no: ChainNo, range: Range) {
     }
 }
 
-async fn note_acked(store: Store, peer: NodeId, acked: Vec<(ChainNo, Box<Frontier>)>) {
+async fn note_acked(
+    store: Store,
+    desk: Arc<Desk>,
+    peer: NodeId,
+    acked: Vec<(ChainNo, Box<Frontier>)>,
+    delivered: Pushed,
+) {
     let noted = store.write(move |tx| {
+        desk.delivered(tx, &delivered)?;
         acked.iter().try_for_each(|(no, frontier)| tx.set_acked(&peer, *no, frontier))
     });
     if let Err(error) = noted.await {
-        // It only decides what may be shed; the next session learns it again.
+        // It only decides what may be shed, and what is sent twice; the next session learns it.
         tracing::warn!(%error, "what the peer acknowledged could not be noted");
     }
 }

@@ -1,6 +1,7 @@
 //! The hub's side: a session for each peer that comes, one per peer, ended when the peer is
 //! removed.
 
+use super::desk::{Desk, Library};
 use super::driver::{Driver, PeerEvents, StopSignal};
 use super::enrol::{self, Enroller};
 use super::swarm::{ENROL, Net, SYNC, node_id};
@@ -27,6 +28,8 @@ pub struct HubOptions {
     pub events: PeerEvents,
     /// The program's version.
     pub version: String,
+    /// The documents that are exchanged.
+    pub library: Library,
 }
 
 type Stops = Mutex<HashMap<NodeId, (u64, watch::Sender<Option<(RefusalCode, String)>>)>>;
@@ -132,7 +135,8 @@ async fn session(
         backfill: Backfill::NewestFirst,
     };
     let policy = Arc::clone(&options.policy);
-    let end = Driver { store, policy, events, stop }.run(config, stream).await;
+    let desk = Arc::new(Desk::new(&options.library, peer));
+    let end = Driver { store, desk, policy, events, stop }.run(config, stream).await;
     let by = if end.by_peer { "peer" } else { "us" };
     let (peer, code, reason) = (peer.short(), end.code.name(), end.reason);
     use RefusalCode::{ForeignFleet, Membership, Removed, Unknown, Version};

@@ -4,12 +4,14 @@
 //! removed peers. Sessions and enrolments run over its streams. An edge keeps one [`Uplink`] alive;
 //! a hub serves whoever comes with [`serve`].
 
+mod desk;
 mod driver;
 mod enrol;
 mod hub;
 mod swarm;
 mod uplink;
 
+pub use desk::Library;
 pub use driver::{PeerEvent, PeerEvents};
 pub use enrol::{EnrolError, Enroller, Joined, Refusal};
 pub use hub::{HubOptions, HubPeers, serve};

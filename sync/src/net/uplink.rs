@@ -4,6 +4,7 @@
 //! repeated failures the whole swarm is made anew: sockets have been seen to stay dead after a
 //! connectivity event until someone restarted the process.
 
+use super::desk::{Desk, Library};
 use super::driver::{Driver, PeerEvent};
 use super::enrol;
 use super::swarm::{Net, SYNC};
@@ -50,6 +51,8 @@ pub struct UplinkOptions {
     pub backoff_ms: (u64, u64),
     /// The program's version.
     pub version: String,
+    /// The documents that are exchanged.
+    pub library: Library,
 }
 
 /// How the uplink is.
@@ -277,6 +280,7 @@ impl Runner {
         let (renewed, mut fresh) = tokio::sync::mpsc::unbounded_channel();
         let driver = Driver {
             store: options.store.clone(),
+            desk: Arc::new(Desk::new(&options.library, hub)),
             policy: Arc::new(UplinkPolicy(options.fleet)),
             events: self.events(renewed),
             stop: self.signal.clone(),

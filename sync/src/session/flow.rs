@@ -42,6 +42,11 @@ impl Flow {
         self.sent - self.acked
     }
 
+    /// Bytes sent since the start.
+    pub(super) const fn total(&self) -> u64 {
+        self.sent
+    }
+
     /// How many bytes may be added now.
     pub(super) const fn room(&self) -> u64 {
         self.limit.saturating_sub(self.under_way())

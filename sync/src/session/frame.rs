@@ -3,6 +3,7 @@
 //! `[kind u8][length uint][payload]`, at most 16 KiB of payload. Unknown kinds are skipped, and
 //! bytes behind the known fields of a payload are ignored, so both can grow.
 
+use crate::docs::Cursor;
 use crate::store::{ChainInfo, Frontier};
 use holdfast_core::codec::{Reader, Sink};
 use holdfast_core::log::Link;
@@ -92,6 +93,20 @@ pub struct Hello {
     pub closed_below: u64,
     /// BLAKE3 over those chains.
     pub closed_digest: [u8; 16],
+    /// Up to where the peer's sequence of document changes is held here.
+    pub held: HeldDocuments,
+}
+
+/// What a side says of the documents that it holds of the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HeldDocuments {
+    /// It does not exchange documents.
+    #[default]
+    None,
+    /// It does not know how far it has them: that has to be compared.
+    Unknown,
+    /// It has all that changed up to here.
+    Upto(Cursor),
 }
 
 /// One chain in a list of what is held.
@@ -180,6 +195,14 @@ impl Frame {
                 out.put_bytes(&hello.membership)?;
                 out.put_uint(hello.closed_below)?;
                 out.put(&hello.closed_digest)?;
+                match hello.held {
+                    HeldDocuments::None => {}
+                    HeldDocuments::Unknown => out.put_u8(0)?,
+                    HeldDocuments::Upto(cursor) => {
+                        out.put_u8(1)?;
+                        cursor.put(out)?;
+                    }
+                }
                 Ok(HELLO)
             }
             Self::Chains { last, held } => {
@@ -277,6 +300,11 @@ fn read_hello(reader: &mut Reader<'_>) -> Result<Hello, Reject> {
         membership: reader.bytes(MEMBERSHIP_MAX)?.to_vec(),
         closed_below: reader.uint()?,
         closed_digest: reader.array()?,
+        held: match reader.rest().first() {
+            None => HeldDocuments::None,
+            Some(_) if reader.u8()? == 1 => HeldDocuments::Upto(Cursor::read(reader)?),
+            Some(_) => HeldDocuments::Unknown,
+        },
     })
 }
 
@@ -362,6 +390,7 @@ mod tests {
             membership: vec![1, 2, 3],
             closed_below: 2,
             closed_digest: [7; 16],
+            held: HeldDocuments::Upto(Cursor { start: incarnation, place: 300 }),
         };
         let head = Link([4; 32]);
         let held = Held { incarnation, stream: Stream::Rollup, frontier: frontier(), head };
@@ -383,7 +412,7 @@ mod tests {
     fn golden_vectors() {
         let bytes: Vec<u8> = samples().iter().flat_map(Frame::encode).collect();
         let hash = data_encoding::HEXLOWER.encode(blake3::hash(&bytes).as_bytes());
-        assert_eq!(hash, "e207f5d00baa66b879ceb5ebd7af976f401a5e98af125e33ba018cfa5f573335");
+        assert_eq!(hash, "2c41550e106cde23e6ec2c96a663119d88dda22a9d91e811b62a883e22846daf");
         assert_eq!(Frame::Ping(300).encode(), [PING, 2, 0xac, 0x02]);
     }
 

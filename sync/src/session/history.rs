@@ -1,8 +1,12 @@
 //! The stream of history records: chain names once, then commits, compressed as one stream.
 //!
 //! Series names and other text repeat from commit to commit; one compression window over the whole
-//! session makes them cost a few bytes each, so a commit can travel in its canonical form.
+//! session makes them cost a few bytes each, so a commit can travel in its canonical form. Messages
+//! about documents are records of the same stream.
 
+use super::outbox::PART;
+use crate::docs::exchange::is_message;
+use crate::docs::limits::{HEADS_MAX, PARCEL_BYTES};
 use crate::store::{Received, StoredCommit};
 use holdfast_core::codec::{Reader, Sink};
 use holdfast_core::limits::COMMIT_MAX_BYTES;
@@ -21,6 +25,8 @@ const IS_SEGMENT: u8 = 4;
 const WINDOW_LOG: u32 = 17;
 const LEVEL: i32 = 1;
 const RECORD_MAX_BYTES: usize = COMMIT_MAX_BYTES + 256;
+/// A parcel, the name of its document, and its heads.
+const MESSAGE_MAX_BYTES: usize = PARCEL_BYTES + 256 + 33 * HEADS_MAX;
 /// Chains that one session may name. A gateway that restarted more often than this while it was
 /// offline needs a second session.
 const CHAINS_MAX: usize = 1 << 16;
@@ -73,6 +79,13 @@ impl Writer {
         self.chains.insert(*chain, (index, next));
         self.flush(out);
         (index, size)
+    }
+
+    /// Appends a record as it is and flushes. Returns how many bytes of records that was.
+    pub(super) fn record(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> u64 {
+        let size = self.put(out, |record| record.put(bytes));
+        self.flush(out);
+        size
     }
 
     fn put(
@@ -152,6 +165,8 @@ pub(super) struct HistoryReader {
     decoder: Decoder<'static>,
     plain: Vec<u8>,
     chains: Vec<Incoming>,
+    /// The parts of a message that have come.
+    parts: Vec<u8>,
     origin: NodeId,
     own: Option<Incarnation>,
 }
@@ -167,6 +182,8 @@ struct Incoming {
 pub(super) struct Arrived {
     /// Runs of chains, each with the sender's index of its chain.
     pub runs: Vec<(u32, Received)>,
+    /// Messages about documents.
+    pub messages: Vec<Vec<u8>>,
     /// Bytes of records.
     pub bytes: u64,
 }
@@ -179,7 +196,8 @@ impl HistoryReader {
         decoder
             .set_parameter(DParameter::WindowLogMax(WINDOW_LOG))
             .expect("the window is within the library's bounds");
-        Self { decoder, plain: Vec::new(), chains: Vec::new(), origin, own }
+        let (plain, chains, parts) = (Vec::new(), Vec::new(), Vec::new());
+        Self { decoder, plain, chains, parts, origin, own }
     }
 
     /// Takes a piece of the compressed stream. More than `allowed` bytes of records in it are an
@@ -231,11 +249,28 @@ impl HistoryReader {
 
     fn record(&mut self, record: &[u8], arrived: &mut Arrived) -> Result<(), Reject> {
         let mut reader = Reader::new(record);
-        let kind = reader.u8()?;
-        let index = reader.uint()?;
-        match kind {
-            CHAIN => self.name_chain(index, &mut reader),
+        match reader.u8()? {
+            CHAIN => {
+                let index = reader.uint()?;
+                self.name_chain(index, &mut reader)
+            }
+            PART => {
+                let last = reader.u8()? == 1;
+                self.parts.extend_from_slice(reader.rest());
+                if self.parts.len() > MESSAGE_MAX_BYTES {
+                    return Err(Reject::Full);
+                }
+                if last {
+                    arrived.messages.push(std::mem::take(&mut self.parts));
+                }
+                Ok(())
+            }
+            kind if is_message(kind) => {
+                arrived.messages.push(record.to_vec());
+                Ok(())
+            }
             COMMIT => {
+                let index = reader.uint()?;
                 let index = usize::try_from(index).map_err(|_| Reject::Malformed)?;
                 let chain = self.chains.get_mut(index).ok_or(Reject::Malformed)?;
                 read_commit(chain, index as u32, &mut reader, arrived)

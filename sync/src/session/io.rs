@@ -1,7 +1,8 @@
 //! What goes into a session and what comes out of it, as data.
 
-use super::frame::{Frame, RefusalCode};
+use super::frame::{Frame, HeldDocuments, RefusalCode};
 use super::plan::Backfill;
+use crate::docs::exchange::{Batch, Pushed};
 use crate::identity::Membership;
 use crate::store::{ChainInfo, ChainNo, Frontier, Received, StoredCommit};
 use holdfast_core::log::Link;
@@ -50,6 +51,8 @@ pub struct LocalChain {
 pub struct ReadRequest {
     /// The chain.
     pub chain: ChainNo,
+    /// Its stream.
+    pub stream: Stream,
     /// Which entries.
     pub range: Range,
     /// About how many bytes.
@@ -65,14 +68,22 @@ pub struct ReadRequest {
 pub enum Input {
     /// A frame of the peer.
     Frame(Frame),
+    /// Before the chains: up to where the peer's document changes are held here. Without it no
+    /// documents are exchanged.
+    Held(HeldDocuments),
     /// The chains asked for by [`Output::LoadChains`].
     Chains(Vec<LocalChain>),
     /// The commits asked for, ascending, and the link before the first.
     Commits(Vec<StoredCommit>, Option<Link>),
     /// How far an own chain is now.
     Head(ChainNo, ChainId, u64),
-    /// What was to be stored is on disk: by the peer's chain index, what is held now.
-    Stored(Vec<(u32, Frontier)>),
+    /// What was to be stored is on disk: by the peer's chain index, what is held now, and what is
+    /// to be answered to messages about documents.
+    Stored(Vec<(u32, Frontier)>, Vec<Batch>),
+    /// Documents may have changed.
+    DocumentsChanged,
+    /// What is to be said of documents, as [`Output::Begin`] or [`Output::Gather`] asked.
+    Documents(Batch),
     /// It could not be stored.
     NotStored(RefusalCode, String),
     /// This node is stopping, or the peer was removed.
@@ -90,8 +101,15 @@ pub enum Output {
     LoadChains(NodeId),
     /// Read commits.
     Read(ReadRequest),
-    /// Store these runs, in this order, and say what is held then.
-    Store(Vec<(u32, Received)>),
+    /// Store these runs and take these messages about documents, in this order, and say what is
+    /// held then.
+    Store(Vec<(u32, Received)>, Vec<Vec<u8>>),
+    /// Begin to send documents, of which the peer holds what is said.
+    Begin(HeldDocuments),
+    /// Say what is to be sent of documents, about so many bytes of it.
+    Gather(usize),
+    /// The peer has this of documents on disk.
+    Delivered(Pushed),
     /// The peer has this of a chain on disk.
     Acked(ChainNo, Box<Frontier>),
     /// The peer lacks this part of an own chain, and it is not here any more.

@@ -1,12 +1,12 @@
 //! The machine: hello, lists, then both halves at once, with acknowledgements and deadlines.
 
-use super::PROTOCOL;
 use super::flow::Flow;
 use super::frame::{FRAME_MAX_BYTES, Frame, Held, Hello, RefusalCode, closed_digest};
 use super::history::{HistoryReader, Writer};
 use super::io::{Config, End, Input, LocalChain, Now, Output, ReadRequest};
+use super::outbox::Outbox;
 use super::plan::Plan;
-use super::policy::{Admission, Policy};
+use super::policy::Policy;
 use crate::identity::Membership;
 use crate::store::{ChainNo, Frontier, StoredCommit};
 use holdfast_core::log::Link;
@@ -14,6 +14,8 @@ use holdfast_core::ranges::Range;
 use holdfast_core::{ChainId, Incarnation, Reject, Stream};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
+
+mod opening;
 
 const HANDSHAKE_MS: u64 = 20_000;
 /// A peer that says nothing for this long is gone.
@@ -76,6 +78,7 @@ pub struct Session {
     reading: Option<ReadRequest>,
     /// The chain behind each index of our stream.
     sent_chains: Vec<ChainNo>,
+    outbox: Outbox,
     records_sent: u64,
     records_allowed: u64,
     records_received: u64,
@@ -123,6 +126,7 @@ impl Session {
             flow: Flow::new(),
             reading: None,
             sent_chains: Vec::new(),
+            outbox: Outbox::default(),
             records_sent: 0,
             records_allowed: WINDOW_BYTES,
             records_received: 0,
@@ -189,6 +193,7 @@ impl Session {
                     self.refuse(RefusalCode::Protocol, reason);
                 }
             }
+            Input::Held(held) => self.outbox.held = held,
             Input::Chains(chains) => self.chains(now, chains),
             Input::Commits(commits, before) => self.commits(now, &commits, before),
             // Only the initiator's history is carried: of its own the acceptor sends nothing.
@@ -200,11 +205,19 @@ impl Session {
                     self.early.insert(no, (id, last));
                 }
             }
-            Input::Stored(frontiers) => self.stored(frontiers),
+            Input::Stored(frontiers, answers) => {
+                answers.into_iter().for_each(|answer| self.outbox.add(answer));
+                self.stored(frontiers);
+            }
+            Input::DocumentsChanged => self.outbox.changed = true,
+            Input::Documents(batch) => {
+                self.outbox.gathering = false;
+                self.outbox.add(batch);
+            }
             Input::NotStored(code, reason) | Input::Stop(code, reason) => self.refuse(code, reason),
             Input::Tick => self.tick(now),
         }
-        self.pump();
+        self.pump(now);
         self.tell_behind(now);
         if self.out.iter().any(|output| matches!(output, Output::Send(_))) {
             self.said_ms = now.mono_ms;
@@ -252,200 +265,18 @@ impl Session {
         Ok(())
     }
 
-    fn my_hello(&self, now: Now, closed_below: u64, digest: [u8; 16]) -> Frame {
-        Frame::Hello(Hello {
-            protocol: (*PROTOCOL.start(), *PROTOCOL.end()),
-            version: self.config.version.clone(),
-            wall_ms: now.wall_ms,
-            incarnation: self.config.incarnation,
-            membership: self.config.membership.clone(),
-            closed_below,
-            closed_digest: digest,
-        })
-    }
-
-    fn hello(&mut self, now: Now, hello: Hello) -> Result<(), Reject> {
-        if hello.protocol.0 > *PROTOCOL.end() || hello.protocol.1 < *PROTOCOL.start() {
-            let (low, high) = hello.protocol;
-            let ours = format!("{} to {}", PROTOCOL.start(), PROTOCOL.end());
-            let reason = format!("it speaks protocol {low} to {high}, we speak {ours}");
-            self.refuse(RefusalCode::Version, reason);
-            return Ok(());
-        }
-        let membership = match Membership::decode(&hello.membership) {
-            Ok(membership) => membership,
-            Err(error) => {
-                self.refuse(RefusalCode::Membership, error.to_string());
-                return Ok(());
-            }
-        };
-        let fresh = match self.policy.admit(self.config.peer, &membership) {
-            Admission::Admit => None,
-            Admission::Renew(fresh) => Some(fresh),
-            Admission::Refuse(code, reason) => {
-                self.refuse(code, reason);
-                return Ok(());
-            }
-        };
-        self.out.push_back(Output::Established {
-            membership: Box::new(membership),
-            incarnation: hello.incarnation,
-            version: hello.version,
-            clock_ahead_ms: hello.wall_ms.saturating_sub(now.wall_ms),
-        });
-        if self.config.initiator {
-            let agreed = hello.closed_below == self.closed.0;
-            self.closed_below = if agreed { self.closed.0 } else { 0 };
-            self.phase = Phase::Lists;
-            self.send_list();
-        } else {
-            self.closed = (hello.closed_below, hello.closed_digest);
-            self.running = Some(hello.incarnation);
-            self.phase = Phase::Loading;
-            self.out.push_back(Output::LoadChains(self.config.peer));
-        }
-        if let Some(fresh) = fresh {
-            self.renewal(&fresh);
-        }
-        Ok(())
-    }
-
-    /// The fresh membership goes out behind our hello, which the acceptor has yet to send.
-    fn renewal(&mut self, fresh: &Membership) {
-        let frame = Frame::Renewed(fresh.encode()).encode();
-        if self.config.initiator {
-            self.out.push_back(Output::Send(frame));
-        } else {
-            self.pending_renewal = Some(frame);
-        }
-    }
-
-    fn chains(&mut self, now: Now, chains: Vec<LocalChain>) {
-        let place = |chain: &LocalChain| (chain.info.id.incarnation, chain.info.id.stream);
-        self.listed = chains.iter().map(|chain| (place(chain), None)).collect();
-        self.local = chains;
-        match self.phase {
-            Phase::Preparing => {
-                self.closed = self.own_closed();
-                let (below, digest) = self.closed;
-                let hello = self.my_hello(now, below, digest);
-                self.send(&hello);
-                self.phase = Phase::Hello;
-            }
-            Phase::Loading => {
-                let (below, digest) = self.closed;
-                let agreed = below > 0 && self.digest_below(below) == digest;
-                self.closed_below = if agreed { below } else { 0 };
-                let hello = self.my_hello(now, self.closed_below, [0; 16]);
-                self.send(&hello);
-                if let Some(frame) = self.pending_renewal.take() {
-                    self.out.push_back(Output::Send(frame));
-                }
-                self.phase = Phase::Lists;
-                self.send_list();
-            }
-            _ => {}
-        }
-    }
-
-    /// The greatest boot count below which the peer has acknowledged everything, with the digest.
-    fn own_closed(&self) -> (u64, [u8; 16]) {
-        let open = self.local.iter().filter(|chain| chain.acked != chain.info.frontier);
-        let own = self.config.incarnation.boot;
-        let below = open.map(|chain| chain.info.id.incarnation.boot).min().unwrap_or(own).min(own);
-        (below, self.digest_below(below))
-    }
-
-    /// The digest over the chains of starts below `boot`. A hole that both sides have is equal too.
-    fn digest_below(&self, boot: u64) -> [u8; 16] {
-        let closed = self.local.iter().map(|chain| &chain.info);
-        closed_digest(closed.filter(|c| c.id.incarnation.boot < boot && c.last() > 0))
-    }
-
-    fn send_list(&mut self) {
-        let below = self.closed_below;
-        let (mut held, mut bytes) = (Vec::new(), 0);
-        let open = self.local.iter().filter(|c| c.info.id.incarnation.boot >= below);
-        let mut frames = Vec::new();
-        for chain in open {
-            let info = &chain.info;
-            held.push(Held {
-                incarnation: info.id.incarnation,
-                stream: info.id.stream,
-                frontier: info.frontier.clone(),
-                head: info.head,
-            });
-            bytes += 64 + info.frontier.as_slice().len() * 20;
-            if bytes > CHAINS_FRAME_BYTES {
-                frames.push(Frame::Chains { last: false, held: std::mem::take(&mut held) });
-                bytes = 0;
-            }
-        }
-        frames.push(Frame::Chains { last: true, held });
-        frames.iter().for_each(|frame| self.send(frame));
-    }
-
-    fn list(&mut self, last: bool, held: Vec<Held>) -> Result<(), Reject> {
-        self.listed_count += held.len();
-        if self.listed_count > LISTED_MAX || (held.is_empty() && !last) {
-            return Err(Reject::Full);
-        }
-        for held in held {
-            match self.listed.get_mut(&(held.incarnation, held.stream)) {
-                Some(known) => *known = Some((held.frontier, held.head)),
-                None => self.ahead += held.frontier.count(),
-            }
-        }
-        if last {
-            self.open();
-        }
-        Ok(())
-    }
-
-    /// Both lists are known: works out what the peer lacks.
-    fn open(&mut self) {
-        let mut listed = std::mem::take(&mut self.listed);
-        let below = self.closed_below;
-        let local = std::mem::take(&mut self.local);
-        for chain in local.iter().filter(|c| c.info.id.incarnation.boot >= below) {
-            let place = (chain.info.id.incarnation, chain.info.id.stream);
-            let (theirs, head) = listed.remove(&place).flatten().unwrap_or_default();
-            if !theirs.as_slice().is_empty()
-                && theirs.max() == chain.info.last()
-                && head != chain.info.head
-            {
-                let (id, seq) = (chain.info.id, chain.info.last());
-                let reason =
-                    format!("chain {id} ends in different entries at {seq} here and there");
-                return self.refuse(RefusalCode::Fork, reason);
-            }
-            if chain.acked != theirs {
-                self.out.push_back(Output::Acked(chain.info.no, Box::new(theirs.clone())));
-            }
-            let beyond = Range::new(chain.info.last() + 1, theirs.max());
-            self.ahead += beyond.map_or(0, Range::count);
-            if self.running != Some(chain.info.id.incarnation) {
-                self.plan.add(chain, theirs);
-            }
-        }
-        if self.config.initiator && self.ahead > 0 {
-            self.out.push_back(Output::PeerAhead(self.ahead));
-        }
-        for (no, (id, last)) in std::mem::take(&mut self.early) {
-            self.plan.advance(no, id, last);
-        }
-        self.phase = Phase::Open;
-    }
-
     fn data(&mut self, bytes: &[u8]) -> Result<(), Reject> {
         let allowed = (self.records_stored + WINDOW_BYTES + READ_MAX_BYTES * 8)
             .saturating_sub(self.records_received);
         let arrived = self.reader.take(bytes, allowed)?;
         self.consumed += bytes.len() as u64;
         self.records_received += arrived.bytes;
-        if !arrived.runs.is_empty() {
+        if !arrived.messages.is_empty() && !self.outbox.is_on() {
+            return Err(Reject::Malformed);
+        }
+        if !arrived.runs.is_empty() || !arrived.messages.is_empty() {
             self.storing.push_back((self.consumed, self.records_received));
-            self.out.push_back(Output::Store(arrived.runs));
+            self.out.push_back(Output::Store(arrived.runs, arrived.messages));
         } else if self.reader.at_rest() {
             // Nothing to store came with these bytes: they count with what is being stored.
             match self.storing.back_mut() {
@@ -486,6 +317,10 @@ impl Session {
             return Err(Reject::Malformed);
         }
         self.records_allowed = self.records_allowed.max(granted);
+        let delivered = self.outbox.acked(consumed);
+        if !delivered.is_empty() {
+            self.out.push_back(Output::Delivered(delivered));
+        }
         for (index, frontier) in chains {
             let no = self.sent_chains.get(index as usize).copied().ok_or(Reject::Malformed)?;
             let known = self.plan.acked(no, frontier);
@@ -494,16 +329,46 @@ impl Session {
         Ok(())
     }
 
-    /// Asks for the next commits when there is room to send them.
-    fn pump(&mut self) {
-        let room = self.flow.room().min(self.records_allowed.saturating_sub(self.records_sent));
-        if self.phase != Phase::Open || self.reading.is_some() || room == 0 {
+    fn room(&self) -> u64 {
+        self.flow.room().min(self.records_allowed.saturating_sub(self.records_sent))
+    }
+
+    /// Sends what is to be said of documents, and asks for the next commits, when there is room.
+    /// New events go before all else, documents before readings.
+    fn pump(&mut self, now: Now) {
+        if self.phase != Phase::Open {
+            return;
+        }
+        let urgent = self.reading.as_ref().is_some_and(is_urgent)
+            || self.plan.next(1).as_ref().is_some_and(is_urgent);
+        while !urgent && self.room() > 0 {
+            let Some((record, pushed)) = self.outbox.next() else { break };
+            let mut bytes = Vec::new();
+            self.records_sent += self.writer.record(&record, &mut bytes);
+            self.send_data(now, &bytes);
+            self.outbox.sent(self.flow.total(), pushed);
+        }
+        let room = self.room();
+        if room == 0 {
             return;
         }
         let max_bytes = room.clamp(READ_MIN_BYTES, READ_MAX_BYTES) as usize;
-        if let Some(request) = self.plan.next(max_bytes) {
+        if self.outbox.wants() {
+            (self.outbox.changed, self.outbox.gathering) = (false, true);
+            self.out.push_back(Output::Gather(max_bytes));
+        }
+        if self.reading.is_none()
+            && let Some(request) = self.plan.next(max_bytes)
+        {
             self.reading = Some(request.clone());
             self.out.push_back(Output::Read(request));
+        }
+    }
+
+    fn send_data(&mut self, now: Now, bytes: &[u8]) {
+        self.flow.sent(bytes.len() as u64, now.mono_ms);
+        for part in bytes.chunks(self.flow.piece()) {
+            self.send(&Frame::Data(part.to_vec()));
         }
     }
 
@@ -537,10 +402,7 @@ impl Session {
         self.records_sent += size;
         let entries = commits.iter().map(|commit| u64::from(commit.count)).sum();
         self.out.push_back(Output::Sent(chain.stream, entries));
-        self.flow.sent(bytes.len() as u64, now.mono_ms);
-        for part in bytes.chunks(self.flow.piece()) {
-            self.send(&Frame::Data(part.to_vec()));
-        }
+        self.send_data(now, &bytes);
     }
 
     /// The origin of a chain has to say why nobody gets a part of it any more.
@@ -585,6 +447,11 @@ impl Session {
             self.out.push_back(Output::Behind(entries));
         }
     }
+}
+
+/// Whether these are new events, for which nothing else may be in the way.
+fn is_urgent(request: &ReadRequest) -> bool {
+    request.live && request.stream == Stream::Event
 }
 
 /// Where to cut what an acknowledgement says of chains so that it fits a frame, if it has to be

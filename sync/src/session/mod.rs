@@ -4,18 +4,20 @@
 //! inside. After a hello in both directions each side lists what it holds of the chains in question
 //! and sends what the other lacks: new commits first, backlog behind them, both as one compressed
 //! stream of records in frames of at most 16 KiB. Received commits are acknowledged when they are
-//! on disk, and the acknowledgement is what lets the sender send more. Byte-exact page:
-//! `docs/formats/session.md`.
+//! on disk, and the acknowledgement is what lets the sender send more. Messages about documents
+//! ([`crate::docs::exchange`]) travel in the same stream, in both directions, behind new events and
+//! before everything else. Byte-exact page: `docs/formats/session.md`.
 
 mod flow;
 mod frame;
 mod history;
 mod io;
 mod machine;
+mod outbox;
 mod plan;
 mod policy;
 
-pub use frame::{FRAME_MAX_BYTES, Frame, FrameReader, Held, Hello, RefusalCode};
+pub use frame::{FRAME_MAX_BYTES, Frame, FrameReader, Held, HeldDocuments, Hello, RefusalCode};
 pub use io::{Config, End, Input, LocalChain, Now, Output, ReadRequest};
 pub use machine::Session;
 pub use plan::Backfill;

@@ -103,7 +103,8 @@ impl Plan {
         let live = live.min_by_key(|(_, chain)| chain.id.stream);
         if let Some((no, chain)) = live {
             let range = Range { from: chain.live_from, to: chain.last };
-            return Some(ReadRequest { chain: *no, range, max_bytes, back: false, live: true });
+            let (chain, stream) = (*no, chain.id.stream);
+            return Some(ReadRequest { chain, stream, range, max_bytes, back: false, live: true });
         }
         let behind = self.chains.iter().filter(|(_, chain)| !chain.backlog.is_empty());
         let (no, chain) = behind.min_by_key(|(_, chain)| {
@@ -113,7 +114,8 @@ impl Plan {
         })?;
         let back = self.order == Backfill::NewestFirst && !chain.mend;
         let range = if back { chain.backlog.last() } else { chain.backlog.first() };
-        Some(ReadRequest { chain: *no, range: *range?, max_bytes, back, live: false })
+        let (chain, stream, range) = (*no, chain.id.stream, *range?);
+        Some(ReadRequest { chain, stream, range, max_bytes, back, live: false })
     }
 
     /// Notes what a read brought: `sent` is the range of the commits found, if there were any.

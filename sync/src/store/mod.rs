@@ -115,6 +115,7 @@ struct Inner {
     jobs: mpsc::Sender<writer::Job>,
     head: watch::Receiver<Head>,
     own_heads: watch::Receiver<OwnHeads>,
+    documents: watch::Receiver<u64>,
     usage: watch::Receiver<Usage>,
     counts: Arc<Counts>,
     readers: snapshot::Pool,
@@ -173,6 +174,12 @@ impl Store {
     #[must_use]
     pub fn own_heads(&self) -> OwnHeads {
         self.inner.own_heads.borrow().clone()
+    }
+
+    /// Follows changes of documents: whoever is woken looks where their sequence is now.
+    #[must_use]
+    pub fn watch_documents(&self) -> watch::Receiver<u64> {
+        self.inner.documents.clone()
     }
 
     /// How full the store is.

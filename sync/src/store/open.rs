@@ -92,7 +92,7 @@ pub(super) fn open(options: Options, env: Env) -> Result<(Store, OpenReport), Fa
         other => other?,
     };
     let counts = Arc::clone(&opened.writer.counts);
-    let Opened { writer, jobs, head, own_heads, usage, scrub, findings } = opened;
+    let Opened { writer, jobs, head, own_heads, documents, usage, scrub, findings } = opened;
     let incarnation = writer.state.incarnation;
     start_thread(writer, lock, &dir)?;
     let readers = Pool::new(path, synchronous(&options));
@@ -109,6 +109,7 @@ pub(super) fn open(options: Options, env: Env) -> Result<(Store, OpenReport), Fa
         jobs,
         head,
         own_heads,
+        documents,
         usage,
         counts,
         readers,
@@ -144,6 +145,7 @@ struct Opened {
     jobs: mpsc::Sender<Job>,
     head: watch::Receiver<Head>,
     own_heads: watch::Receiver<super::OwnHeads>,
+    documents: watch::Receiver<u64>,
     usage: watch::Receiver<Usage>,
     scrub: Scrubber,
     findings: Vec<String>,
@@ -182,6 +184,7 @@ fn attempt(options: &Options, env: &Env, log: &WalState) -> Result<Opened, Fault
     let (jobs, waiting) = mpsc::channel(QUEUE);
     let (head_sender, head) = watch::channel(Head { pos: state.next_pos - 1, transactions: 0 });
     let (own_sender, own_heads) = watch::channel(Vec::new());
+    let (documents_sender, documents) = watch::channel(0);
     let (usage_sender, usage) = watch::channel::<Usage>(usage);
     let mut writer = Writer {
         connection,
@@ -189,6 +192,7 @@ fn attempt(options: &Options, env: &Env, log: &WalState) -> Result<Opened, Fault
         jobs: waiting,
         head: head_sender,
         own_heads: own_sender,
+        documents: documents_sender,
         usage: usage_sender,
         counts: Arc::default(),
         quota,
@@ -206,7 +210,7 @@ fn attempt(options: &Options, env: &Env, log: &WalState) -> Result<Opened, Fault
         // Told twice it does no harm.
         let _ = std::fs::remove_file(dir.join(RESTORED));
     }
-    Ok(Opened { writer, jobs, head, own_heads, usage, scrub, findings })
+    Ok(Opened { writer, jobs, head, own_heads, documents, usage, scrub, findings })
 }
 
 fn start_thread(writer: Writer, lock: DirLock, dir: &Path) -> Result<(), Fault> {
@@ -288,6 +292,7 @@ fn state(
         seen: HashMap::new(),
         places: super::ingest::Places::default(),
         damage: None,
+        documents: 0,
     })
 }
 

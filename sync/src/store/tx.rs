@@ -49,6 +49,9 @@ impl WriteTx<'_> {
         let mut statement = self.connection.prepare_cached(sql).map_err(fault)?;
         let sealed = seal(table, key, value);
         statement.execute(params![table as u8, key, sealed]).map_err(fault)?;
+        if table == Table::DocumentChange {
+            self.state.documents += 1;
+        }
         Ok(())
     }
 

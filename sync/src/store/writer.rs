@@ -168,6 +168,8 @@ pub(super) struct State {
     pub places: Places,
     /// Damage that a job met and that did not stop the others.
     pub damage: Option<String>,
+    /// Counts changes of documents.
+    pub documents: u64,
 }
 
 impl State {
@@ -193,6 +195,7 @@ pub(super) struct Writer {
     pub jobs: mpsc::Receiver<Job>,
     pub head: watch::Sender<Head>,
     pub own_heads: watch::Sender<OwnHeads>,
+    pub documents: watch::Sender<u64>,
     pub usage: watch::Sender<Usage>,
     pub counts: Arc<Counts>,
     pub quota: Quota,
@@ -364,6 +367,8 @@ impl Writer {
                 }
             }
         });
+        let documents = self.state.documents;
+        self.documents.send_if_modified(|known| std::mem::replace(known, documents) != documents);
         self.head.send_modify(|head| {
             head.pos = pos;
             head.transactions += 1;

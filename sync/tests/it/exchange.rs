@@ -113,7 +113,7 @@ impl Side {
                     }
                     self.give(Input::Commits(commits, before));
                 }
-                Output::Store(runs) => self.store(&runs),
+                Output::Store(runs, _) => self.store(&runs),
                 Output::Acked(no, held) => {
                     self.disk.chains.get_mut(&no.0).expect("a known chain").acked = *held;
                 }
@@ -121,6 +121,9 @@ impl Side {
                 Output::Renewed(fresh) => self.renewed = Some(fresh),
                 Output::Behind(entries) => self.behind = Some(entries),
                 Output::Sent(..)
+                | Output::Begin(_)
+                | Output::Gather(_)
+                | Output::Delivered(_)
                 | Output::PeerBehind(_)
                 | Output::Unfilled(..)
                 | Output::PeerAhead(_) => {}
@@ -142,7 +145,7 @@ impl Side {
                 }
             }
         }
-        self.give(Input::Stored(held));
+        self.give(Input::Stored(held, Vec::new()));
     }
 
     pub fn code(&self) -> Option<RefusalCode> {

@@ -416,7 +416,7 @@ fn a_flood_of_tiny_commits_stays_within_the_window() {
     for frame in data(&records, 17) {
         hub.session.handle(now, Input::Frame(frame));
         while let Some(output) = hub.session.poll() {
-            if let holdfast_sync::session::Output::Store(runs) = output {
+            if let holdfast_sync::session::Output::Store(runs, _) = output {
                 waiting += runs.iter().map(|(_, run)| run.commits().count()).sum::<usize>();
             }
         }

@@ -1,17 +1,19 @@
 //! Two nodes over real QUIC on the loopback: enrol, sync both live and backlog, be removed.
 
-use crate::support::{batch, key, open};
+use crate::support::{batch, key, library, open};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use holdfast_core::{NodeId, Stream};
+use holdfast_core::hlc::Stamp;
+use holdfast_core::{NodeId, Stream, state};
+use holdfast_sync::docs::{Contents, DocumentName, Documents, Edit, What, Writer};
 use holdfast_sync::env::System;
 use holdfast_sync::identity::{FleetId, Grant, Invitation, Membership, NodeKey, Proof, Role};
 use holdfast_sync::net::{
-    Enroller, HubOptions, HubPeers, Joined, Net, NetError, PeerEvent, Refusal, Uplink,
+    Enroller, HubOptions, HubPeers, Joined, Library, Net, NetError, PeerEvent, Refusal, Uplink,
     UplinkOptions, serve,
 };
 use holdfast_sync::session::{Admission, Backfill, Policy, RefusalCode};
-use holdfast_sync::store::{Snapshot, Store};
+use holdfast_sync::store::{Snapshot, Store, WriteError, WriteTx};
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -61,6 +63,7 @@ impl Policy for Book {
 
 pub struct TestHub {
     pub store: Store,
+    pub library: Library,
     pub net: Net,
     /// What sessions reported of peers coming and going.
     pub seen: Arc<Mutex<Vec<String>>>,
@@ -79,14 +82,16 @@ pub async fn hub(dir: &std::path::Path) -> TestHub {
     let members = Mutex::default();
     let book = Arc::new(Book { root, hub: node.id(), invitation, members });
     let seen = Arc::default();
+    let library = library(&store, &node, state::Role::Hub);
     let options = HubOptions {
         store: store.clone(),
         policy: Arc::clone(&book) as Arc<dyn Policy>,
         enroller: Arc::clone(&book) as Arc<dyn Enroller>,
         events: noting(&seen),
         version: "test".to_owned(),
+        library: library.clone(),
     };
-    TestHub { store, seen, peers: serve(net.clone(), options), net, book, address }
+    TestHub { store, library, seen, peers: serve(net.clone(), options), net, book, address }
 }
 
 fn noting(seen: &Arc<Mutex<Vec<String>>>) -> holdfast_sync::net::PeerEvents {
@@ -102,6 +107,10 @@ fn noting(seen: &Arc<Mutex<Vec<String>>>) -> holdfast_sync::net::PeerEvents {
 }
 
 pub fn uplink(store: &Store, key: &NodeKey, invitation: Invitation) -> Uplink {
+    uplink_with(store, key, invitation, library(store, key, state::Role::Edge))
+}
+
+fn uplink_with(store: &Store, key: &NodeKey, invitation: Invitation, library: Library) -> Uplink {
     Uplink::start(UplinkOptions {
         store: store.clone(),
         key: key.clone(),
@@ -113,6 +122,7 @@ pub fn uplink(store: &Store, key: &NodeKey, invitation: Invitation) -> Uplink {
         backfill: Backfill::NewestFirst,
         backoff_ms: (50, 500),
         version: "test".to_owned(),
+        library,
     })
 }
 
@@ -302,4 +312,67 @@ async fn a_dial_that_fails_says_where_and_why() {
     let address = silent.local_addr().unwrap().to_string();
     let error = net.dial(&address).await.unwrap_err().to_string();
     assert_eq!(error, format!("{address} could not be reached: Timeout has been reached"));
+}
+
+fn put(
+    library: &Library,
+    device: usize,
+    path: &str,
+    value: i64,
+) -> impl Fn(&mut WriteTx<'_>) -> Result<(), WriteError> + Send + use<> {
+    let documents = Arc::clone(&library.documents);
+    let role = if documents.is_edge() { state::Role::Edge } else { state::Role::Hub };
+    let author = state::Author::node(&documents.node());
+    let path = path.to_owned();
+    move |tx| {
+        let name = DocumentName::new(&format!("device/pump-{device}/desired")).unwrap();
+        let clock = Stamp::new(1_790_000_000_000, 0);
+        let writer = Writer { author, role, clock };
+        let what = What::Put(state::Value::Int(value));
+        let edit = Edit { path: state::Path::new(&path).unwrap(), what };
+        documents.write(tx, &name, &state::Policy::LWW, writer, &[edit]).map(drop)
+    }
+}
+
+/// What a node shows of all its documents.
+fn shown(store: &Store) -> Vec<(DocumentName, Contents)> {
+    store
+        .read_blocking(|view: &Snapshot<'_>| {
+            let names = Documents::list(view, "")?.into_iter();
+            names.map(|name| Ok((name.clone(), Contents::read(view, &name)?))).collect()
+        })
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn documents_come_to_agree_over_a_link_that_was_cut() {
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let hub = hub(dirs[0].path()).await;
+    let key = key();
+    let (store, _) = open(dirs[1].path(), &key);
+    let ours = library(&store, &key, state::Role::Edge);
+    for device in 0..20 {
+        hub.store.write(put(&hub.library, device, "level", 1)).await.unwrap();
+        store.write(put(&ours, device + 10, "level", 2)).await.unwrap();
+    }
+    let with = |invitation| uplink_with(&store, &key, invitation, ours.clone());
+    let up = with(hub.book.invitation.clone());
+    until("both have all", || shown(&store).len() == 30 && shown(&store) == shown(&hub.store))
+        .await;
+    // Both sides write one path while the link is there: whatever the order, they agree.
+    for round in 0..20 {
+        hub.store.write(put(&hub.library, 0, "level", round)).await.unwrap();
+        store.write(put(&ours, 0, "level", -round)).await.unwrap();
+    }
+    until("they agree live", || shown(&store) == shown(&hub.store)).await;
+    up.stop("the link is cut").await;
+    // A large document, in parts: nothing of it waits for the others.
+    for n in 0..150 {
+        store.write(put(&ours, 5, &format!("part-{n}"), n)).await.unwrap();
+        hub.store.write(put(&hub.library, 5, &format!("other-{n}"), n)).await.unwrap();
+    }
+    assert_ne!(shown(&store), shown(&hub.store));
+    let up = with(hub.book.invitation.clone());
+    until("they agree again", || shown(&store) == shown(&hub.store)).await;
+    up.stop("done").await;
 }

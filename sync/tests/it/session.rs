@@ -6,7 +6,7 @@ use crate::sim::material::{Fleet, Rng, body, grant, key};
 use holdfast_core::{ChainId, NodeId, Stream, Timestamp};
 use holdfast_sync::identity::{Membership, Role};
 use holdfast_sync::session::{
-    Admission, Backfill, Frame, FrameReader, Hello, Input, Policy, RefusalCode,
+    Admission, Backfill, Frame, FrameReader, HeldDocuments, Hello, Input, Policy, RefusalCode,
 };
 use std::sync::Arc;
 
@@ -146,6 +146,7 @@ pub fn hello(fleet: &Fleet) -> Hello {
         membership: fleet.membership(Role::Edge).encode(),
         closed_below: 0,
         closed_digest: [0; 16],
+        held: HeldDocuments::None,
     }
 }
 
@@ -230,7 +231,8 @@ fn an_acknowledgement_of_many_chains_is_cut_to_frames() {
     let now = holdfast_sync::session::Now { mono_ms: 1, wall_ms: WALL_MS };
     hub.session.handle(now, Input::Frame(data));
     while hub.session.poll().is_some() {}
-    hub.give(Input::Stored((0..1_000).map(|index| (index, wide.clone())).collect()));
+    let wide = (0..1_000).map(|index| (index, wide.clone())).collect();
+    hub.give(Input::Stored(wide, Vec::new()));
     assert!(hub.frames.len() > 10);
     let mut reader = FrameReader::default();
     hub.frames.iter().for_each(|bytes| reader.push(bytes));

@@ -26,7 +26,8 @@ use super::sketch::SketchKey;
 use super::{Applied, DocumentName, Documents, Judge, Parcel, Refusal, Roster, SyncMessage};
 use super::{SyncState, parcel};
 use crate::Fault;
-use crate::store::{ReadRecords, Records, Table, WriteError};
+use crate::identity::Membership;
+use crate::store::{ReadRecords, Records, Table, WriteError, WriteTx};
 use collection::Collection;
 use compare::{Answering, Asking};
 use holdfast_core::state::{Author, Cell, Policy};
@@ -40,6 +41,9 @@ const PAGE: usize = 64;
 
 /// What a service decides about documents, and what it hears of them.
 pub trait Steward: Roster + Send + Sync {
+    /// A peer was let in by its membership; what follows is about its documents.
+    fn met(&self, membership: &Membership);
+
     /// Whether `document` is for `peer`.
     fn shares(&self, peer: &NodeId, document: &DocumentName) -> bool;
 
@@ -59,6 +63,19 @@ pub trait Steward: Roster + Send + Sync {
         peer: &NodeId,
         membership: &[u8],
     ) -> Result<(), Fault>;
+
+    /// Hears what came of changes that are being stored in `tx`: whatever follows from them is
+    /// stored with them.
+    ///
+    /// # Errors
+    /// Any; the changes are then not stored either.
+    fn applied(
+        &self,
+        tx: &mut WriteTx<'_>,
+        peer: &NodeId,
+        document: &DocumentName,
+        applied: &Applied,
+    ) -> Result<(), WriteError>;
 }
 
 /// Checked bytes of a peer, for [`Exchange::take`].
@@ -76,13 +93,16 @@ impl Incoming {
     }
 }
 
+/// Documents and the heads up to which the peer has them once it acknowledges what was sent.
+pub type Pushed = Vec<(DocumentName, Vec<Hash>)>;
+
 /// What to send.
 #[derive(Debug, Default)]
 pub struct Batch {
     /// The records.
     pub records: Vec<Vec<u8>>,
     /// What the peer has once it has acknowledged them, for [`Exchange::acked`].
-    pub pushed: Vec<(DocumentName, Vec<Hash>)>,
+    pub pushed: Pushed,
     /// Whether there is more.
     pub more: bool,
 }
@@ -528,9 +548,8 @@ impl Exchange {
         let policy = Policy::from_bytes(&policy).unwrap_or(Policy::LWW);
         let (node, device) = (Author::node(&self.documents.node()), name.device_author());
         let at_edge = self.documents.is_edge();
-        let is_local = |cell: &Cell<'_>| {
-            cell.author == node || (at_edge && device == Some(cell.author))
-        };
+        let is_local =
+            |cell: &Cell<'_>| cell.author == node || (at_edge && device == Some(cell.author));
         let roster: &dyn Roster = self.steward.as_ref();
         apply(&Judge { roster, policy: &policy, is_local: &is_local })
     }

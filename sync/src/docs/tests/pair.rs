@@ -1,12 +1,12 @@
 //! Two nodes that exchange their documents, message by message, without a session between them.
 
 use super::Memory;
+use crate::Fault;
 use crate::docs::chunk::Hash;
 use crate::docs::exchange::{Batch, Exchange, Incoming, Steward};
-use crate::docs::{Contents, Cursor, DocumentName, Documents, Edit, Roster, What, Writer};
-use crate::identity::NodeKey;
-use crate::store::Records;
-use crate::Fault;
+use crate::docs::{Applied, Contents, Cursor, DocumentName, Documents, Edit, Roster, What, Writer};
+use crate::identity::{Membership, NodeKey};
+use crate::store::{Records, WriteError, WriteTx};
 use holdfast_core::hlc::Stamp;
 use holdfast_core::state::{Author, Path, Policy, Role, Value};
 use holdfast_core::{Incarnation, NodeId};
@@ -25,6 +25,7 @@ impl Roster for Two {
 }
 
 impl Steward for Two {
+    fn met(&self, _: &Membership) {}
     fn shares(&self, _: &NodeId, _: &DocumentName) -> bool {
         true
     }
@@ -35,6 +36,15 @@ impl Steward for Two {
         None
     }
     fn learn(&self, _: &mut dyn Records, _: &NodeId, _: &[u8]) -> Result<(), Fault> {
+        Ok(())
+    }
+    fn applied(
+        &self,
+        _: &mut WriteTx<'_>,
+        _: &NodeId,
+        _: &DocumentName,
+        _: &Applied,
+    ) -> Result<(), WriteError> {
         Ok(())
     }
 }
@@ -59,8 +69,7 @@ impl Node {
         self.boot += 1;
         // No two starts have one nonce, the one after a restore of a copy included.
         let incarnation = Incarnation { boot: self.boot, nonce: rand(&mut self.boot.clone()) };
-        self.documents =
-            Arc::new(Documents::of_start(incarnation, self.key.clone(), self.role));
+        self.documents = Arc::new(Documents::of_start(incarnation, self.key.clone(), self.role));
     }
 
     fn put(&mut self, name: &str, path: &str, value: i64) {

@@ -209,7 +209,7 @@ impl World {
                     }
                     self.soon(10, Event::Read { conn, at, request });
                 }
-                Output::Store(runs) => self.store(&mut session, at, runs),
+                Output::Store(runs, _) => self.store(&mut session, at, runs),
                 Output::Acked(no, held) if at == EDGE => {
                     let (edge, hub) = (&self.nodes[EDGE].disk, &self.nodes[HUB].disk);
                     self.judge.acked(no, &held, edge, hub);
@@ -259,7 +259,7 @@ impl World {
             let mut disk = self.nodes[at].disk.clone();
             let held =
                 runs.iter().map(|(index, run)| (*index, disk.accept(run, Bug::None).unwrap()));
-            session.handle(self.clock(), Input::Stored(held.collect()));
+            session.handle(self.clock(), Input::Stored(held.collect(), Vec::new()));
         }
         let ms = self.rng.within(1, self.plan.fsync_ms);
         let done = (self.now + ms).max(self.nodes[at].disk_free + 1);
@@ -278,7 +278,7 @@ impl World {
         self.judge.stored(self.now, at, runs, self.nodes[at].disk.doubles);
         let early = self.plan.bug == Bug::AcksBeforeItStores && at == HUB;
         if self.nodes[at].conn == conn && !early {
-            self.give(at, Input::Stored(held));
+            self.give(at, Input::Stored(held, Vec::new()));
         }
     }
 
