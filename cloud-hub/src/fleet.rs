@@ -215,6 +215,21 @@ impl Fleet {
         out
     }
 
+    /// The newest membership of a member, or of one that was.
+    #[must_use]
+    pub fn membership_of(&self, node: &NodeId) -> Option<Membership> {
+        self.read(|members| members.get(node).map(|member| member.membership.clone()))
+    }
+
+    /// What a member, one that was, or this hub has been granted.
+    #[must_use]
+    pub fn grant(&self, node: &NodeId) -> Option<Grant> {
+        if *node == self.inner.store.node() {
+            return Some(self.inner.hub.grant().clone());
+        }
+        self.read(|members| members.get(node).map(|member| member.membership.grant().clone()))
+    }
+
     /// The member called `site/name`.
     #[must_use]
     pub fn called(&self, name: &str) -> Option<Member> {

@@ -5,6 +5,7 @@ use crate::fleet::Fleet;
 use crate::live::LiveBook;
 use crate::routes;
 use crate::settings::Settings;
+use crate::steward::FleetSteward;
 use crate::traces;
 use axum::Router;
 use holdfast_node::address;
@@ -16,6 +17,7 @@ use holdfast_node::events::Events;
 use holdfast_node::health::{Health, Level};
 use holdfast_node::http::{self, HttpCounts, Limits};
 
+use holdfast_core::state::Role;
 use holdfast_node::labels::Labels;
 use holdfast_node::logs;
 use holdfast_node::manager::Manager;
@@ -28,9 +30,10 @@ use holdfast_node::supervise::{Restarts, Supervisor, announce, stop_on_signals};
 use holdfast_node::time_text::Time;
 use holdfast_node::tls::{self, Tls};
 use holdfast_node::trace::Tracer;
+use holdfast_sync::docs::Documents;
 use holdfast_sync::env::System;
 use holdfast_sync::identity::NodeKey;
-use holdfast_sync::net::{Enroller, HubOptions, HubPeers, Net, serve};
+use holdfast_sync::net::{Enroller, HubOptions, HubPeers, Library, Net, serve};
 use holdfast_sync::session::{Policy, RefusalCode};
 use holdfast_sync::store::Store;
 use std::convert::Infallible;
@@ -131,7 +134,7 @@ pub async fn run(node: Local<Settings>) -> Result<ExitCode, Failure> {
     let (routes, names) = routes::routes().finish(&routes::ABOUT);
     let counts = Arc::new(HttpCounts::of(names));
     let given =
-        Given { root, net, advertised, findings: report.findings, http: Arc::clone(&counts) };
+        Given { root, key, net, advertised, findings: report.findings, http: Arc::clone(&counts) };
     let app = start(&settings, &supervisor, store.clone(), given)?;
     let app = App { tls, ..app };
     let limits = Limits { connections: settings.http.connections, ..Limits::default() };
@@ -161,6 +164,7 @@ pub async fn run(node: Local<Settings>) -> Result<ExitCode, Failure> {
 /// What the hub is made of beside its store.
 struct Given {
     root: NodeKey,
+    key: NodeKey,
     net: Net,
     advertised: Vec<String>,
     findings: Vec<String>,
@@ -173,7 +177,7 @@ fn start(
     store: Store,
     given: Given,
 ) -> Result<App, String> {
-    let Given { root, net, advertised, findings, http } = given;
+    let Given { root, key, net, advertised, findings, http } = given;
     let text = |fault: holdfast_sync::Fault| fault.to_string();
     let events = Events::new(EVENTS, supervisor.stop().clone());
     let (life, invited) = (settings.fleet.membership_life.0, settings.fleet.invitation_life.0);
@@ -204,6 +208,9 @@ fn start(
     live.remember(heard.iter().filter_map(|(node, totals)| Some((*node, totals.received?))));
     supervisor.run_once("pipeline", |stop| pipeline.run(stop));
     let (noting, env) = (Arc::clone(&live), Arc::clone(store.env()));
+    let steward = FleetSteward::load(&store, fleet.clone(), Arc::clone(&data.catalog));
+    let documents = Arc::new(Documents::new(&store, key, Role::Hub));
+    let library = Library { documents, steward: Arc::new(steward.map_err(text)?) };
     let peers = serve(
         net,
         HubOptions {
@@ -212,6 +219,7 @@ fn start(
             enroller: Arc::new(fleet.clone()) as Arc<dyn Enroller>,
             events: Arc::new(move |node, event| noting.note(node, event, env.now())),
             version: VERSION.to_owned(),
+            library,
         },
     );
     let tokens = Tokens::load(store.clone()).map_err(text)?;

@@ -7,7 +7,7 @@ use crate::routes;
 use crate::settings::Settings;
 use crate::status::{NodeShape, Status, UplinkShape};
 use crate::traces;
-use crate::uplink::{Fleet, Keeper, UplinkSettings};
+use crate::uplink::{Fleet, Keeper};
 use axum::Router;
 use holdfast_core::NodeId;
 use holdfast_node::alerts::{self, OnAlerts, Plan};
@@ -18,6 +18,7 @@ use holdfast_node::events::Events;
 use holdfast_node::health::{Health, Level};
 use holdfast_node::http::{self, HttpCounts, Limits};
 
+use holdfast_core::state::Role;
 use holdfast_node::labels::Labels;
 use holdfast_node::logs;
 use holdfast_node::manager::Manager;
@@ -30,6 +31,7 @@ use holdfast_node::supervise::{Restarts, Supervisor, announce, stop_on_signals};
 use holdfast_node::time_text::Time;
 use holdfast_node::tls::{self, Tls};
 use holdfast_node::trace::Tracer;
+use holdfast_sync::docs::Documents;
 use holdfast_sync::env::System;
 use holdfast_sync::identity::NodeKey;
 use holdfast_sync::net::UplinkState;
@@ -246,12 +248,8 @@ fn start(
     let names = Arc::new(Names { node: store.node(), called: RwLock::new(called) });
     let nodes = Arc::clone(&names) as Arc<dyn Nodes>;
     let told = (events.clone(), Arc::clone(&nodes));
-    let uplink_settings = UplinkSettings {
-        backfill: settings.sync.backfill.into(),
-        backoff_min: settings.sync.backoff_min,
-        backoff_max: settings.sync.backoff_max,
-    };
-    let keeper = Keeper::new(store.clone(), key, uplink_settings);
+    let documents = Arc::new(Documents::new(&store, key.clone(), Role::Edge));
+    let keeper = Keeper::new(store.clone(), key, (&settings.sync).into(), documents);
     let uplink = keeper.state();
     let (tracer, on_traced) = traces::start(settings, supervisor, &store, uplink.clone());
     let ingest = Ingest::load(store.clone(), settings.ingest.auto_register, tracer.clone());

@@ -4,13 +4,16 @@
 //! or not and whether the link is up or not. The running node takes it up, keeps trying, and when
 //! the hub has answered stores fleet, addresses and membership in one transaction.
 
+use crate::settings;
+use crate::steward::SiteSteward;
 use futures::FutureExt;
 use holdfast_core::Reject;
 use holdfast_core::codec::{Reader, Sink};
 use holdfast_node::config::Duration;
 use holdfast_sync::Fault;
+use holdfast_sync::docs::Documents;
 use holdfast_sync::identity::{FleetId, Invitation, Membership, NodeKey};
-use holdfast_sync::net::{Uplink, UplinkOptions, UplinkState};
+use holdfast_sync::net::{Library, Uplink, UplinkOptions, UplinkState};
 use holdfast_sync::session::Backfill;
 use holdfast_sync::store::{INVITATION, Snapshot, Store, Table, WriteError, write_private};
 use std::path::{Path, PathBuf};
@@ -109,6 +112,16 @@ pub struct UplinkSettings {
     pub backoff_max: Duration,
 }
 
+impl From<&settings::Sync> for UplinkSettings {
+    fn from(settings: &settings::Sync) -> Self {
+        Self {
+            backfill: settings.backfill.into(),
+            backoff_min: settings.backoff_min,
+            backoff_max: settings.backoff_max,
+        }
+    }
+}
+
 /// Keeps an uplink to the hub of the node's fleet, and joins when invited.
 pub struct Keeper {
     store: Store,
@@ -116,16 +129,24 @@ pub struct Keeper {
     settings: UplinkSettings,
     dir: PathBuf,
     state: watch::Sender<UplinkState>,
+    documents: Arc<Documents>,
+    steward: Arc<SiteSteward>,
 }
 
 impl Keeper {
     /// A keeper that does not run yet.
     #[must_use]
-    pub fn new(store: Store, key: NodeKey, settings: UplinkSettings) -> Self {
+    pub fn new(
+        store: Store,
+        key: NodeKey,
+        settings: UplinkSettings,
+        documents: Arc<Documents>,
+    ) -> Self {
         let since = store.env().now();
         let dir = store.dir().to_owned();
         let state = watch::channel(UplinkState { since, ..UplinkState::default() }).0;
-        Self { store, key, settings, dir, state }
+        let steward = Arc::default();
+        Self { store, key, settings, dir, state, documents, steward }
     }
 
     /// Follows how the uplink is.
@@ -180,10 +201,16 @@ impl Keeper {
             (None, None) => return None,
         };
         let membership = fleet.filter(|_| invitation.is_none()).map(|fleet| fleet.membership);
+        if let Some(membership) = &membership {
+            self.steward.know(membership);
+        }
         let milliseconds = |d: Duration| u64::try_from(d.0.as_millis()).unwrap_or(u64::MAX);
         let backoff_ms =
             (milliseconds(self.settings.backoff_min), milliseconds(self.settings.backoff_max));
         let (store, dir, kept) = (self.store.clone(), self.dir.clone(), addresses.clone());
+        let (documents, steward) = (Arc::clone(&self.documents), Arc::clone(&self.steward));
+        let library = Library { documents, steward };
+        let joined = Arc::clone(&self.steward);
         Some(Uplink::start(UplinkOptions {
             store: self.store.clone(),
             key: self.key.clone(),
@@ -192,12 +219,14 @@ impl Keeper {
             membership,
             invitation,
             keep: Arc::new(move |membership| {
+                joined.know(&membership);
                 let fleet = Fleet { addresses: kept.clone(), membership };
                 keep(store.clone(), dir.clone(), fleet).boxed()
             }),
             backfill: self.settings.backfill,
             backoff_ms,
             version: crate::VERSION.to_owned(),
+            library,
         }))
     }
 }

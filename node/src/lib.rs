@@ -9,6 +9,7 @@ pub mod backup;
 pub mod cli;
 pub mod client;
 pub mod config;
+pub mod entitled;
 pub mod events;
 pub mod export;
 pub mod health;

@@ -69,6 +69,10 @@ pub(crate) fn mend(records: &mut impl Records, text: &str) -> Result<Option<Stri
     let old = Book { records: &mut *records, name: &name }.status().ok().flatten();
     let epoch = old.unwrap_or_default().epoch;
     forget_places(records, &name)?;
+    // What is lost here has to be compared: nobody would send it again by itself.
+    for (peer, _) in records.scan(Table::DocumentCursor, &[])? {
+        records.delete(Table::DocumentCursor, &peer)?;
+    }
     let mut book = Book { records, name: &name };
     let chunks: Vec<Vec<u8>> = book.chunks()?.into_iter().map(|(_, chunk)| chunk).collect();
     let (engine, lost) = Engine::salvage(&chunks);

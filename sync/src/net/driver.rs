@@ -82,6 +82,33 @@ struct Doing {
     end: Option<End>,
 }
 
+impl Doing {
+    /// What the session is told of the next thing that is done.
+    async fn next(&mut self) -> Result<Vec<Input>, Fault> {
+        tokio::select! {
+            Some(done) = OptionFuture::from(self.reading.as_mut()) => {
+                self.reading = None;
+                Ok(vec![done?])
+            }
+            Some(done) = OptionFuture::from(self.loading.as_mut()) => {
+                self.loading = None;
+                let (held, chains) = done?;
+                Ok(vec![Input::Held(held), Input::Chains(chains)])
+            }
+            Some(input) = OptionFuture::from(self.gathering.as_mut()) => {
+                self.gathering = None;
+                Ok(vec![input])
+            }
+            Some(input) = self.storing.next() => Ok(vec![input]),
+            Some(()) = OptionFuture::from(self.writing.as_mut()) => {
+                self.writing = None;
+                Ok(Vec::new())
+            }
+            else => std::future::pending().await,
+        }
+    }
+}
+
 impl Driver {
     /// Runs a session over `stream` to its end.
     pub(super) async fn run<S>(mut self, config: Config, stream: S) -> End
@@ -102,9 +129,10 @@ impl Driver {
             if doing.end.is_some() {
                 break;
             }
+            let room = doing.storing.len() < STORING_MAX;
             let deadline = session.next_deadline().saturating_sub(self.now().mono_ms);
             tokio::select! {
-                read = input.read(&mut buffer), if doing.storing.len() < STORING_MAX => {
+                read = input.read(&mut buffer), if room => {
                     match read {
                         Ok(n) if n > 0 => {
                             reader.push(&buffer[..n]);
@@ -116,30 +144,11 @@ impl Driver {
                         Err(error) => doing.end = Some(lost(format!("the link broke: {error}"))),
                     }
                 }
-                Some(done) = OptionFuture::from(doing.reading.as_mut()) => {
-                    doing.reading = None;
-                    self.done(&mut session, done);
-                }
-                Some(done) = OptionFuture::from(doing.loading.as_mut()) => {
-                    doing.loading = None;
-                    match done {
-                        Ok((held, chains)) => {
-                            session.handle(self.now(), Input::Held(held));
-                            session.handle(self.now(), Input::Chains(chains));
-                        }
-                        Err(fault) => self.done(&mut session, Err(fault)),
-                    }
-                }
-                Some(input) = OptionFuture::from(doing.gathering.as_mut()) => {
-                    doing.gathering = None;
-                    session.handle(self.now(), input);
-                }
+                done = doing.next() => self.done(&mut session, done),
                 Ok(()) = documents.changed() => {
                     documents.mark_unchanged();
                     session.handle(self.now(), Input::DocumentsChanged);
                 }
-                Some(input) = doing.storing.next() => session.handle(self.now(), input),
-                Some(()) = OptionFuture::from(doing.writing.as_mut()) => doing.writing = None,
                 Ok(()) = head.changed(), if initiator => {
                     head.mark_unchanged();
                     self.heads(&mut session);
@@ -185,11 +194,12 @@ impl Driver {
         }
     }
 
-    fn done(&self, session: &mut Session, done: Result<Input, Fault>) {
-        let input = done.unwrap_or_else(|fault| {
-            Input::NotStored(RefusalCode::Unavailable, format!("the store: {fault}"))
+    fn done(&self, session: &mut Session, done: Result<Vec<Input>, Fault>) {
+        let inputs = done.unwrap_or_else(|fault| {
+            let reason = format!("the store: {fault}");
+            vec![Input::NotStored(RefusalCode::Unavailable, reason)]
         });
-        session.handle(self.now(), input);
+        inputs.into_iter().for_each(|input| session.handle(self.now(), input));
     }
 
     /// Tells the session how far this node's own chains are.

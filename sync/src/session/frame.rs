@@ -427,9 +427,9 @@ mod tests {
         frames[2] = Frame::Ack { consumed: 5, granted: 300, chains: vec![(3, frontier())] };
         frames[6] = Frame::Renewed(vec![5, 5]);
         frames[7] = Frame::Refuse(RefusalCode::Removed, "by ann".to_owned());
-        let hello = "01270102 05302e312e30 09 03 0900000000000000 03010203 02";
+        let hello = "01330102 05302e312e30 09 03 0900000000000000 03010203 02";
         let vectors = [
-            format!("{hello} {}", "07".repeat(16)),
+            format!("{hello} {} 01 03 0900000000000000 ac02", "07".repeat(16)),
             format!("0231 01 01 03 0900000000000000 01 02 0127 320a {fours}"),
             "040a 05 ac02 01 03 02 0127 320a".to_owned(),
             "0501 0c".to_owned(),

@@ -60,11 +60,13 @@ pub enum Table {
     DocumentQuarantine = 24,
     /// Up to where a peer's sequence of document changes is held here: peer -> start, place.
     DocumentCursor = 25,
+    /// Devices: id -> the site whose gateways write its documents, on a hub.
+    Home = 26,
 }
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Meta,
         Self::Chain,
         Self::Acked,
@@ -90,6 +92,7 @@ impl Table {
         Self::DocumentSync,
         Self::DocumentQuarantine,
         Self::DocumentCursor,
+        Self::Home,
     ];
 }
 

@@ -94,7 +94,7 @@ impl Steward for Open {
     fn shares(&self, _: &NodeId, _: &DocumentName) -> bool {
         true
     }
-    fn policy(&self) -> Arc<[u8]> {
+    fn policy(&self, _: &DocumentName) -> Arc<[u8]> {
         state::Policy::LWW.as_bytes().into()
     }
     fn vouch(&self, _: &NodeId) -> Option<Vec<u8>> {

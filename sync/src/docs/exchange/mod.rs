@@ -47,8 +47,8 @@ pub trait Steward: Roster + Send + Sync {
     /// Whether `document` is for `peer`.
     fn shares(&self, peer: &NodeId, document: &DocumentName) -> bool;
 
-    /// How cells are resolved: the bytes of a [`Policy`].
-    fn policy(&self) -> Arc<[u8]>;
+    /// How the cells of `document` are resolved: the bytes of a [`Policy`].
+    fn policy(&self, document: &DocumentName) -> Arc<[u8]>;
 
     /// The membership of `node`, where this node's word about it counts with others.
     fn vouch(&self, node: &NodeId) -> Option<Vec<u8>>;
@@ -544,7 +544,7 @@ impl Exchange {
         name: &DocumentName,
         apply: impl FnOnce(&Judge<'_>) -> Result<T, WriteError>,
     ) -> Result<T, WriteError> {
-        let policy = self.steward.policy();
+        let policy = self.steward.policy(name);
         let policy = Policy::from_bytes(&policy).unwrap_or(Policy::LWW);
         let (node, device) = (Author::node(&self.documents.node()), name.device_author());
         let at_edge = self.documents.is_edge();

@@ -29,7 +29,7 @@ impl Steward for Two {
     fn shares(&self, _: &NodeId, _: &DocumentName) -> bool {
         true
     }
-    fn policy(&self) -> Arc<[u8]> {
+    fn policy(&self, _: &DocumentName) -> Arc<[u8]> {
         Policy::LWW.as_bytes().into()
     }
     fn vouch(&self, _: &NodeId) -> Option<Vec<u8>> {

@@ -1,0 +1,135 @@
+//! Whom the hub lets write documents, and for which gateways they are.
+//!
+//! A document is for the gateways of its site. A device is of the site whose gateway named it
+//! first, by a document or by a reading, so that no gateway can take over another site's device by
+//! its name alone.
+
+use crate::fleet::Fleet;
+use holdfast_core::NodeId;
+use holdfast_core::codec::{Reader, Sink};
+use holdfast_core::state;
+use holdfast_node::entitled::entitled;
+use holdfast_node::pipeline::Catalog;
+use holdfast_sync::Fault;
+use holdfast_sync::docs::exchange::Steward;
+use holdfast_sync::docs::{Applied, Class, DocumentName, Roster};
+use holdfast_sync::identity::Membership;
+use holdfast_sync::store::{ReadRecords, Records, Snapshot, Store, Table, WriteError, WriteTx};
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+const SITE_MAX: usize = 64;
+
+/// What the hub knows of nodes, devices and sites.
+pub struct FleetSteward {
+    fleet: Fleet,
+    catalog: Arc<Catalog>,
+    /// Sites of devices, as stored, or as the catalog says of those that have no document.
+    homes: RwLock<HashMap<String, String>>,
+}
+
+impl FleetSteward {
+    /// Loads what is known of the devices.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub fn load(store: &Store, fleet: Fleet, catalog: Arc<Catalog>) -> Result<Self, Fault> {
+        let homes = store.read_blocking(|view: &Snapshot<'_>| {
+            let records = view.scan(Table::Home, &[], &[], usize::MAX)?;
+            records.iter().map(|(key, value)| decode(key, value)).collect()
+        })?;
+        Ok(Self { fleet, catalog, homes: RwLock::new(homes) })
+    }
+
+    /// The site of a device, if any gateway has named it.
+    #[must_use]
+    pub fn home(&self, device: &str) -> Option<String> {
+        let known = self.homes.read().unwrap_or_else(PoisonError::into_inner).get(device).cloned();
+        known.or_else(|| {
+            let first = self.catalog.list(|series| *series.device == *device);
+            let first = first.into_iter().min_by_key(|(series, _)| series.no)?;
+            let site = self.fleet.grant(&first.0.origin)?.site;
+            self.keep(device, &site);
+            Some(site)
+        })
+    }
+
+    fn keep(&self, device: &str, site: &str) {
+        let mut homes = self.homes.write().unwrap_or_else(PoisonError::into_inner);
+        homes.insert(device.to_owned(), site.to_owned());
+    }
+
+    fn home_of(&self, document: &DocumentName) -> Option<String> {
+        document.device().and_then(|device| self.home(device))
+    }
+}
+
+fn decode(key: &[u8], value: &[u8]) -> Result<(String, String), Fault> {
+    let device = std::str::from_utf8(key).map_err(|_| Fault::damaged("home record", "its key"))?;
+    let mut reader = Reader::new(value);
+    let site =
+        reader.str(SITE_MAX).map_err(|reject| Fault::damaged("home record", reject.code()))?;
+    Ok((device.to_owned(), site.to_owned()))
+}
+
+fn encode(site: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    out.put_bytes(site.as_bytes()).expect("a growing buffer is never full");
+    out
+}
+
+impl Roster for FleetSteward {
+    fn role(&self, node: &NodeId, document: &DocumentName) -> Option<state::Role> {
+        let grant = self.fleet.grant(node)?;
+        entitled(&grant, document, self.home_of(document).as_deref())
+    }
+}
+
+impl Steward for FleetSteward {
+    fn met(&self, _: &Membership) {}
+
+    fn shares(&self, peer: &NodeId, document: &DocumentName) -> bool {
+        let Some(site) = self.fleet.grant(peer).map(|grant| grant.site) else { return false };
+        let id = document.as_str().split_once('/').map(|(_, id)| id).unwrap_or_default();
+        match document.class() {
+            Class::Site => id == site,
+            Class::Node => {
+                let node = NodeId::from_hex(id).and_then(|node| self.fleet.grant(&node));
+                node.is_some_and(|grant| grant.site == site)
+            }
+            _ => self.home_of(document) == Some(site),
+        }
+    }
+
+    fn policy(&self, _: &DocumentName) -> Arc<[u8]> {
+        state::Policy::LWW.as_bytes().into()
+    }
+
+    fn vouch(&self, node: &NodeId) -> Option<Vec<u8>> {
+        self.fleet.membership_of(node).map(|membership| membership.encode())
+    }
+
+    fn learn(&self, _: &mut dyn Records, peer: &NodeId, _: &[u8]) -> Result<(), Fault> {
+        tracing::warn!(%peer, "a gateway vouches for another node, which is the hub's to do");
+        Ok(())
+    }
+
+    fn applied(
+        &self,
+        tx: &mut WriteTx<'_>,
+        peer: &NodeId,
+        document: &DocumentName,
+        _: &Applied,
+    ) -> Result<(), WriteError> {
+        let Some(device) = document.device() else { return Ok(()) };
+        if ReadRecords::get(tx, Table::Home, device.as_bytes())?.is_some() {
+            return Ok(());
+        }
+        let site = self.home(device).or_else(|| Some(self.fleet.grant(peer)?.site));
+        if let Some(site) = site {
+            tx.put(Table::Home, device.as_bytes(), &encode(&site))?;
+            self.keep(device, &site);
+        }
+        Ok(())
+    }
+}
