@@ -2,10 +2,11 @@
 //!
 //! [`formats`] decodes what devices send, [`ingest`] admits it, [`routes`] answers over HTTP, to
 //! clients of InfluxDB in the words of [`influx`], [`uplink`] remembers the fleet the node belongs
-//! to, `steward` says who writes its documents, [`service`] wires all of it to the store, the pipeline and the sync session; [`commands`] is
-//! the command line, [`devices`] its part on devices and their tokens. `metrics` and [`status`]
-//! tell how it is, `lacks` what the hub lacks, `report` all of it in words. [`files`] reads files
-//! of readings, which [`import`] posts to the running node.
+//! to, `steward` says who writes its documents, [`service`] wires all of it to the store, the
+//! pipeline and the sync session; [`commands`] is the command line, [`devices`] its part on devices
+//! and their tokens. `metrics` and [`status`] tell how it is, `lacks` what the hub lacks, `report`
+//! all of it in words. [`files`] reads files of readings, which [`import`] posts to the running
+//! node.
 #![forbid(unsafe_code)]
 
 pub mod commands;

@@ -2,10 +2,10 @@
 //!
 //! A set of 16-byte items becomes an endless list of *symbols*; each item is in the first symbol,
 //! in about two thirds of the next few, in ever fewer behind them. A symbol holds the exclusive-or
-//! of its items, that of 32 bits of their hashes under a key, and their number. The symbols of one set less those
-//! of another are the symbols of their difference, and from about one and a half times as many as
-//! it has items they can be taken apart again. Nobody has to know its size before: more symbols are
-//! asked for until they can.
+//! of its items, that of 32 bits of their hashes under a key, and their number. The symbols of one
+//! set less those of another are the symbols of their difference, and from about one and a half
+//! times as many as it has items they can be taken apart again. Nobody has to know its size before:
+//! more symbols are asked for until they can.
 //!
 //! Source: Yang, Gilad, Alizadeh, "Practical Rateless Set Reconciliation", SIGCOMM 2024. The hash
 //! is keyed by whoever sends, anew each time, so nobody can make items that cancel out.
@@ -231,7 +231,9 @@ mod tests {
         }
 
         #[test]
-        fn whatever_a_peer_sends_comes_to_an_end(bytes in prop::collection::vec(any::<u8>(), 0..4_000)) {
+        fn whatever_a_peer_sends_comes_to_an_end(
+            bytes in prop::collection::vec(any::<u8>(), 0..4_000)
+        ) {
             let mut reader = Reader::new(&bytes);
             let theirs: Vec<_> = std::iter::from_fn(|| Symbol::read(&mut reader).ok()).collect();
             let ours = symbols([item(1), item(2)].iter(), &KEY, theirs.len());

@@ -4,6 +4,7 @@
 //! record, its key included, is noticed when it is read and by `verify`.
 
 use super::snapshot::Record;
+use super::tx::WriteTx;
 use crate::Fault;
 
 /// What a record is about; the number is part of the format.
@@ -130,6 +131,30 @@ pub trait Records: ReadRecords {
     /// # Errors
     /// A database fault.
     fn delete(&mut self, table: Table, key: &[u8]) -> Result<bool, Fault>;
+}
+
+impl ReadRecords for WriteTx<'_> {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
+        self.view().get(table, key)
+    }
+
+    fn scan(&self, table: Table, prefix: &[u8]) -> Result<Vec<Record>, Fault> {
+        self.view().scan(table, prefix, &[], usize::MAX)
+    }
+
+    fn scan_after(&self, table: Table, after: &[u8], limit: usize) -> Result<Vec<Record>, Fault> {
+        self.view().scan(table, &[], after, limit)
+    }
+}
+
+impl Records for WriteTx<'_> {
+    fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), Fault> {
+        WriteTx::put(self, table, key, value)
+    }
+
+    fn delete(&mut self, table: Table, key: &[u8]) -> Result<bool, Fault> {
+        WriteTx::delete(self, table, key)
+    }
 }
 
 fn checksum(table: u8, key: &[u8], value: &[u8]) -> [u8; 4] {

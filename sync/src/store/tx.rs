@@ -3,9 +3,9 @@
 use super::chains::{ChainInfo, ChainNo, Frontier};
 use super::commits::{CommitFilter, StoredCommit};
 use super::received::Received;
-use super::record::{ReadRecords, Records, Table, seal};
+use super::record::{Table, seal};
 use super::schema::fault;
-use super::snapshot::{Record, Snapshot};
+use super::snapshot::Snapshot;
 use super::writer::{State, WriteError};
 use crate::Fault;
 use holdfast_core::codec::{Reader, Sink};
@@ -521,30 +521,6 @@ impl WriteTx<'_> {
             self.state.checkpoints.insert(no, now);
         }
         Ok(())
-    }
-}
-
-impl ReadRecords for WriteTx<'_> {
-    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
-        self.view().get(table, key)
-    }
-
-    fn scan(&self, table: Table, prefix: &[u8]) -> Result<Vec<Record>, Fault> {
-        self.view().scan(table, prefix, &[], usize::MAX)
-    }
-
-    fn scan_after(&self, table: Table, after: &[u8], limit: usize) -> Result<Vec<Record>, Fault> {
-        self.view().scan(table, &[], after, limit)
-    }
-}
-
-impl Records for WriteTx<'_> {
-    fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), Fault> {
-        WriteTx::put(self, table, key, value)
-    }
-
-    fn delete(&mut self, table: Table, key: &[u8]) -> Result<bool, Fault> {
-        WriteTx::delete(self, table, key)
     }
 }
 
