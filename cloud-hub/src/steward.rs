@@ -8,8 +8,10 @@ use crate::fleet::Fleet;
 use holdfast_core::NodeId;
 use holdfast_core::codec::{Reader, Sink};
 use holdfast_core::state;
+use holdfast_node::conflicts::journal;
 use holdfast_node::entitled::entitled;
 use holdfast_node::pipeline::Catalog;
+use holdfast_node::policies::Policies;
 use holdfast_sync::Fault;
 use holdfast_sync::docs::exchange::Steward;
 use holdfast_sync::docs::{Applied, Class, DocumentName, Roster};
@@ -26,6 +28,7 @@ pub struct FleetSteward {
     catalog: Arc<Catalog>,
     /// Sites of devices, as stored, or as the catalog says of those that have no document.
     homes: RwLock<HashMap<String, String>>,
+    policies: Policies,
 }
 
 impl FleetSteward {
@@ -34,11 +37,12 @@ impl FleetSteward {
     /// # Errors
     /// A fault of the store.
     pub fn load(store: &Store, fleet: Fleet, catalog: Arc<Catalog>) -> Result<Self, Fault> {
-        let homes = store.read_blocking(|view: &Snapshot<'_>| {
+        let (homes, policies) = store.read_blocking(|view: &Snapshot<'_>| {
             let records = view.scan(Table::Home, &[], &[], usize::MAX)?;
-            records.iter().map(|(key, value)| decode(key, value)).collect()
+            let homes = records.iter().map(|(key, value)| decode(key, value));
+            Ok((homes.collect::<Result<_, Fault>>()?, Policies::load(view)?))
         })?;
-        Ok(Self { fleet, catalog, homes: RwLock::new(homes) })
+        Ok(Self { fleet, catalog, homes: RwLock::new(homes), policies })
     }
 
     /// The site of a device, if any gateway has named it.
@@ -101,8 +105,15 @@ impl Steward for FleetSteward {
         }
     }
 
-    fn policy(&self, _: &DocumentName) -> Arc<[u8]> {
-        state::Policy::LWW.as_bytes().into()
+    fn policy(&self, document: &DocumentName) -> Arc<[u8]> {
+        let home = match document.class() {
+            Class::Node => {
+                let node = document.as_str().strip_prefix("node/").and_then(NodeId::from_hex);
+                node.and_then(|node| self.fleet.grant(&node)).map(|grant| grant.site)
+            }
+            _ => self.home_of(document),
+        };
+        self.policies.of(home.as_deref(), document)
     }
 
     fn vouch(&self, node: &NodeId) -> Option<Vec<u8>> {
@@ -119,8 +130,11 @@ impl Steward for FleetSteward {
         tx: &mut WriteTx<'_>,
         peer: &NodeId,
         document: &DocumentName,
-        _: &Applied,
+        applied: &Applied,
     ) -> Result<(), WriteError> {
+        self.policies.learn(tx, document)?;
+        let now = tx.now();
+        journal::add(tx, document, now, &applied.settled)?;
         let Some(device) = document.device() else { return Ok(()) };
         if ReadRecords::get(tx, Table::Home, device.as_bytes())?.is_some() {
             return Ok(());

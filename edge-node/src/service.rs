@@ -6,6 +6,7 @@ use crate::lacks::Lacks;
 use crate::routes;
 use crate::settings::Settings;
 use crate::status::{NodeShape, Status, UplinkShape};
+use crate::steward::SiteSteward;
 use crate::traces;
 use crate::uplink::{Fleet, Keeper};
 use axum::Router;
@@ -249,7 +250,8 @@ fn start(
     let nodes = Arc::clone(&names) as Arc<dyn Nodes>;
     let told = (events.clone(), Arc::clone(&nodes));
     let documents = Arc::new(Documents::new(&store, key.clone(), Role::Edge));
-    let keeper = Keeper::new(store.clone(), key, (&settings.sync).into(), documents);
+    let steward = Arc::new(SiteSteward::load(&store).map_err(text)?);
+    let keeper = Keeper::new(store.clone(), key, (&settings.sync).into(), documents, steward);
     let uplink = keeper.state();
     let (tracer, on_traced) = traces::start(settings, supervisor, &store, uplink.clone());
     let ingest = Ingest::load(store.clone(), settings.ingest.auto_register, tracer.clone());

@@ -6,18 +6,21 @@
 
 use holdfast_core::NodeId;
 use holdfast_core::state;
+use holdfast_node::conflicts::journal;
 use holdfast_node::entitled::entitled;
+use holdfast_node::policies::Policies;
 use holdfast_sync::Fault;
 use holdfast_sync::docs::exchange::Steward;
 use holdfast_sync::docs::{Applied, DocumentName, Roster};
 use holdfast_sync::identity::{FleetId, Grant, Membership, Role};
-use holdfast_sync::store::{Records, WriteError, WriteTx};
+use holdfast_sync::store::{Records, Snapshot, Store, WriteError, WriteTx};
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// The members that the gateway has heard of since its start.
-#[derive(Default)]
+/// The members that the gateway has heard of since its start, and its site's policy.
 pub struct SiteSteward {
+    node: NodeId,
+    policies: Policies,
     known: RwLock<Known>,
 }
 
@@ -28,6 +31,22 @@ struct Known {
 }
 
 impl SiteSteward {
+    /// Loads the policy that the site's document says.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub fn load(store: &Store) -> Result<Self, Fault> {
+        let policies = store.read_blocking(|view: &Snapshot<'_>| Policies::load(view))?;
+        Ok(Self { node: store.node(), policies, known: RwLock::default() })
+    }
+
+    /// The gateway's site, once it has joined a fleet.
+    #[must_use]
+    pub fn site(&self) -> Option<String> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.members.get(&self.node).map(|grant| grant.site.clone())
+    }
+
     /// Learns of a member of the fleet: the gateway itself, before its hub is met.
     pub fn know(&self, membership: &Membership) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
@@ -56,8 +75,8 @@ impl Steward for SiteSteward {
         true
     }
 
-    fn policy(&self, _: &DocumentName) -> Arc<[u8]> {
-        state::Policy::LWW.as_bytes().into()
+    fn policy(&self, document: &DocumentName) -> Arc<[u8]> {
+        self.policies.of(self.site().as_deref(), document)
     }
 
     fn vouch(&self, _: &NodeId) -> Option<Vec<u8>> {
@@ -80,11 +99,13 @@ impl Steward for SiteSteward {
 
     fn applied(
         &self,
-        _: &mut WriteTx<'_>,
+        tx: &mut WriteTx<'_>,
         _: &NodeId,
-        _: &DocumentName,
-        _: &Applied,
+        document: &DocumentName,
+        applied: &Applied,
     ) -> Result<(), WriteError> {
-        Ok(())
+        self.policies.learn(tx, document)?;
+        let now = tx.now();
+        Ok(journal::add(tx, document, now, &applied.settled)?)
     }
 }

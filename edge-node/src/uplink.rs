@@ -141,11 +141,11 @@ impl Keeper {
         key: NodeKey,
         settings: UplinkSettings,
         documents: Arc<Documents>,
+        steward: Arc<SiteSteward>,
     ) -> Self {
         let since = store.env().now();
         let dir = store.dir().to_owned();
         let state = watch::channel(UplinkState { since, ..UplinkState::default() }).0;
-        let steward = Arc::default();
         Self { store, key, settings, dir, state, documents, steward }
     }
 

@@ -9,8 +9,10 @@ use clap::Args;
 use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
 
-/// The binaries every driver starts.
+/// The binaries of the two services.
 const NODES: [&str; 2] = ["holdfast-edge", "holdfast-hub"];
+/// The simulator of devices, which campaigns start too.
+const SIMULATOR: &str = "holdfast-sim";
 /// The package that holds the drivers.
 const DRIVERS: &str = "holdfast-tests";
 /// The shared library that records writes for the power-cut campaign.
@@ -87,7 +89,7 @@ fn become_driver(
     arguments: &[String],
 ) -> Result<ExitCode, Problem> {
     let metadata = workspace::metadata(&workspace::root().join("Cargo.toml"))?;
-    let wanted = [NODES[0], NODES[1], driver];
+    let wanted = [NODES[0], NODES[1], SIMULATOR, driver];
     for binary in wanted {
         if !has_binary(&metadata, binary) {
             return Err(format!("no package of this workspace has a binary `{binary}` yet"));

@@ -6,7 +6,7 @@
 //! to a start, and a start writes as a new actor. The damage of one document touches no other.
 
 use super::DocumentName;
-use super::contents::measure;
+use super::contents::Size;
 use super::documents::{compact, sorted_cells};
 use super::engine::Engine;
 use super::open::Open;
@@ -34,16 +34,18 @@ pub(crate) fn audit(records: &mut impl ReadRecords, name: &str) -> Result<(), Fa
     let status = book.status()?.ok_or_else(|| damaged("nothing is known of it"))?;
     let open = Open::load(&book, &status)?;
     let stored = cells(&*book.records, &name)?;
-    let measured = stored.iter().map(|(key, cells)| measure(key, cells));
-    let sum = measured.fold((0, 0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1, sum.2 + one.2));
+    let sizes = stored.iter().map(|(key, cells)| Size::of(key, cells));
+    let size = sizes.fold(Size::default(), Size::plus);
     for (key, cells) in &stored {
         if sorted_cells(&open.engine, &name, key)? != *cells {
             return Err(damaged("its cells are not those that its changes leave"));
         }
     }
     let keys = open.engine.keys().map_err(|broken| damaged(&broken.0))?;
-    let counts = (status.bytes, status.keys, status.live) == sum;
-    if keys.len() != stored.len() || !counts || status.changes != open.engine.history.changes() {
+    if keys.len() != stored.len()
+        || status.size != size
+        || status.changes != open.engine.history.changes()
+    {
         return Err(damaged("it is counted wrong"));
     }
     let place = book.records.get(Table::DocumentChange, &status.position.to_be_bytes())?;
@@ -85,10 +87,7 @@ pub(crate) fn mend(records: &mut impl Records, text: &str) -> Result<Option<Stri
     status.changes = engine.history.changes();
     for key in engine.keys().map_err(|broken| Fault::damaged(text, &broken.0))? {
         let cells = sorted_cells(&engine, &name, &key)?;
-        let size = measure(&key, &cells);
-        status.bytes += size.0;
-        status.keys += size.1;
-        status.live += size.2;
+        status.size = status.size.plus(Size::of(&key, &cells));
         book.put_cells(&key, &cells)?;
     }
     status.position = book.advance(0)?;

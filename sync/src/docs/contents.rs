@@ -73,10 +73,10 @@ impl Contents {
         self.cells.insert(key, vec![cell]);
     }
 
-    /// Bytes of keys and cells, keys, and keys with a live cell.
-    pub(super) fn measure(&self) -> (u64, u64, u64) {
-        let sizes = self.cells.iter().map(|(key, cells)| measure(key, cells));
-        sizes.fold((0, 0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1, sum.2 + one.2))
+    /// How large it is.
+    pub(super) fn size(&self) -> Size {
+        let sizes = self.cells.iter().map(|(key, cells)| Size::of(key, cells));
+        sizes.fold(Size::default(), Size::plus)
     }
 
     /// Hands what each path shows under `policy` to `look`, in the order of paths, hidden and
@@ -118,12 +118,49 @@ impl Contents {
     }
 }
 
-/// Bytes of a key and its cells, 1 for the key, and 1 if a cell is live.
-pub(super) fn measure(key: &str, cells: &[Vec<u8>]) -> (u64, u64, u64) {
-    if cells.is_empty() {
-        return (0, 0, 0);
+/// How large a document is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Size {
+    /// Bytes of its keys and cells.
+    pub bytes: u64,
+    /// Its keys, the deleted ones included.
+    pub keys: u64,
+    /// Keys with a live cell.
+    pub live: u64,
+    /// Keys with cells that have not seen each other.
+    pub contested: u64,
+}
+
+impl Size {
+    /// What the cells at one key make up.
+    pub(super) fn of(key: &str, cells: &[Vec<u8>]) -> Self {
+        if cells.is_empty() {
+            return Self::default();
+        }
+        let is_live = |cell: &Vec<u8>| Cell::from_bytes(cell).is_ok_and(|cell| cell.is_live());
+        Self {
+            bytes: (key.len() + cells.iter().map(Vec::len).sum::<usize>()) as u64,
+            keys: 1,
+            live: u64::from(cells.iter().any(is_live)),
+            contested: u64::from(cells.len() > 1),
+        }
     }
-    let bytes = key.len() + cells.iter().map(Vec::len).sum::<usize>();
-    let live = cells.iter().any(|cell| Cell::from_bytes(cell).is_ok_and(|cell| cell.is_live()));
-    (bytes as u64, 1, u64::from(live))
+
+    pub(super) const fn plus(self, other: Self) -> Self {
+        Self {
+            bytes: self.bytes + other.bytes,
+            keys: self.keys + other.keys,
+            live: self.live + other.live,
+            contested: self.contested + other.contested,
+        }
+    }
+
+    pub(super) const fn less(self, other: Self) -> Self {
+        Self {
+            bytes: self.bytes.saturating_sub(other.bytes),
+            keys: self.keys.saturating_sub(other.keys),
+            live: self.live.saturating_sub(other.live),
+            contested: self.contested.saturating_sub(other.contested),
+        }
+    }
 }

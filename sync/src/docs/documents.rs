@@ -7,7 +7,7 @@
 use super::actor::Introduction;
 use super::change::Change;
 use super::chunk::Hash;
-use super::contents::{Contents, measure};
+use super::contents::{Contents, Size};
 use super::cursor;
 use super::edit::{Edit, Plan, Writer};
 use super::engine::{Broken, Engine};
@@ -216,7 +216,7 @@ impl Documents {
 }
 
 fn written(change: Option<Hash>, status: &Status) -> Written {
-    Written { change, position: status.position, large: status.bytes > SOFT_BYTES }
+    Written { change, position: status.position, large: status.size.bytes > SOFT_BYTES }
 }
 
 pub(super) fn stored_name(bytes: &[u8]) -> Result<DocumentName, Fault> {
@@ -262,12 +262,9 @@ pub(super) fn keep<R: Records + ?Sized>(
     let keys: BTreeSet<&str> = puts.map(|put| put.key.as_str()).collect();
     let mut new = Vec::new();
     for key in keys {
-        let before = measure(key, &book.cells_at(key)?);
+        let before = Size::of(key, &book.cells_at(key)?);
         let cells = sorted_cells(engine, book.name, key)?;
-        let after = measure(key, &cells);
-        status.bytes = status.bytes.saturating_sub(before.0) + after.0;
-        status.keys = status.keys.saturating_sub(before.1) + after.1;
-        status.live = status.live.saturating_sub(before.2) + after.2;
+        status.size = status.size.less(before).plus(Size::of(key, &cells));
         new.push((key, cells));
     }
     status.changes = engine.history.changes();

@@ -74,13 +74,13 @@ impl<'a> Plan<'a> {
     pub(super) fn puts(mut self, edits: &[Edit<'_>]) -> Result<Vec<(String, Vec<u8>)>, Refusal> {
         let before: BTreeMap<String, usize> =
             self.contents.iter().map(|(key, cells)| (key.to_owned(), cells.len())).collect();
-        let (bytes, _, live) = self.contents.measure();
+        let before_edits = self.contents.size();
         edits.iter().try_for_each(|edit| self.edit(edit))?;
-        let (new_bytes, _, new_live) = self.contents.measure();
-        if new_bytes > HARD_BYTES.max(bytes) {
+        let size = self.contents.size();
+        if size.bytes > HARD_BYTES.max(before_edits.bytes) {
             return Err(Refusal::Full);
         }
-        if new_live > LIVE_KEYS.max(live) {
+        if size.live > LIVE_KEYS.max(before_edits.live) {
             return Err(Refusal::Keys);
         }
         let replaced = self.changed.iter().filter_map(|key| before.get(key)).sum::<usize>();

@@ -185,7 +185,7 @@ fn admit_all(open: &mut Open, ready: &[Change]) -> Result<(), Refusal> {
 }
 
 fn check_bounds(status: &Status) -> Result<(), Refusal> {
-    if status.bytes > FOREIGN_BYTES || status.keys > KEYS_MAX {
+    if status.size.bytes > FOREIGN_BYTES || status.size.keys > KEYS_MAX {
         return Err(Refusal::Full);
     }
     if status.heads.len() > HEADS_MAX { Err(Refusal::Count) } else { Ok(()) }

@@ -52,7 +52,7 @@ mod tests;
 pub use actor::Introduction;
 pub(crate) use audit::{audit, document_of, mend};
 pub use chunk::Hash;
-pub use contents::Contents;
+pub use contents::{Contents, Size};
 pub use cursor::Cursor;
 pub use documents::{Documents, Written};
 pub use edit::{Edit, What, Writer};

@@ -6,6 +6,7 @@
 
 use super::actor::{Actor, Introduction};
 use super::chunk::Hash;
+use super::contents::Size;
 use super::signed::SignedHead;
 use super::{DocumentName, Refusal};
 use crate::Fault;
@@ -28,12 +29,8 @@ pub struct Status {
     pub epoch: u64,
     /// Its place in the sequence of document changes.
     pub position: u64,
-    /// Bytes of its keys and cells.
-    pub bytes: u64,
-    /// Its keys, the deleted ones included.
-    pub keys: u64,
-    /// Keys with a live cell.
-    pub live: u64,
+    /// How large it is.
+    pub size: Size,
     /// Its changes.
     pub changes: u64,
     /// Bytes of the snapshot.
@@ -55,9 +52,10 @@ impl Status {
             let numbers = [
                 self.epoch,
                 self.position,
-                self.bytes,
-                self.keys,
-                self.live,
+                self.size.bytes,
+                self.size.keys,
+                self.size.live,
+                self.size.contested,
                 self.changes,
                 self.snapshot,
                 self.tail,
@@ -81,9 +79,7 @@ impl Status {
         let mut out = Self {
             epoch: number()?,
             position: number()?,
-            bytes: number()?,
-            keys: number()?,
-            live: number()?,
+            size: Size { bytes: number()?, keys: number()?, live: number()?, contested: number()? },
             changes: number()?,
             snapshot: number()?,
             tail: number()?,
@@ -206,6 +202,12 @@ impl<R: ReadRecords + ?Sized> Book<'_, R> {
 
 impl<R: Records + ?Sized> Book<'_, R> {
     pub(super) fn put_status(&mut self, status: &Status) -> Result<(), Fault> {
+        let name = self.name.as_str().as_bytes();
+        if status.size.contested > 0 {
+            self.records.put(Table::DocumentContested, name, &[])?;
+        } else {
+            self.records.delete(Table::DocumentContested, name)?;
+        }
         self.records.put(Table::Document, self.name.as_str().as_bytes(), &status.encode())
     }
 

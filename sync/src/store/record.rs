@@ -63,11 +63,17 @@ pub enum Table {
     DocumentCursor = 25,
     /// Devices: id -> the site whose gateways write its documents, on a hub.
     Home = 26,
+    /// Documents with keys at which there are cells that have not seen each other.
+    DocumentContested = 27,
+    /// Settled conflicts, in the order in which this node learned of them.
+    Conflict = 28,
+    /// Settled conflicts by their names: id -> number.
+    ConflictId = 29,
 }
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 29] = [
         Self::Meta,
         Self::Chain,
         Self::Acked,
@@ -94,6 +100,9 @@ impl Table {
         Self::DocumentQuarantine,
         Self::DocumentCursor,
         Self::Home,
+        Self::DocumentContested,
+        Self::Conflict,
+        Self::ConflictId,
     ];
 }
 
@@ -116,6 +125,17 @@ pub trait ReadRecords {
     /// # Errors
     /// A database fault, or [`Fault::Damaged`].
     fn scan_after(&self, table: Table, after: &[u8], limit: usize) -> Result<Vec<Record>, Fault>;
+
+    /// At most `limit` records with keys less than `before`, or the last ones, descending.
+    ///
+    /// # Errors
+    /// A database fault, or [`Fault::Damaged`].
+    fn scan_back(
+        &self,
+        table: Table,
+        before: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Record>, Fault>;
 }
 
 /// Reads and changes records.
@@ -144,6 +164,15 @@ impl ReadRecords for WriteTx<'_> {
 
     fn scan_after(&self, table: Table, after: &[u8], limit: usize) -> Result<Vec<Record>, Fault> {
         self.view().scan(table, &[], after, limit)
+    }
+
+    fn scan_back(
+        &self,
+        table: Table,
+        before: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Record>, Fault> {
+        self.view().scan_back(table, before, limit)
     }
 }
 

@@ -83,6 +83,26 @@ impl ReadRecords for Snapshot<'_> {
     fn scan_after(&self, table: Table, after: &[u8], limit: usize) -> Result<Vec<Record>, Fault> {
         Snapshot::scan(self, table, &[], after, limit)
     }
+
+    fn scan_back(
+        &self,
+        table: Table,
+        before: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Record>, Fault> {
+        let sql = "SELECT key, value FROM records WHERE tab=?1 AND (?2 IS NULL OR key<?2)
+                   ORDER BY key DESC LIMIT ?3";
+        let mut statement = self.connection.prepare_cached(sql).map_err(fault)?;
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let mut rows = statement.query(params![table as u8, before, limit]).map_err(fault)?;
+        let mut out = Vec::new();
+        while let Some(row) = rows.next().map_err(fault)? {
+            let key: Vec<u8> = row.get(0).map_err(fault)?;
+            let value = unseal(table as u8, &key, row.get(1).map_err(fault)?)?;
+            out.push((key, value));
+        }
+        Ok(out)
+    }
 }
 
 /// A view of the store at one moment.

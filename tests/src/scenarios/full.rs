@@ -15,6 +15,7 @@ use crate::client::Client;
 use crate::faults::Tally;
 use crate::net::Proxy;
 use crate::process::{Edge, Fleet, FleetPlan, Hub, Settings};
+use crate::rng::Rng;
 use crate::tmpfs::{Skipped, Tmpfs};
 use crate::wait::{until, until_async};
 use serde_json::{Value, json};
@@ -50,7 +51,8 @@ impl Poster {
     fn body(&self, count: u64) -> String {
         let mut lines = String::new();
         for seq in self.next..self.next + count {
-            let mut item = reading("pump", seq, (seq % 1000) as f64 / 7.0);
+            // Values that do not repeat: others take so little room that no quota is ever reached.
+            let mut item = reading("pump", seq, Rng::new(seq).unit() * 1000.0);
             item["time"] = self.time_ms(seq).into();
             lines.push_str(&item.to_string());
             lines.push('\n');
@@ -133,7 +135,7 @@ fn fleet(scale: Scale, quota: &str, overflow: &str) -> Fleet {
 
 async fn drops_the_oldest(scale: Scale) {
     let tally = Tally::of(&["readings dropped for want of room", "gaps told to the hub"]);
-    let quota = format!("{}MiB", scale.of(64, 4));
+    let quota = format!("{}MiB", scale.of(32, 4));
     let fleet = fleet(scale, &quota, "drop-oldest-raw");
     fleet.links[0].cut();
     let mut poster = Poster::new(&fleet.edges[0]);
@@ -174,7 +176,7 @@ async fn drops_the_oldest(scale: Scale) {
 
 async fn refuses(scale: Scale) {
     let tally = Tally::of(&["507 for the quota"]);
-    let quota = format!("{}MiB", scale.of(64, 4));
+    let quota = format!("{}MiB", scale.of(32, 4));
     let fleet = fleet(scale, &quota, "refuse");
     fleet.links[0].cut();
     let mut poster = Poster::new(&fleet.edges[0]);

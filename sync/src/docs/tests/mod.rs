@@ -90,6 +90,23 @@ impl ReadRecords for Memory {
         let found = found.filter(|((_, key), _)| key.as_slice() > after).take(limit);
         Ok(found.map(|((_, key), value)| (key.clone(), value.clone())).collect())
     }
+
+    fn scan_back(
+        &self,
+        table: Table,
+        before: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Record>, Fault> {
+        Ok(self.back(table, before).take(limit).collect())
+    }
+}
+
+impl Memory {
+    fn back(&self, table: Table, before: Option<&[u8]>) -> impl Iterator<Item = Record> {
+        let below = move |key: &[u8]| before.is_none_or(|before| key < before);
+        let of = self.0.iter().rev().filter(move |((t, key), _)| *t == table && below(key));
+        of.map(|((_, key), value)| (key.clone(), value.clone()))
+    }
 }
 
 impl Records for Memory {

@@ -26,6 +26,15 @@ impl ReadRecords for Building<'_> {
     fn scan_after(&self, table: Table, after: &[u8], limit: usize) -> Result<Vec<Record>, Fault> {
         Snapshot { connection: self.connection }.scan(table, &[], after, limit)
     }
+
+    fn scan_back(
+        &self,
+        table: Table,
+        before: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Record>, Fault> {
+        Snapshot { connection: self.connection }.scan_back(table, before, limit)
+    }
 }
 
 impl Records for Building<'_> {
