@@ -1,5 +1,5 @@
-//! The command line: `init`, `serve`, `token`, `node`, `status`, `alert`, `openapi`, `verify`,
-//! `export`.
+//! The command line: `init`, `serve`, `token`, `node`, `status`, `alert`, `twin`, `openapi`,
+//! `verify`, `export`.
 
 use crate::VERSION;
 use crate::report;
@@ -9,7 +9,7 @@ use crate::settings::Settings;
 use clap::{Parser, Subcommand};
 use holdfast_node::cli::{
     self, AlertAction, BackupArgs, ExportArgs, Failure, Local, Place, Reach, RestoreArgs,
-    TokenBook, VerifyArgs,
+    TokenBook, TwinAction, VerifyArgs,
 };
 use holdfast_node::logs::Format;
 use holdfast_sync::env::System;
@@ -86,6 +86,14 @@ enum Command {
     Alert {
         #[command(subcommand)]
         action: AlertAction,
+    },
+    /// Shows and changes the twins of devices.
+    #[command(after_help = "Examples:\n  holdfast-hub twin get ps-017\n  \
+        holdfast-hub twin set ps-017 mode=auto net/mtu=1400\n  \
+        holdfast-hub twin diff ps-017\n")]
+    Twin {
+        #[command(subcommand)]
+        action: TwinAction,
     },
     /// Backs the node up, running or not: readings, keys, tokens and configuration.
     #[command(after_help = "Example:\n  holdfast-hub backup /media/usb/hub-2026-11-20\n")]
@@ -191,6 +199,10 @@ async fn run(place: Place, command: Command) -> Result<ExitCode, Failure> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Alert { action } => {
+            action.run(&hub()?).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Twin { action } => {
             action.run(&hub()?).await?;
             Ok(ExitCode::SUCCESS)
         }

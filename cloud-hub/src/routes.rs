@@ -49,6 +49,7 @@ pub fn routes() -> Routes<App> {
         .get("/v1/lag", "How far behind each gateway is", lag)
         .merge(api::data_routes())
         .merge(api::alert_routes())
+        .merge(api::twin_routes())
         .merge(api::token_routes())
         .merge(holdfast_node::auth::routes())
         .merge(holdfast_node::events::routes())

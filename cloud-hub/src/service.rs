@@ -8,6 +8,7 @@ use crate::settings::Settings;
 use crate::steward::FleetSteward;
 use crate::traces;
 use axum::Router;
+use holdfast_core::state::Role;
 use holdfast_node::address;
 use holdfast_node::alerts::{self, Observation, Plan, Seen};
 use holdfast_node::api::{self, Alerts, Data, Nodes, Tokens};
@@ -17,19 +18,20 @@ use holdfast_node::events::Events;
 use holdfast_node::health::{Health, Level};
 use holdfast_node::http::{self, HttpCounts, Limits};
 
-use holdfast_core::state::Role;
 use holdfast_node::labels::Labels;
 use holdfast_node::logs;
 use holdfast_node::manager::Manager;
 use holdfast_node::metrics;
 use holdfast_node::pages;
-use holdfast_node::pipeline::{self, Pipeline};
+use holdfast_node::pipeline::{self, OnLive, Pipeline};
 use holdfast_node::rebirth;
 use holdfast_node::sources::Sources;
 use holdfast_node::supervise::{Restarts, Supervisor, announce, stop_on_signals};
 use holdfast_node::time_text::Time;
 use holdfast_node::tls::{self, Tls};
 use holdfast_node::trace::Tracer;
+use holdfast_node::twins::{self, Twins};
+use holdfast_sync::Fault;
 use holdfast_sync::docs::Documents;
 use holdfast_sync::env::System;
 use holdfast_sync::identity::NodeKey;
@@ -75,6 +77,7 @@ pub struct App {
     pub tls: Option<Tls>,
     /// Set when the process is to start anew once it has stopped.
     reborn: Arc<AtomicBool>,
+    twins: Twins,
     auth: Auth,
     tokens: Tokens,
     events: Events,
@@ -89,6 +92,7 @@ pub struct App {
 holdfast_node::parts!(
     App: Data => data,
     Alerts => alerts,
+    Twins => twins,
     Auth => auth,
     Tokens => tokens,
     Events => events,
@@ -178,11 +182,10 @@ fn start(
     given: Given,
 ) -> Result<App, String> {
     let Given { root, key, net, advertised, findings, http } = given;
-    let text = |fault: holdfast_sync::Fault| fault.to_string();
+    let text = |fault: Fault| fault.to_string();
     let events = Events::new(EVENTS, supervisor.stop().clone());
     let (life, invited) = (settings.fleet.membership_life.0, settings.fleet.invitation_life.0);
     let fleet = Fleet::load(store.clone(), root, life, invited).map_err(text)?;
-    let told = (events.clone(), fleet.clone());
     let live = Arc::new(LiveBook::default());
     let plan = plan(settings, &store, &fleet, &live, &events);
     let on_alerts = Arc::clone(&plan.on_alerts);
@@ -190,11 +193,7 @@ fn start(
     let options = pipeline::Options {
         widths_s: Vec::new(),
         windows_kept_s: pipeline::WINDOWS_KEPT_S,
-        on_live: Arc::new(move |live| {
-            if told.0.has_listeners() {
-                told.0.publish("readings", &api::live_shapes(&told.1, live));
-            }
-        }),
+        on_live: on_live(&events, &fleet),
         alerts: plan,
         on_traced,
     };
@@ -210,7 +209,8 @@ fn start(
     let (noting, env) = (Arc::clone(&live), Arc::clone(store.env()));
     let steward = FleetSteward::load(&store, fleet.clone(), Arc::clone(&data.catalog));
     let documents = Arc::new(Documents::new(&store, key, Role::Hub));
-    let library = Library { documents, steward: Arc::new(steward.map_err(text)?) };
+    let shared = Arc::clone(&documents);
+    let library = Library { documents: shared, steward: Arc::new(steward.map_err(text)?) };
     let peers = serve(
         net,
         HubOptions {
@@ -223,6 +223,7 @@ fn start(
         },
     );
     let tokens = Tokens::load(store.clone()).map_err(text)?;
+    let twins = twins(documents, &data, supervisor.stop().clone()).map_err(text)?;
     let app = App {
         fleet,
         labels: Labels::load(store.clone()).map_err(text)?,
@@ -235,6 +236,7 @@ fn start(
         started: Time(store.env().now()),
         tls: None,
         reborn: Arc::default(),
+        twins,
         auth: Auth::new(tokens.book(), Sources::of(store.env())),
         tokens,
         events,
@@ -246,6 +248,30 @@ fn start(
     let watched = app.clone();
     supervisor.spawn("watch", move |stop| watch_over(watched.clone(), stop));
     Ok(app)
+}
+
+/// Tells the pages of readings that came.
+fn on_live(events: &Events, fleet: &Fleet) -> OnLive {
+    let (events, fleet) = (events.clone(), fleet.clone());
+    Arc::new(move |live| {
+        if events.has_listeners() {
+            events.publish("readings", &api::live_shapes(&fleet, live));
+        }
+    })
+}
+
+/// The twins of devices that a gateway has named.
+fn twins(documents: Arc<Documents>, data: &Data, stop: CancellationToken) -> Result<Twins, Fault> {
+    let catalog = Arc::clone(&data.catalog);
+    Twins::load(twins::Options {
+        store: data.store.clone(),
+        documents,
+        role: Role::Hub,
+        nodes: Arc::clone(&data.nodes),
+        known: Arc::new(move |device| !catalog.list(|info| *info.device == *device).is_empty()),
+        how_known: "it is known once a gateway has brought a reading or a twin of it",
+        stop,
+    })
 }
 
 /// What is watched here: whether gateways are online, and the disk.

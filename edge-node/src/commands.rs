@@ -1,5 +1,5 @@
-//! The command line: `init`, `join`, `run`, `status`, `alert`, `openapi`, `verify`, `export`,
-//! `import`, `token`.
+//! The command line: `init`, `join`, `run`, `status`, `alert`, `twin`, `openapi`, `verify`,
+//! `export`, `import`, `token`.
 
 use crate::VERSION;
 use crate::devices::{self, CsvArgs, DeviceAction};
@@ -12,7 +12,7 @@ use crate::uplink::leave_invitation;
 use clap::{Parser, Subcommand};
 use holdfast_node::cli::{
     self, AlertAction, BackupArgs, ExportArgs, Failure, Local, Place, Reach, RestoreArgs,
-    TokenBook, TokenKind, VerifyArgs,
+    TokenBook, TokenKind, TwinAction, VerifyArgs,
 };
 use holdfast_node::logs::Format;
 use holdfast_sync::identity::Invitation;
@@ -91,6 +91,14 @@ enum Command {
     Alert {
         #[command(subcommand)]
         action: AlertAction,
+    },
+    /// Shows and changes the twins of devices.
+    #[command(after_help = "Examples:\n  holdfast-edge twin get ps-017\n  \
+        holdfast-edge twin set ps-017 mode=auto net/mtu=1400\n  \
+        holdfast-edge twin diff ps-017\n")]
+    Twin {
+        #[command(subcommand)]
+        action: TwinAction,
     },
     /// Backs the node up, running or not: readings, keys, tokens and configuration.
     #[command(after_help = "Example:\n  holdfast-edge backup /media/usb/edge-2026-11-20\n")]
@@ -191,6 +199,10 @@ async fn run(place: Place, command: Command) -> Result<ExitCode, Failure> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Alert { action } => {
+            action.run(&node()?).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Twin { action } => {
             action.run(&node()?).await?;
             Ok(ExitCode::SUCCESS)
         }

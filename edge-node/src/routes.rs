@@ -62,6 +62,7 @@ pub fn routes() -> Routes<App> {
         .get("/v1/status", "How the node is", status)
         .merge(api::data_routes())
         .merge(api::alert_routes())
+        .merge(api::twin_routes())
         .merge(api::token_routes())
         .merge(holdfast_node::auth::routes())
         .merge(holdfast_node::events::routes())

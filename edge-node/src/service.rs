@@ -11,6 +11,7 @@ use crate::traces;
 use crate::uplink::{Fleet, Keeper};
 use axum::Router;
 use holdfast_core::NodeId;
+use holdfast_core::state::Role;
 use holdfast_node::alerts::{self, OnAlerts, Plan};
 use holdfast_node::api::{self, Alerts, Data, Nodes, Tokens};
 use holdfast_node::auth::Auth;
@@ -19,7 +20,6 @@ use holdfast_node::events::Events;
 use holdfast_node::health::{Health, Level};
 use holdfast_node::http::{self, HttpCounts, Limits};
 
-use holdfast_core::state::Role;
 use holdfast_node::labels::Labels;
 use holdfast_node::logs;
 use holdfast_node::manager::Manager;
@@ -32,6 +32,8 @@ use holdfast_node::supervise::{Restarts, Supervisor, announce, stop_on_signals};
 use holdfast_node::time_text::Time;
 use holdfast_node::tls::{self, Tls};
 use holdfast_node::trace::Tracer;
+use holdfast_node::twins::{self, Twins};
+use holdfast_sync::Fault;
 use holdfast_sync::docs::Documents;
 use holdfast_sync::env::System;
 use holdfast_sync::identity::NodeKey;
@@ -61,6 +63,7 @@ pub struct App {
     pub data: Data,
     /// What somebody should look at.
     pub alerts: Alerts,
+    twins: Twins,
     auth: Auth,
     tokens: Tokens,
     events: Events,
@@ -85,6 +88,7 @@ holdfast_node::parts!(
     App: Ingest => ingest,
     Data => data,
     Alerts => alerts,
+    Twins => twins,
     Auth => auth,
     Tokens => tokens,
     Events => events,
@@ -106,10 +110,10 @@ impl Names {
 }
 
 impl Nodes for Names {
-    fn name(&self, _: &NodeId) -> String {
+    fn name(&self, node: &NodeId) -> String {
         match self.called() {
-            Some((site, name)) => format!("{site}/{name}"),
-            None => self.node.to_string(),
+            Some((site, name)) if *node == self.node => format!("{site}/{name}"),
+            _ => node.to_string(),
         }
     }
 
@@ -243,7 +247,7 @@ fn start(
 ) -> Result<App, String> {
     let Given { key, findings, http, tls } = given;
     let stop = supervisor.stop().clone();
-    let text = |fault: holdfast_sync::Fault| fault.to_string();
+    let text = |fault: Fault| fault.to_string();
     let events = Events::new(EVENTS, stop.clone());
     let called = Fleet::load_called(&store).map_err(text)?;
     let names = Arc::new(Names { node: store.node(), called: RwLock::new(called) });
@@ -251,7 +255,8 @@ fn start(
     let told = (events.clone(), Arc::clone(&nodes));
     let documents = Arc::new(Documents::new(&store, key.clone(), Role::Edge));
     let steward = Arc::new(SiteSteward::load(&store).map_err(text)?);
-    let keeper = Keeper::new(store.clone(), key, (&settings.sync).into(), documents, steward);
+    let (sync, shared) = ((&settings.sync).into(), Arc::clone(&documents));
+    let keeper = Keeper::new(store.clone(), key, sync, shared, steward);
     let uplink = keeper.state();
     let (tracer, on_traced) = traces::start(settings, supervisor, &store, uplink.clone());
     let ingest = Ingest::load(store.clone(), settings.ingest.auto_register, tracer.clone());
@@ -282,6 +287,7 @@ fn start(
     supervisor.run_once("pipeline", |stop| pipeline.run(stop));
     supervisor.run_once("uplink", |stop| keeper.run(stop));
     let tokens = Tokens::load(store.clone()).map_err(text)?;
+    let twins = twins(documents, &data, &ingest, &tokens, stop).map_err(text)?;
     let auth = Auth::new(tokens.book(), Sources::of(store.env()));
     let started = Time(store.env().now());
     let (health, findings) = (Health::default(), Arc::new(findings));
@@ -290,6 +296,7 @@ fn start(
         ingest,
         data,
         alerts,
+        twins,
         auth,
         tokens,
         events,
@@ -308,6 +315,32 @@ fn start(
     let watched = app.clone();
     supervisor.spawn("watch", move |stop| watch_over(watched.clone(), stop));
     Ok(app)
+}
+
+/// The twins of devices that have posted, or have a token to do so.
+fn twins(
+    documents: Arc<Documents>,
+    data: &Data,
+    ingest: &Ingest,
+    tokens: &Tokens,
+    stop: CancellationToken,
+) -> Result<Twins, Fault> {
+    let (ingest, tokens, catalog) = (ingest.clone(), tokens.clone(), Arc::clone(&data.catalog));
+    let known = move |device: &str| {
+        ingest.knows(device)
+            || tokens.has_device(device)
+            || !catalog.list(|info| *info.device == *device).is_empty()
+    };
+    Twins::load(twins::Options {
+        store: data.store.clone(),
+        documents,
+        role: Role::Edge,
+        nodes: Arc::clone(&data.nodes),
+        known: Arc::new(known),
+        how_known: "it is known once it has posted, or once it has a token, which \
+                    `holdfast-edge token new --device ID` makes",
+        stop,
+    })
 }
 
 /// Tells the pages of alerts that changed.

@@ -4,8 +4,9 @@
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
-use hyper::{Request, StatusCode};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use std::fmt;
@@ -131,11 +132,53 @@ async fn send(
     sent.unwrap_or_else(|_| Err(ClientError::Broken("it took too long".to_owned())))
 }
 
+/// Follows what a node says without end, and hands each line to `each`; it ends when the node ends
+/// it.
+///
+/// # Errors
+/// [`ClientError`].
+pub async fn follow(
+    target: &Target,
+    token: &str,
+    path: &str,
+    mut each: impl FnMut(&str),
+) -> Result<(), ClientError> {
+    let request = Request::get(path).body(Full::default());
+    let asked = tokio::time::timeout(TIMEOUT, ask(target, token, request)).await;
+    let answer =
+        asked.unwrap_or_else(|_| Err(ClientError::Broken("it took too long".to_owned())))?;
+    if !answer.status().is_success() {
+        return Err(ClientError::Refused(read(answer).await?.reason()));
+    }
+    let (mut body, mut rest) = (answer.into_body(), Vec::new());
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|e| broken(&e))?.into_data() else { continue };
+        rest.extend_from_slice(&data);
+        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+            each(String::from_utf8_lossy(&rest[..end]).trim_end());
+            rest.drain(..=end);
+        }
+        if rest.len() > ANSWER_MAX {
+            return Err(ClientError::Broken("a line of it does not end".to_owned()));
+        }
+    }
+    Ok(())
+}
+
 async fn exchange(
     target: &Target,
     token: &str,
     request: hyper::http::Result<Request<Full<Bytes>>>,
 ) -> Result<Answer, ClientError> {
+    read(ask(target, token, request).await?).await
+}
+
+/// Sends a request, and waits for the head of its answer.
+async fn ask(
+    target: &Target,
+    token: &str,
+    request: hyper::http::Result<Request<Full<Bytes>>>,
+) -> Result<Response<Incoming>, ClientError> {
     let address = target.address;
     let mut request = request.map_err(|e| broken(&e))?;
     for (name, value) in [(HOST, address.to_string()), (AUTHORIZATION, format!("Bearer {token}"))] {
@@ -154,7 +197,10 @@ fn broken(error: &dyn fmt::Display) -> ClientError {
     ClientError::Broken(error.to_string())
 }
 
-async fn converse<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Answer, ClientError>
+async fn converse<S>(
+    stream: S,
+    request: Request<Full<Bytes>>,
+) -> Result<Response<Incoming>, ClientError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -163,7 +209,11 @@ where
         .map_err(|e| broken(&e))?;
     // Its errors reach the request too.
     tokio::spawn(connection);
-    let answer = sender.send_request(request).await.map_err(|e| broken(&e))?;
+    sender.send_request(request).await.map_err(|e| broken(&e))
+}
+
+/// Reads an answer to its end.
+async fn read(answer: Response<Incoming>) -> Result<Answer, ClientError> {
     let status = answer.status();
     let is_replayed = answer.headers().contains_key("idempotency-replayed");
     let limited = http_body_util::Limited::new(answer.into_body(), ANSWER_MAX);

@@ -51,6 +51,8 @@ mod tests {
             ("device/pump-1/desired", Some("north"), hub, edge),
             ("device/pump-1/desired", Some("south"), hub, None),
             ("device/pump-1/desired", None, hub, edge),
+            ("device/pump-1/tags", Some("north"), hub, edge),
+            ("device/pump-1/tags", Some("south"), hub, None),
             ("site/north", None, hub, edge),
             ("site/south", None, hub, None),
             (own.as_str(), None, hub, edge),

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 /// Events kept for a slow subscriber.
 pub const RING: usize = 256;
 /// Keeps the connection alive through proxies, and finds out when it is gone.
-const HEARTBEAT: Duration = Duration::from_secs(15);
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
 
 #[derive(Clone, Debug)]
 struct Event {

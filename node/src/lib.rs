@@ -32,3 +32,4 @@ pub mod supervise;
 pub mod time_text;
 pub mod tls;
 pub mod trace;
+pub mod twins;

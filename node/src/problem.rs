@@ -5,7 +5,7 @@
 
 use axum::extract::Request;
 use axum::http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE,
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -136,6 +136,14 @@ impl Problem {
     #[must_use]
     pub fn conflict(code: &'static str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, code, detail)
+    }
+
+    /// 412: it is not what the request was made for; `etag` is what it is now.
+    #[must_use]
+    pub fn stale(detail: impl Into<String>, etag: &str) -> Self {
+        Self::new(StatusCode::PRECONDITION_FAILED, "precondition-failed", detail)
+            .with("etag", etag)
+            .header(ETAG, etag)
     }
 
     /// 413: more than is taken at once.

@@ -87,11 +87,14 @@ impl Data {
         &self,
         look: impl FnOnce(&Snapshot<'_>) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Problem> {
-        self.store.read(look).await.map_err(|fault| {
-            tracing::error!(%fault, "a query failed");
-            Problem::internal()
-        })
+        self.store.read(look).await.map_err(fault_problem)
     }
+}
+
+/// The answer to a question that the store could not be asked.
+pub(super) fn fault_problem(fault: Fault) -> Problem {
+    tracing::error!(%fault, "a query failed");
+    Problem::internal()
 }
 
 #[derive(Deserialize, JsonSchema)]

@@ -1,4 +1,5 @@
-//! The routes both services share: series, readings, rollups, alerts and access tokens.
+//! The routes both services share: series, readings, rollups, alerts, twins and access
+//! tokens.
 //!
 //! A gateway answers for itself, the hub for its fleet; [`Nodes`] says which nodes there are and
 //! what they are called.
@@ -7,11 +8,13 @@ mod alerts;
 mod data;
 mod rollups;
 mod tokens;
+mod twins;
 mod wire;
 
 pub use alerts::{AlertCounts, AlertShape, Alerts, alert_shapes, routes as alert_routes};
 pub use data::{Data, Named, readings, routes as data_routes};
 pub use tokens::{NewDevice, Tokens, check_devices, create_token, routes as token_routes};
+pub use twins::routes as twin_routes;
 pub use wire::{AsOf, LiveShape, ProgressShape, UsageShape, live_shapes};
 
 use holdfast_core::NodeId;

@@ -97,6 +97,12 @@ impl Tokens {
         Arc::clone(&self.map) as Arc<dyn TokenBook>
     }
 
+    /// Whether a device has a token.
+    #[must_use]
+    pub fn has_device(&self, device: &str) -> bool {
+        self.map.has_device(device)
+    }
+
     /// Makes a token. Its text is in the answer and nowhere else.
     ///
     /// # Errors

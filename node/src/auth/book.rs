@@ -41,6 +41,12 @@ impl TokenMap {
         map.insert(token, Arc::new(grant));
     }
 
+    /// Whether a device has a token, expired or not.
+    pub fn has_device(&self, device: &str) -> bool {
+        let map = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        map.values().any(|grant| grant.scope.device() == Some(device))
+    }
+
     /// Removes one token.
     pub fn remove(&self, token: &TokenHash) {
         self.0.write().unwrap_or_else(PoisonError::into_inner).remove(token);

@@ -199,14 +199,22 @@ needs!(
     Poster, "a device, ingest or admin token", Scope::Admin | Scope::Ingest | Scope::Device(_)
 );
 
+needs!(
+    /// May look at twins; a device at its own only.
+    TwinReader,
+    "a viewer or admin token, or the device's own",
+    Scope::Admin | Scope::Viewer | Scope::Device(_)
+);
+needs!(
+    /// May write twins; which sections is told by whose token it is.
+    TwinWriter, "an admin token, or the device's own", Scope::Admin | Scope::Device(_)
+);
+
 impl Poster {
     /// The device of a device token: readings that name none are its own.
     #[must_use]
     pub fn own_device(&self) -> Option<&str> {
-        match &self.0.grant.scope {
-            Scope::Device(device) => Some(device),
-            _ => None,
-        }
+        self.0.grant.scope.device()
     }
 
     /// Whether readings of `device` may be posted.
@@ -214,7 +222,17 @@ impl Poster {
     /// # Errors
     /// 403 when the token is another device's.
     pub fn check(&self, device: &str) -> Result<(), Problem> {
-        match self.own_device() {
+        self.0.check_device(device)
+    }
+}
+
+impl Who {
+    /// Whether this is about `device` when a device asks.
+    ///
+    /// # Errors
+    /// 403 when the token is another device's.
+    pub fn check_device(&self, device: &str) -> Result<(), Problem> {
+        match self.grant.scope.device() {
             Some(own) if own != device => {
                 let detail = format!("the token is of device `{own}`, this is of `{device}`");
                 Err(Problem::forbidden("foreign-device", detail).expected(own))

@@ -9,6 +9,7 @@ mod export;
 mod place;
 mod reach;
 mod token;
+mod twin;
 mod verify;
 pub mod words;
 
@@ -18,6 +19,7 @@ pub use export::{ExportArgs, export};
 pub use place::{Local, Place, Service};
 pub use reach::Reach;
 pub use token::{TokenBook, TokenKind, print_new_token};
+pub use twin::TwinAction;
 pub use verify::{VerifyArgs, verify};
 
 use clap::Parser;

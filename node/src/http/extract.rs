@@ -59,19 +59,45 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let header = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let media_type = header.and_then(|header| header.split(';').next()).unwrap_or_default();
-        if !media_type.trim().eq_ignore_ascii_case("application/json") {
-            let detail = format!("the Content-Type is `{media_type}`");
-            return Err(Problem::unsupported_media(detail, &["application/json"]));
-        }
-        let RawBody(body) = RawBody::from_request(request, state).await?;
-        serde_json::from_slice(&body).map(Self).map_err(|error| {
-            let at = format!("line {}, column {}", error.line(), error.column());
-            match error.classify() {
-                Category::Data => Problem::invalid("invalid-body", error.to_string()).at(at),
-                _ => Problem::malformed(format!("not JSON: {error}")).at(at),
-            }
-        })
+        read_json(request, state, &["application/json"]).await.map(Self)
     }
+}
+
+/// A merge patch (RFC 7396).
+#[derive(Clone, Debug)]
+pub struct MergePatch(pub serde_json::Value);
+
+impl MergePatch {
+    /// The media types of one; who says only JSON means the same.
+    pub const MEDIA_TYPES: [&str; 2] = ["application/merge-patch+json", "application/json"];
+}
+
+impl<S: Send + Sync> FromRequest<S> for MergePatch {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        read_json(request, state, &Self::MEDIA_TYPES).await.map(Self)
+    }
+}
+
+/// The JSON of a request of one of the media types that are taken.
+async fn read_json<T: DeserializeOwned, S: Send + Sync>(
+    request: Request,
+    state: &S,
+    accepted: &[&str],
+) -> Result<T, Problem> {
+    let header = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let media_type = header.and_then(|header| header.split(';').next()).unwrap_or_default().trim();
+    if !accepted.iter().any(|known| media_type.eq_ignore_ascii_case(known)) {
+        let detail = format!("the Content-Type is `{media_type}`");
+        return Err(Problem::unsupported_media(detail, accepted));
+    }
+    let RawBody(body) = RawBody::from_request(request, state).await?;
+    serde_json::from_slice(&body).map_err(|error| {
+        let at = format!("line {}, column {}", error.line(), error.column());
+        match error.classify() {
+            Category::Data => Problem::invalid("invalid-body", error.to_string()).at(at),
+            _ => Problem::malformed(format!("not JSON: {error}")).at(at),
+        }
+    })
 }

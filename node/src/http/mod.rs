@@ -16,7 +16,7 @@ mod secure;
 
 pub use body::{BodyFault, LimitedBody, RawBody};
 pub use counts::HttpCounts;
-pub use extract::{Json, Path, Query};
+pub use extract::{Json, MergePatch, Path, Query};
 pub use guard::REQUEST_ID;
 pub use inflate::Content;
 

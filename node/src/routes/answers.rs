@@ -4,7 +4,7 @@ use super::describe::Answer;
 use super::operation::{Operation, Reply};
 use axum::Json;
 use axum::http::StatusCode;
-use axum::http::header::CACHE_CONTROL;
+use axum::http::header::{CACHE_CONTROL, ETAG};
 use axum::response::{IntoResponse, Response};
 use schemars::{JsonSchema, SchemaGenerator};
 use serde::Serialize;
@@ -56,5 +56,33 @@ impl<T: IntoResponse> IntoResponse for NoStore<T> {
 impl<T: Answer> Answer for NoStore<T> {
     fn describe(operation: &mut Operation) {
         T::describe(operation);
+    }
+}
+
+/// An answer with its version; 304 without a body for whoever has that version.
+#[derive(Clone, Debug)]
+pub struct Tagged<T> {
+    /// The entity tag.
+    pub etag: String,
+    /// What there is; nothing for whoever has it.
+    pub body: Option<T>,
+}
+
+impl<T: Serialize> IntoResponse for Tagged<T> {
+    fn into_response(self) -> Response {
+        // It may be kept, and has to be asked for again each time.
+        let headers = [(ETAG, self.etag), (CACHE_CONTROL, "no-cache".to_owned())];
+        match self.body {
+            Some(body) => (headers, Json(body)).into_response(),
+            None => (StatusCode::NOT_MODIFIED, headers).into_response(),
+        }
+    }
+}
+
+impl<T: JsonSchema> Answer for Tagged<T> {
+    fn describe(operation: &mut Operation) {
+        let body = Some(("application/json", SchemaGenerator::subschema_for::<T> as super::Shape));
+        let when = "Done. `ETag` is the version.";
+        operation.answers(Reply { status: StatusCode::OK, when, body });
     }
 }

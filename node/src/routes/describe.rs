@@ -2,8 +2,8 @@
 
 use super::Operation;
 use super::operation::{Access, Reply};
-use crate::auth::{Admin, Poster, Reader, Who};
-use crate::http::{Content, Json as Body, Path, Query, Transport};
+use crate::auth::{Admin, Poster, Reader, TwinReader, TwinWriter, Who};
+use crate::http::{Content, Json as Body, MergePatch, Path, Query, Transport};
 use crate::problem::Problem;
 use axum::Json;
 use axum::extract::State;
@@ -11,6 +11,7 @@ use axum::extract::connect_info::ConnectInfo;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Sse;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::{Map, Value};
 use std::future::Future;
 
 /// What a handler takes.
@@ -82,6 +83,8 @@ access!(
     Admin => "admin",
     Reader => "viewer or admin",
     Poster => "device, ingest or admin",
+    TwinReader => "viewer, admin, or the device's own",
+    TwinWriter => "admin, or the device's own",
     Who => "any",
 );
 
@@ -95,6 +98,14 @@ impl<T: JsonSchema> Part for Body<T> {
     fn describe(operation: &mut Operation) {
         let shape = SchemaGenerator::subschema_for::<T>;
         operation.takes_body(vec![("application/json", shape)], false);
+    }
+}
+
+impl Part for MergePatch {
+    fn describe(operation: &mut Operation) {
+        let shape: super::Shape = SchemaGenerator::subschema_for::<Map<String, Value>>;
+        let media = Self::MEDIA_TYPES.map(|media| (media, shape));
+        operation.takes_body(media.to_vec(), false);
     }
 }
 

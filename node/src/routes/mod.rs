@@ -11,7 +11,7 @@ mod describe;
 mod document;
 mod operation;
 
-pub use answers::{Created, NoContent, NoStore};
+pub use answers::{Created, NoContent, NoStore, Tagged};
 pub use describe::{Answer, Described, Part, Text};
 pub use document::About;
 pub use operation::{Access, Operation, Reply, Shape};

@@ -42,6 +42,8 @@ pub(super) struct Change {
     pub actor: Actor,
     pub seq: u64,
     pub start: u64,
+    /// What its author's clock said: shown, and decides nothing.
+    pub time_ms: i64,
     pub puts: Vec<Put>,
 }
 
@@ -70,8 +72,7 @@ impl Change {
         let actor = actor(&mut reader)?;
         let seq = reader.uint()?;
         let start = reader.uint()?;
-        // Any time is taken; what it says is shown, and decides nothing.
-        signed(&mut reader)?;
+        let time_ms = signed(&mut reader)?;
         if reader.uint()? != 0 {
             return Err(Refusal::Operation);
         }
@@ -91,7 +92,7 @@ impl Change {
         }
         let named: Vec<Actor> = [actor].into_iter().chain(others).collect();
         columns.replaced(&mut puts, start, &named)?;
-        Ok(Self { hash, raw, deps, actor, seq, start, puts })
+        Ok(Self { hash, raw, deps, actor, seq, start, time_ms, puts })
     }
 
     /// Checks that every cell is whole and was written by `owner`, who was `role`, or by the device

@@ -13,6 +13,7 @@ use super::edit::{Edit, Plan, Writer};
 use super::engine::{Broken, Engine};
 use super::limits::{OWN_CHANGES_MAX, SOFT_BYTES, TAIL_BYTES, TAIL_RECORDS};
 use super::open::{Open, Shelf};
+use super::recent::Recent;
 use super::records::{Book, Status, last_place, status};
 use super::signed::SignedHead;
 use super::{DocumentName, Refusal};
@@ -30,6 +31,7 @@ pub struct Documents {
     me: Introduction,
     role: Role,
     shelf: Mutex<Shelf>,
+    recent: Mutex<Recent>,
 }
 
 /// What a local write did.
@@ -54,7 +56,7 @@ impl Documents {
     #[must_use]
     pub fn of_start(incarnation: Incarnation, key: NodeKey, role: Role) -> Self {
         let me = Introduction { node: key.id(), incarnation };
-        Self { key, me, role, shelf: Mutex::default() }
+        Self { key, me, role, shelf: Mutex::default(), recent: Mutex::default() }
     }
 
     /// The node.
@@ -177,6 +179,21 @@ impl Documents {
         found.iter().map(|(key, value)| Ok((stored_position(key)?, stored_name(value)?))).collect()
     }
 
+    /// The keys that changes of a document behind place `after` touched; nothing when that is not
+    /// known any more. A key may be named that was not changed in the end.
+    #[must_use]
+    pub fn touched_since(&self, name: &DocumentName, after: u64) -> Option<BTreeSet<String>> {
+        self.recent().touched(name, after)
+    }
+
+    /// The last place that was given in the sequence of document changes.
+    ///
+    /// # Errors
+    /// A database fault, or [`Fault::Damaged`].
+    pub fn last_place(records: &(impl ReadRecords + ?Sized)) -> Result<u64, Fault> {
+        last_place(records)
+    }
+
     /// How many documents are held open, and about how many bytes they take.
     #[must_use]
     pub fn held_open(&self) -> (usize, usize) {
@@ -200,6 +217,11 @@ impl Documents {
         self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        // A panic while it was held left it whole: changes go in one by one.
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Takes a document off the shelf, or loads it. Whoever fails while it is open drops it.
     pub(super) fn open<R: Records + ?Sized>(
         &self,
@@ -211,6 +233,9 @@ impl Documents {
     }
 
     pub(super) fn close(&self, name: &DocumentName, open: Open, status: &Status) {
+        if !status.touched.is_empty() {
+            self.recent().note(status.position, name, status.touched.clone());
+        }
         self.shelf().put(name, open, status);
     }
 }
@@ -272,6 +297,7 @@ pub(super) fn keep<R: Records + ?Sized>(
     check(status)?;
     for (key, cells) in new {
         book.put_cells(key, &cells)?;
+        status.touched.push(key.to_owned());
     }
     let chunk: Vec<u8> = changes.iter().flat_map(|change| change.raw.iter().copied()).collect();
     book.put_changes(status.next, &chunk)?;

@@ -17,12 +17,15 @@
 //! Who writes is an *actor*: a node in one of its starts, for one document ([`Introduction`]). No
 //! number of an actor can be given twice, because no actor outlives its start.
 //!
-//! There is no clock and no randomness here. Byte-exact page: `docs/formats/document.md`.
+//! There is no clock but the one that is handed in, and no randomness. What users see of a document
+//! besides its cells is its past ([`Documents::history`]) and what changed behind a place
+//! ([`Documents::changed_since`]). Byte-exact page: `docs/formats/document.md`.
 
 mod actor;
 mod audit;
 mod change;
 mod chunk;
+mod clock;
 mod columns;
 mod contents;
 mod cursor;
@@ -33,10 +36,13 @@ pub mod exchange;
 mod history;
 mod incoming;
 pub mod limits;
+mod listing;
 mod message;
 mod name;
 mod open;
 mod parcel;
+mod past;
+mod recent;
 mod records;
 mod refusal;
 mod settled;
@@ -52,6 +58,7 @@ mod tests;
 pub use actor::Introduction;
 pub(crate) use audit::{audit, document_of, mend};
 pub use chunk::Hash;
+pub use clock::Clock;
 pub use contents::{Contents, Size};
 pub use cursor::Cursor;
 pub use documents::{Documents, Written};
@@ -60,6 +67,7 @@ pub use incoming::{Applied, Judge, Roster};
 pub use message::SyncMessage;
 pub use name::{Class, DocumentName};
 pub use parcel::Parcel;
+pub use past::{Page, PastChange, PastPut};
 pub use records::Status;
 pub use refusal::Refusal;
 pub use settled::Settled;

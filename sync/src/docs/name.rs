@@ -13,13 +13,16 @@ pub enum Class {
     Reported,
     /// What a device should be.
     Desired,
+    /// What people call and count a device by; not for the device itself.
+    Tags,
     /// How a node is configured.
     Node,
     /// What holds for a site: its roster, its policies.
     Site,
 }
 
-/// The name of a document: `device/<id>/reported`, `device/<id>/desired`, `node/<id>`, `site/<id>`.
+/// The name of a document: `device/<id>/` and `reported`, `desired` or `tags`, `node/<id>`,
+/// `site/<id>`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DocumentName {
     text: String,
@@ -36,6 +39,7 @@ impl DocumentName {
         let class = match *parts.as_slice() {
             ["device", id, "reported"] if Device::new(id).is_ok() => Class::Reported,
             ["device", id, "desired"] if Device::new(id).is_ok() => Class::Desired,
+            ["device", id, "tags"] if Device::new(id).is_ok() => Class::Tags,
             // One spelling only, or one node would have two documents.
             ["node", id] if NodeId::from_hex(id).is_some_and(|node| node.to_string() == id) => {
                 Class::Node
@@ -72,9 +76,12 @@ impl DocumentName {
         self.text.strip_prefix("device/")?.split('/').next()
     }
 
-    /// The device as an author of cells, if the document is a device's.
+    /// The device as an author of cells, if it may write the document.
     #[must_use]
     pub fn device_author(&self) -> Option<Author> {
+        if self.class == Class::Tags {
+            return None;
+        }
         let device = Device::new(self.device()?).ok()?;
         Some(Author::device(device))
     }
@@ -91,11 +98,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_has_one_of_four_forms() {
+    fn a_name_has_one_of_five_forms() {
         let node = format!("node/{}", "0f".repeat(32));
         for (text, class) in [
             ("device/pump-1/reported", Class::Reported),
             ("device/a:b.c/desired", Class::Desired),
+            ("device/a/tags", Class::Tags),
             (node.as_str(), Class::Node),
             ("site/north", Class::Site),
         ] {
@@ -107,7 +115,7 @@ mod tests {
             "",
             "device",
             "device/pump-1",
-            "device/pump-1/tags",
+            "device/pump-1/labels",
             "device//desired",
             "device/../desired",
             "device/a b/desired",
@@ -126,5 +134,6 @@ mod tests {
         let author = DocumentName::new("device/pump-1/reported").unwrap().device_author();
         assert_eq!(author.map(|a| a.to_string()), Some("033fa78f11731c4e".to_owned()));
         assert_eq!(DocumentName::new("site/north").unwrap().device_author(), None);
+        assert_eq!(DocumentName::new("device/pump-1/tags").unwrap().device_author(), None);
     }
 }

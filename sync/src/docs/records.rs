@@ -43,6 +43,8 @@ pub struct Status {
     pub(super) next: u64,
     /// The heads, ascending.
     pub heads: Vec<Hash>,
+    /// The keys that were changed since it was read; not stored.
+    pub(super) touched: Vec<String>,
 }
 
 impl Status {
@@ -86,6 +88,7 @@ impl Status {
             tail_records: number()?,
             next: number()?,
             heads: Vec::new(),
+            touched: Vec::new(),
         };
         out.heads = super::change::hashes(&mut reader)?;
         reader.finish()?;

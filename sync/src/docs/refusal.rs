@@ -104,7 +104,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Name => {
-                "a document is device/<id>/reported, device/<id>/desired, node/<id> or site/<id>"
+                "a document is device/<id>/reported, desired or tags, node/<id> or site/<id>"
             }
             Self::Size => "a message about a document is too long",
             Self::Framing => "the bytes do not follow the format of documents",

@@ -9,13 +9,13 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use holdfast_tests::scenarios::{ALERTS, Campaign, FIRST_LIGHT, Scale};
+use holdfast_tests::scenarios::{ALERTS, Campaign, FIRST_LIGHT, Scale, TWINS};
 
 #[derive(Parser)]
 #[command(name = "holdfast-soak", about = "Campaigns of faults with their full numbers")]
 struct Options {
     /// Which set of campaigns.
-    #[arg(value_parser = ["first-light", "alerts"])]
+    #[arg(value_parser = ["first-light", "alerts", "twins"])]
     set: String,
     /// Only this campaign; may be given several times.
     #[arg(long)]
@@ -36,7 +36,11 @@ struct Done {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let all = if options.set == "alerts" { ALERTS } else { FIRST_LIGHT };
+    let all = match options.set.as_str() {
+        "alerts" => ALERTS,
+        "twins" => TWINS,
+        _ => FIRST_LIGHT,
+    };
     let known = |name: &String| all.iter().any(|campaign| campaign.name == name);
     if let Some(name) = options.only.iter().find(|name| !known(name)) {
         let names: Vec<_> = all.iter().map(|campaign| campaign.name).collect();

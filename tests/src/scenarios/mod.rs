@@ -25,6 +25,7 @@ pub mod refusal;
 pub mod restore;
 pub mod rot;
 pub mod secrets;
+pub mod twins;
 pub mod upkeep;
 pub mod year;
 
@@ -125,6 +126,13 @@ pub const ALERTS: &[Campaign] = &[
     Campaign { name: "alert-silence", about: "20 gateways that stop", run: alerts::silence },
     Campaign { name: "alert-disk", about: "a disk that is full", run: alerts::filling },
 ];
+
+/// The campaigns of `soak twins`.
+pub const TWINS: &[Campaign] = &[Campaign {
+    name: "twins-many",
+    about: "10,000 twins on one gateway and a kill",
+    run: twins::many,
+}];
 
 /// Tells how far a campaign is, at each tenth.
 fn tell(name: &str, done: u64, of: u64) {

@@ -15,4 +15,5 @@ mod refusal;
 mod restore;
 mod smoke;
 mod traces;
+mod twins;
 mod year;

@@ -3,6 +3,7 @@
 mod golden;
 mod hostile;
 mod pair;
+mod seen;
 
 use super::actor::Introduction;
 use super::change::Change;
