@@ -1,5 +1,5 @@
-//! The command line: `init`, `serve`, `token`, `node`, `status`, `alert`, `twin`, `openapi`,
-//! `verify`, `export`.
+//! The command line: `init`, `serve`, `token`, `node`, `status`, `alert`, `twin`, `conflict`,
+//! `policy`, `openapi`, `verify`, `export`.
 
 use crate::VERSION;
 use crate::report;
@@ -8,8 +8,8 @@ use crate::service::{self, ROOT_FILE};
 use crate::settings::Settings;
 use clap::{Parser, Subcommand};
 use holdfast_node::cli::{
-    self, AlertAction, BackupArgs, ExportArgs, Failure, Local, Place, Reach, RestoreArgs,
-    TokenBook, TwinAction, VerifyArgs,
+    self, AlertAction, BackupArgs, ConflictAction, ExportArgs, Failure, Local, Place, PolicyAction,
+    Reach, RestoreArgs, TokenBook, TwinAction, VerifyArgs,
 };
 use holdfast_node::logs::Format;
 use holdfast_sync::env::System;
@@ -94,6 +94,20 @@ enum Command {
     Twin {
         #[command(subcommand)]
         action: TwinAction,
+    },
+    /// What was written at once in two places, and choosing what stays of it.
+    #[command(after_help = "Examples:\n  holdfast-hub conflict list\n  \
+        holdfast-hub conflict resolve ID --use 1\n")]
+    Conflict {
+        #[command(subcommand)]
+        action: ConflictAction,
+    },
+    /// How writes at once are resolved at a site.
+    #[command(after_help = "Example:\n  \
+        holdfast-hub policy set north 10-limits 'device/*/desired' 'limits/**' min\n")]
+    Policy {
+        #[command(subcommand)]
+        action: PolicyAction,
     },
     /// Backs the node up, running or not: readings, keys, tokens and configuration.
     #[command(after_help = "Example:\n  holdfast-hub backup /media/usb/hub-2026-11-20\n")]
@@ -203,6 +217,14 @@ async fn run(place: Place, command: Command) -> Result<ExitCode, Failure> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Twin { action } => {
+            action.run(&hub()?).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Conflict { action } => {
+            action.run(&hub()?).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Policy { action } => {
             action.run(&hub()?).await?;
             Ok(ExitCode::SUCCESS)
         }

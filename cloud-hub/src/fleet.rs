@@ -215,6 +215,12 @@ impl Fleet {
         out
     }
 
+    /// Whether any gateway is of this site.
+    #[must_use]
+    pub fn has_site(&self, site: &str) -> bool {
+        self.read(|members| members.values().any(|m| m.membership.grant().site == site))
+    }
+
     /// The newest membership of a member, or of one that was.
     #[must_use]
     pub fn membership_of(&self, node: &NodeId) -> Option<Membership> {

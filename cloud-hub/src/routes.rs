@@ -50,6 +50,8 @@ pub fn routes() -> Routes<App> {
         .merge(api::data_routes())
         .merge(api::alert_routes())
         .merge(api::twin_routes())
+        .merge(api::conflict_routes())
+        .merge(api::policy_routes())
         .merge(api::token_routes())
         .merge(holdfast_node::auth::routes())
         .merge(holdfast_node::events::routes())

@@ -23,7 +23,7 @@ use holdfast_node::logs;
 use holdfast_node::manager::Manager;
 use holdfast_node::metrics;
 use holdfast_node::pages;
-use holdfast_node::pipeline::{self, OnLive, Pipeline};
+use holdfast_node::pipeline::{self, Catalog, OnLive, Pipeline};
 use holdfast_node::rebirth;
 use holdfast_node::sources::Sources;
 use holdfast_node::supervise::{Restarts, Supervisor, announce, stop_on_signals};
@@ -207,10 +207,8 @@ fn start(
     live.remember(heard.iter().filter_map(|(node, totals)| Some((*node, totals.received?))));
     supervisor.run_once("pipeline", |stop| pipeline.run(stop));
     let (noting, env) = (Arc::clone(&live), Arc::clone(store.env()));
-    let steward = FleetSteward::load(&store, fleet.clone(), Arc::clone(&data.catalog));
-    let documents = Arc::new(Documents::new(&store, key, Role::Hub));
-    let shared = Arc::clone(&documents);
-    let library = Library { documents: shared, steward: Arc::new(steward.map_err(text)?) };
+    let library = library(&store, key, &fleet, &data.catalog).map_err(text)?;
+    let shared = library.clone();
     let peers = serve(
         net,
         HubOptions {
@@ -219,11 +217,11 @@ fn start(
             enroller: Arc::new(fleet.clone()) as Arc<dyn Enroller>,
             events: Arc::new(move |node, event| noting.note(node, event, env.now())),
             version: VERSION.to_owned(),
-            library,
+            library: shared,
         },
     );
     let tokens = Tokens::load(store.clone()).map_err(text)?;
-    let twins = twins(documents, &data, supervisor.stop().clone()).map_err(text)?;
+    let twins = twins(library, &data, supervisor.stop().clone()).map_err(text)?;
     let app = App {
         fleet,
         labels: Labels::load(store.clone()).map_err(text)?,
@@ -260,12 +258,23 @@ fn on_live(events: &Events, fleet: &Fleet) -> OnLive {
     })
 }
 
+/// The documents of the fleet.
+fn library(
+    store: &Store,
+    key: NodeKey,
+    fleet: &Fleet,
+    catalog: &Arc<Catalog>,
+) -> Result<Library, Fault> {
+    let steward = Arc::new(FleetSteward::load(store, fleet.clone(), Arc::clone(catalog))?);
+    Ok(Library { documents: Arc::new(Documents::new(store, key, Role::Hub)), steward })
+}
+
 /// The twins of devices that a gateway has named.
-fn twins(documents: Arc<Documents>, data: &Data, stop: CancellationToken) -> Result<Twins, Fault> {
+fn twins(library: Library, data: &Data, stop: CancellationToken) -> Result<Twins, Fault> {
     let catalog = Arc::clone(&data.catalog);
     Twins::load(twins::Options {
         store: data.store.clone(),
-        documents,
+        library,
         role: Role::Hub,
         nodes: Arc::clone(&data.nodes),
         known: Arc::new(move |device| !catalog.list(|info| *info.device == *device).is_empty()),

@@ -125,6 +125,21 @@ impl Steward for FleetSteward {
         Ok(())
     }
 
+    fn keeps(&self, document: &DocumentName) -> bool {
+        let id = document.as_str().split_once('/').map(|(_, id)| id).unwrap_or_default();
+        match document.class() {
+            Class::Site => self.fleet.has_site(id),
+            Class::Node => {
+                NodeId::from_hex(id).is_some_and(|node| self.fleet.grant(&node).is_some())
+            }
+            _ => self.home_of(document).is_some(),
+        }
+    }
+
+    fn written(&self, tx: &mut WriteTx<'_>, document: &DocumentName) -> Result<(), WriteError> {
+        Ok(self.policies.learn(tx, document)?)
+    }
+
     fn applied(
         &self,
         tx: &mut WriteTx<'_>,

@@ -1,5 +1,5 @@
-//! The command line: `init`, `join`, `run`, `status`, `alert`, `twin`, `openapi`, `verify`,
-//! `export`, `import`, `token`.
+//! The command line: `init`, `join`, `run`, `status`, `alert`, `twin`, `conflict`, `policy`,
+//! `openapi`, `verify`, `export`, `import`, `token`.
 
 use crate::VERSION;
 use crate::devices::{self, CsvArgs, DeviceAction};
@@ -11,8 +11,8 @@ use crate::settings::Settings;
 use crate::uplink::leave_invitation;
 use clap::{Parser, Subcommand};
 use holdfast_node::cli::{
-    self, AlertAction, BackupArgs, ExportArgs, Failure, Local, Place, Reach, RestoreArgs,
-    TokenBook, TokenKind, TwinAction, VerifyArgs,
+    self, AlertAction, BackupArgs, ConflictAction, ExportArgs, Failure, Local, Place, PolicyAction,
+    Reach, RestoreArgs, TokenBook, TokenKind, TwinAction, VerifyArgs,
 };
 use holdfast_node::logs::Format;
 use holdfast_sync::identity::Invitation;
@@ -99,6 +99,20 @@ enum Command {
     Twin {
         #[command(subcommand)]
         action: TwinAction,
+    },
+    /// What was written at once in two places, and choosing what stays of it.
+    #[command(after_help = "Examples:\n  holdfast-edge conflict list\n  \
+        holdfast-edge conflict resolve ID --use 1\n")]
+    Conflict {
+        #[command(subcommand)]
+        action: ConflictAction,
+    },
+    /// How writes at once are resolved at a site.
+    #[command(after_help = "Example:\n  \
+        holdfast-edge policy set north 10-limits 'device/*/desired' 'limits/**' min\n")]
+    Policy {
+        #[command(subcommand)]
+        action: PolicyAction,
     },
     /// Backs the node up, running or not: readings, keys, tokens and configuration.
     #[command(after_help = "Example:\n  holdfast-edge backup /media/usb/edge-2026-11-20\n")]
@@ -203,6 +217,14 @@ async fn run(place: Place, command: Command) -> Result<ExitCode, Failure> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Twin { action } => {
+            action.run(&node()?).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Conflict { action } => {
+            action.run(&node()?).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Policy { action } => {
             action.run(&node()?).await?;
             Ok(ExitCode::SUCCESS)
         }

@@ -37,7 +37,7 @@ use holdfast_sync::Fault;
 use holdfast_sync::docs::Documents;
 use holdfast_sync::env::System;
 use holdfast_sync::identity::NodeKey;
-use holdfast_sync::net::UplinkState;
+use holdfast_sync::net::{Library, UplinkState};
 use holdfast_sync::store::{Snapshot, Store};
 use std::convert::Infallible;
 use std::process::ExitCode;
@@ -255,8 +255,8 @@ fn start(
     let told = (events.clone(), Arc::clone(&nodes));
     let documents = Arc::new(Documents::new(&store, key.clone(), Role::Edge));
     let steward = Arc::new(SiteSteward::load(&store).map_err(text)?);
-    let (sync, shared) = ((&settings.sync).into(), Arc::clone(&documents));
-    let keeper = Keeper::new(store.clone(), key, sync, shared, steward);
+    let library = Library { documents: Arc::clone(&documents), steward: steward.clone() };
+    let keeper = Keeper::new(store.clone(), key, (&settings.sync).into(), documents, steward);
     let uplink = keeper.state();
     let (tracer, on_traced) = traces::start(settings, supervisor, &store, uplink.clone());
     let ingest = Ingest::load(store.clone(), settings.ingest.auto_register, tracer.clone());
@@ -287,7 +287,7 @@ fn start(
     supervisor.run_once("pipeline", |stop| pipeline.run(stop));
     supervisor.run_once("uplink", |stop| keeper.run(stop));
     let tokens = Tokens::load(store.clone()).map_err(text)?;
-    let twins = twins(documents, &data, &ingest, &tokens, stop).map_err(text)?;
+    let twins = twins(library, &data, &ingest, &tokens, stop).map_err(text)?;
     let auth = Auth::new(tokens.book(), Sources::of(store.env()));
     let started = Time(store.env().now());
     let (health, findings) = (Health::default(), Arc::new(findings));
@@ -319,7 +319,7 @@ fn start(
 
 /// The twins of devices that have posted, or have a token to do so.
 fn twins(
-    documents: Arc<Documents>,
+    library: Library,
     data: &Data,
     ingest: &Ingest,
     tokens: &Tokens,
@@ -333,7 +333,7 @@ fn twins(
     };
     Twins::load(twins::Options {
         store: data.store.clone(),
-        documents,
+        library,
         role: Role::Edge,
         nodes: Arc::clone(&data.nodes),
         known: Arc::new(known),

@@ -7,11 +7,11 @@
 use holdfast_core::NodeId;
 use holdfast_core::state;
 use holdfast_node::conflicts::journal;
-use holdfast_node::entitled::entitled;
+use holdfast_node::entitled::{entitled, is_of_node};
 use holdfast_node::policies::Policies;
 use holdfast_sync::Fault;
 use holdfast_sync::docs::exchange::Steward;
-use holdfast_sync::docs::{Applied, DocumentName, Roster};
+use holdfast_sync::docs::{Applied, Class, DocumentName, Roster};
 use holdfast_sync::identity::{FleetId, Grant, Membership, Role};
 use holdfast_sync::store::{Records, Snapshot, Store, WriteError, WriteTx};
 use std::collections::HashMap;
@@ -95,6 +95,20 @@ impl Steward for SiteSteward {
             Err(error) => tracing::warn!(%peer, %error, "a membership shown for another node"),
         }
         Ok(())
+    }
+
+    fn keeps(&self, document: &DocumentName) -> bool {
+        match document.class() {
+            Class::Site => {
+                self.site().is_some_and(|site| document.as_str() == format!("site/{site}"))
+            }
+            Class::Node => is_of_node(document, &self.node),
+            _ => true,
+        }
+    }
+
+    fn written(&self, tx: &mut WriteTx<'_>, document: &DocumentName) -> Result<(), WriteError> {
+        Ok(self.policies.learn(tx, document)?)
     }
 
     fn applied(

@@ -2,6 +2,8 @@
 
 mod shapes;
 
+pub(super) use shapes::time;
+
 use super::data::fault_problem;
 use crate::auth::{Auth, Reader, TwinReader, TwinWriter, Who};
 use crate::events::HEARTBEAT;
@@ -248,7 +250,7 @@ fn hash(text: &str) -> Option<Hash> {
     HEXLOWER.decode(text.as_bytes()).ok()?.try_into().ok()
 }
 
-fn limit(wanted: Option<usize>, usual: usize, most: usize) -> Result<usize, Problem> {
+pub(super) fn limit(wanted: Option<usize>, usual: usize, most: usize) -> Result<usize, Problem> {
     match wanted.unwrap_or(usual) {
         limit if (1..=most).contains(&limit) => Ok(limit),
         _ => {

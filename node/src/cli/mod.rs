@@ -5,8 +5,10 @@
 
 mod alert;
 mod backup;
+mod conflict;
 mod export;
 mod place;
+mod policy;
 mod reach;
 mod token;
 mod twin;
@@ -15,8 +17,10 @@ pub mod words;
 
 pub use alert::AlertAction;
 pub use backup::{BackupArgs, RestoreArgs};
+pub use conflict::ConflictAction;
 pub use export::{ExportArgs, export};
 pub use place::{Local, Place, Service};
+pub use policy::PolicyAction;
 pub use reach::Reach;
 pub use token::{TokenBook, TokenKind, print_new_token};
 pub use twin::TwinAction;

@@ -6,7 +6,7 @@
 //! where that is not remembered any more. A place is one of this node and this store.
 
 use super::shown::nest;
-use super::{Part, Section, Shown, Twins, part};
+use super::{Part, Section, Shown, Twins};
 use holdfast_core::state::Path;
 use holdfast_sync::Fault;
 use holdfast_sync::docs::{DocumentName, Documents};
@@ -140,7 +140,7 @@ impl Twins {
         (device, section): (&str, Section),
         after: u64,
     ) -> Result<TwinChange, Fault> {
-        let Part { version, shown } = part(view, &self.policy(), name)?;
+        let Part { version, shown } = self.part_in(view, name)?;
         let touched = self.0.documents.touched_since(name, after);
         Ok(TwinChange {
             place,

@@ -27,7 +27,7 @@ pub use difference::{Difference, differences};
 pub use feed::{Feed, Followed, TwinChange};
 pub use patch::{Patch, Wrong};
 pub use section::Section;
-pub use shown::{Leaf, Shown, json};
+pub use shown::{Leaf, Shown, json, nest};
 pub use version::{Condition, Version};
 pub use write::{PatchError, Patched};
 
@@ -35,8 +35,10 @@ use crate::api::Nodes;
 use holdfast_core::state::{Author, Policy, Role};
 use holdfast_core::{Device, NodeId};
 use holdfast_sync::Fault;
-use holdfast_sync::docs::{Clock, Contents, DocumentName, Documents, Hash, Page};
-use holdfast_sync::store::{ReadRecords, Snapshot, Store};
+use holdfast_sync::docs::exchange::Steward;
+use holdfast_sync::docs::{Clock, Contents, DocumentName, Documents, Hash, Page, Writer};
+use holdfast_sync::net::Library;
+use holdfast_sync::store::{ReadRecords, Snapshot, Store, WriteTx};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -49,8 +51,8 @@ pub type Known = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 pub struct Options {
     /// The store.
     pub store: Store,
-    /// The documents in it.
-    pub documents: Arc<Documents>,
+    /// The documents in it, and whoever decides about them.
+    pub library: Library,
     /// What the node is as a writer.
     pub role: Role,
     /// What nodes are called.
@@ -70,6 +72,7 @@ pub struct Twins(Arc<Inner>);
 struct Inner {
     store: Store,
     documents: Arc<Documents>,
+    steward: Arc<dyn Steward>,
     clock: Clock,
     role: Role,
     nodes: Arc<dyn Nodes>,
@@ -118,12 +121,14 @@ impl Twins {
     /// # Errors
     /// A fault of the store.
     pub fn load(options: Options) -> Result<Self, Fault> {
-        let Options { store, documents, role, nodes, known, how_known, stop } = options;
+        let Options { store, library, role, nodes, known, how_known, stop } = options;
+        let Library { documents, steward } = library;
         let clock = store.read_blocking(|view: &Snapshot<'_>| Clock::load(view))?;
         let looking_back = Semaphore::new(1);
         Ok(Self(Arc::new(Inner {
             store,
             documents,
+            steward,
             clock,
             role,
             nodes,
@@ -146,10 +151,54 @@ impl Twins {
         self.0.role
     }
 
-    /// How cells that have not seen each other are resolved.
+    /// How cells of a document that have not seen each other are resolved: bytes of a [`Policy`].
     #[must_use]
-    pub fn policy(&self) -> Policy<'static> {
-        Policy::LWW
+    pub fn policy(&self, name: &DocumentName) -> Arc<[u8]> {
+        self.0.steward.policy(name)
+    }
+
+    /// The documents, twins and others.
+    #[must_use]
+    pub fn documents(&self) -> &Documents {
+        &self.0.documents
+    }
+
+    /// Who decides about documents.
+    #[must_use]
+    pub fn steward(&self) -> &dyn Steward {
+        self.0.steward.as_ref()
+    }
+
+    /// This node as the writer of what `tx` stores.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub fn writer(&self, tx: &mut WriteTx<'_>) -> Result<Writer, Fault> {
+        let author = Author::node(&self.0.store.node());
+        Ok(Writer { author, role: self.0.role, clock: self.0.clock.tick(tx)? })
+    }
+
+    /// Reads a section.
+    fn part_in(
+        &self,
+        records: &(impl ReadRecords + ?Sized),
+        name: &DocumentName,
+    ) -> Result<Part, Fault> {
+        let status = Documents::status(records, name)?;
+        let heads = status.map(|status| status.heads).unwrap_or_default();
+        let bytes = self.policy(name);
+        let policy = Policy::from_bytes(&bytes).unwrap_or(Policy::LWW);
+        let shown = Shown::of(name, &Contents::read(records, name)?, &policy);
+        Ok(Part { version: Version::of(&heads), shown })
+    }
+
+    fn twin_in(&self, view: &Snapshot<'_>, device: &str) -> Result<Twin, Fault> {
+        let read = |section: Section| match section.document(device) {
+            Some(name) => self.part_in(view, &name),
+            None => Ok(Part { version: Version::of(&[]), shown: Shown::default() }),
+        };
+        let (desired, reported) = (read(Section::Desired)?, read(Section::Reported)?);
+        Ok(Twin { desired, reported, tags: read(Section::Tags)? })
     }
 
     /// Whether the node knows a device: by its twin, or otherwise.
@@ -179,8 +228,8 @@ impl Twins {
     /// # Errors
     /// A fault of the store.
     pub async fn read(&self, device: &str) -> Result<Twin, Fault> {
-        let (policy, device) = (self.policy(), device.to_owned());
-        let look = move |view: &Snapshot<'_>| twin(view, &policy, &device);
+        let (this, device) = (self.clone(), device.to_owned());
+        let look = move |view: &Snapshot<'_>| this.twin_in(view, &device);
         self.0.store.read(look).await
     }
 
@@ -189,8 +238,8 @@ impl Twins {
     /// # Errors
     /// A fault of the store.
     pub async fn part(&self, name: DocumentName) -> Result<Part, Fault> {
-        let policy = self.policy();
-        self.0.store.read(move |view: &Snapshot<'_>| part(view, &policy, &name)).await
+        let this = self.clone();
+        self.0.store.read(move |view: &Snapshot<'_>| this.part_in(view, &name)).await
     }
 
     /// The nodes that wrote sections of a device's twin.
@@ -216,12 +265,12 @@ impl Twins {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<(String, Twin)>, Fault> {
-        let (policy, prefix) = (self.policy(), prefix.to_owned());
+        let (this, prefix) = (self.clone(), prefix.to_owned());
         let after = after.map(str::to_owned);
         let look = move |view: &Snapshot<'_>| {
             let devices = Documents::devices(view, &prefix, after.as_deref(), limit)?;
             let each = devices.into_iter().map(|device| {
-                let twin = twin(view, &policy, &device)?;
+                let twin = this.twin_in(view, &device)?;
                 Ok((device, twin))
             });
             each.collect()
@@ -272,24 +321,4 @@ impl Twins {
             None => author.to_string(),
         }
     }
-}
-
-/// Reads a section.
-fn part(
-    records: &(impl ReadRecords + ?Sized),
-    policy: &Policy<'_>,
-    name: &DocumentName,
-) -> Result<Part, Fault> {
-    let heads = Documents::status(records, name)?.map(|status| status.heads).unwrap_or_default();
-    let shown = Shown::of(name, &Contents::read(records, name)?, policy);
-    Ok(Part { version: Version::of(&heads), shown })
-}
-
-fn twin(view: &Snapshot<'_>, policy: &Policy<'_>, device: &str) -> Result<Twin, Fault> {
-    let read = |section: Section| match section.document(device) {
-        Some(name) => part(view, policy, &name),
-        None => Ok(Part { version: Version::of(&[]), shown: Shown::default() }),
-    };
-    let (desired, reported) = (read(Section::Desired)?, read(Section::Reported)?);
-    Ok(Twin { desired, reported, tags: read(Section::Tags)? })
 }

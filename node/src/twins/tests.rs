@@ -1,9 +1,10 @@
 //! Twins over a store: patches against the words of RFC 7396, conditions under races, followers.
 
 use super::*;
+use holdfast_sync::docs::{Applied, Roster};
 use holdfast_sync::env::System;
-use holdfast_sync::identity::NodeKey;
-use holdfast_sync::store::{self, Overflow};
+use holdfast_sync::identity::{Membership, NodeKey};
+use holdfast_sync::store::{self, Overflow, Records, WriteError};
 use proptest::prelude::*;
 use serde_json::{Map, Value as Json, json};
 
@@ -17,6 +18,43 @@ impl Nodes for Alone {
 
     fn find(&self, _: &str) -> Option<NodeId> {
         None
+    }
+}
+
+impl Roster for Alone {
+    fn role(&self, _: &NodeId, _: &DocumentName) -> Option<Role> {
+        None
+    }
+}
+
+impl Steward for Alone {
+    fn met(&self, _: &Membership) {}
+    fn shares(&self, _: &NodeId, _: &DocumentName) -> bool {
+        false
+    }
+    fn policy(&self, _: &DocumentName) -> Arc<[u8]> {
+        Policy::LWW.as_bytes().into()
+    }
+    fn vouch(&self, _: &NodeId) -> Option<Vec<u8>> {
+        None
+    }
+    fn learn(&self, _: &mut dyn Records, _: &NodeId, _: &[u8]) -> Result<(), Fault> {
+        Ok(())
+    }
+    fn keeps(&self, _: &DocumentName) -> bool {
+        true
+    }
+    fn written(&self, _: &mut WriteTx<'_>, _: &DocumentName) -> Result<(), WriteError> {
+        Ok(())
+    }
+    fn applied(
+        &self,
+        _: &mut WriteTx<'_>,
+        _: &NodeId,
+        _: &DocumentName,
+        _: &Applied,
+    ) -> Result<(), WriteError> {
+        Ok(())
     }
 }
 
@@ -45,7 +83,7 @@ impl Node {
         let documents = Arc::new(Documents::new(&store, key, Role::Edge));
         let twins = Twins::load(Options {
             store,
-            documents,
+            library: Library { documents, steward: Arc::new(Alone) },
             role: Role::Edge,
             nodes: Arc::new(Alone),
             known: Arc::new(|device| device == "heard"),

@@ -1,10 +1,10 @@
 //! A change of a section: its condition judged, written and read back in one transaction.
 
-use super::{Condition, Part, Patch, Section, Shown, Twins, Version, part};
+use super::{Condition, Part, Patch, Section, Shown, Twins, Version};
 use crate::problem::Problem;
 use axum::http::StatusCode;
 use holdfast_core::Device;
-use holdfast_core::state::{Author, Role};
+use holdfast_core::state::{Author, Policy, Role};
 use holdfast_sync::docs::{Contents, DocumentName, Documents, Refusal, Writer};
 use holdfast_sync::store::{Committed, WriteError, WriteTx};
 
@@ -58,7 +58,8 @@ impl Twins {
         patch: &Patch,
         condition: &Condition,
     ) -> Result<Result<Part, Version>, WriteError> {
-        let policy = self.policy();
+        let bytes = self.policy(name);
+        let policy = Policy::from_bytes(&bytes).unwrap_or(Policy::LWW);
         let status = Documents::status(tx, name)?;
         let is_written = status.is_some();
         let version = Version::of(&status.map(|status| status.heads).unwrap_or_default());
@@ -71,8 +72,9 @@ impl Twins {
             let (author, role) = self.author_of(name);
             let writer = Writer { author, role, clock: self.0.clock.tick(tx)? };
             self.0.documents.write(tx, name, &policy, writer, &edits)?;
+            self.0.steward.written(tx, name)?;
         }
-        Ok(Ok(part(tx, &policy, name)?))
+        Ok(Ok(self.part_in(tx, name)?))
     }
 
     fn author_of(&self, name: &DocumentName) -> (Author, Role) {

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A time that a writer's clock said.
-fn time(ms: u64) -> Time {
+pub(in crate::api) fn time(ms: u64) -> Time {
     let ns = i64::try_from(ms).unwrap_or(i64::MAX).saturating_mul(1_000_000);
     Time(Timestamp(ns))
 }

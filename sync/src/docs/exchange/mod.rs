@@ -64,6 +64,15 @@ pub trait Steward: Roster + Send + Sync {
         membership: &[u8],
     ) -> Result<(), Fault>;
 
+    /// Whether this node has use for `document`.
+    fn keeps(&self, document: &DocumentName) -> bool;
+
+    /// Hears of a change that was made here and is being stored in `tx`.
+    ///
+    /// # Errors
+    /// Any; the change is then not stored either.
+    fn written(&self, tx: &mut WriteTx<'_>, document: &DocumentName) -> Result<(), WriteError>;
+
     /// Hears what came of changes that are being stored in `tx`: whatever follows from them is
     /// stored with them.
     ///

@@ -38,6 +38,12 @@ impl Steward for Two {
     fn learn(&self, _: &mut dyn Records, _: &NodeId, _: &[u8]) -> Result<(), Fault> {
         Ok(())
     }
+    fn keeps(&self, _: &DocumentName) -> bool {
+        true
+    }
+    fn written(&self, _: &mut WriteTx<'_>, _: &DocumentName) -> Result<(), WriteError> {
+        Ok(())
+    }
     fn applied(
         &self,
         _: &mut WriteTx<'_>,
