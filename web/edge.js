@@ -6,6 +6,7 @@
 import { classes, html, render, useMemo } from './lib/ui.js';
 import { Alerts } from './lib/alerts.js';
 import { devicesOf, keyOf, matches, silence } from './lib/catalog.js';
+import { OpenConflicts } from './lib/conflicts.js';
 import { SeriesDetail } from './lib/detail.js';
 import { useAnswer, useFeed, useHash, useNow, useQuery } from './lib/hooks.js';
 import {
@@ -14,6 +15,7 @@ import {
 import { Pane } from './lib/pane.js';
 import { Gate } from './lib/session.js';
 import { Table } from './lib/table.js';
+import { Twin } from './lib/twin.js';
 import { ago, utc } from './lib/time.js';
 import { count, counted, shortId, unitText, valueText } from './lib/units.js';
 
@@ -26,8 +28,10 @@ function Edge({ session, signOut }) {
     <${Head} title=${name} kind="gateway" feed=${feed} session=${session} signOut=${signOut} />
     <main>
       <${Alerts} feed=${feed} mayChange=${session.scope === 'admin'} ofFleet=${false} />
+      <${OpenConflicts} mayChange=${session.scope === 'admin'} />
       ${status && html`<${State} status=${status} />`}
-      ${catalog && html`<${Readings} catalog=${catalog} labels=${labels} />`}
+      ${catalog && html`<${Readings} catalog=${catalog} labels=${labels}
+        mayChange=${session.scope === 'admin'} />`}
       ${!catalog && html`<${Waiting} feed=${feed} />`}
     </main>`;
 }
@@ -109,19 +113,22 @@ function Behind({ uplink: { behind: entries, lacks, heard, state } }) {
     <//>`;
 }
 
-function Readings({ catalog, labels }) {
+function Readings({ catalog, labels, mayChange }) {
   const [hash, go] = useHash();
   const [query, ask] = useQuery();
   const text = query.q ?? '';
   const now = useNow(5_000);
   const devices = useMemo(() => devicesOf(catalog), [catalog]);
   if (devices.length === 0) return html`<${Empty} />`;
-  const opened = hash.device ? catalog.get(keyOf({ ...hash, node: undefined })) : undefined;
+  const twin = hash.twin && hash.device;
+  const opened = hash.device && !twin ? catalog.get(keyOf({ ...hash, node: undefined })) : undefined;
   const groups = devices.map((device) => {
     const label = labels.get(device.id);
     const rows = device.series.filter((series) => matches(series, text, label));
     const state = silence(device, now);
-    const head = html`<${DeviceHead} device=${device} label=${label} state=${state} />`;
+    const look = () => go({ device: device.id, twin: 1 });
+    const head = html`<${DeviceHead} device=${device} label=${label} state=${state}
+      look=${look} />`;
     return { key: device.id, head, rows, state };
   });
   const silent = groups.filter((group) => group.state.silent);
@@ -132,7 +139,7 @@ function Readings({ catalog, labels }) {
     go({ device, metric, unit: unit ?? '', range: hash.range })
   );
   return html`
-    <div class=${classes('split', opened && 'open')}>
+    <div class=${classes('split', (opened || twin) && 'open')}>
       <section class="list" aria-label="Live readings">
         <div class="row toolbar">
           <h2>${counted(devices.length, 'device')}, ${count(catalog.size)} series</h2>
@@ -151,6 +158,11 @@ function Readings({ catalog, labels }) {
             ${' '}<button class="quiet" onClick=${() => ask({ q: null, state: null })}>
               Show all</button></p>`}
       </section>
+      ${twin && html`
+        <${Pane} key=${twin} title=${twin} subtitle=${labels.get(twin) ?? 'Twin'}
+          close=${() => go({})}>
+          <${Twin} device=${twin} mayChange=${mayChange} />
+        <//>`}
       ${opened && html`
         <${Pane} title=${opened.metric} subtitle=${called(opened.device, labels)}
           close=${() => go({ range: hash.range })}>
@@ -162,9 +174,10 @@ function Readings({ catalog, labels }) {
 
 const called = (id, labels) => (labels.has(id) ? `${id}, ${labels.get(id)}` : id);
 
-function DeviceHead({ device, label, state }) {
+function DeviceHead({ device, label, state, look }) {
   return html`
     <span class="device">${device.id}</span>${label && html` <span class="label">${label}</span>`}
+    <button class="quiet" aria-label=${`Twin of ${device.id}`} onClick=${look}>Twin</button>
     ${state.silent && html`<span class="badge warn" title=${utc(state.heard)}>
       silent, last heard ${ago(new Date(state.heard).toISOString())}</span>`}`;
 }

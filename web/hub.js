@@ -7,6 +7,7 @@ import { classes, html, render, useMemo, useState } from './lib/ui.js';
 import { Alerts } from './lib/alerts.js';
 import { AddGateway, RemoveGateway } from './lib/enrol.js';
 import { NodeDetail } from './lib/node.js';
+import { OpenConflicts } from './lib/conflicts.js';
 import { path } from './lib/api.js';
 import { useAnswer, useFeed, useHash, useQuery } from './lib/hooks.js';
 import {
@@ -30,6 +31,7 @@ function Hub({ session, signOut }) {
       feed=${feed} session=${session} signOut=${signOut} />
     <main>
       <${Alerts} feed=${feed} mayChange=${session.scope === 'admin'} ofFleet />
+      <${OpenConflicts} mayChange=${session.scope === 'admin'} />
       ${nodes ? html`<${Fleet} nodes=${nodes} feed=${feed} about=${about}
         mayChange=${session.scope === 'admin'} />`
         : html`<${Waiting} feed=${feed} />`}
@@ -120,7 +122,7 @@ function Opened({ node, feed, hash, go, mayChange }) {
   return html`
     <${Pane} title=${nameOf(node)} subtitle=${node.label} badge=${html`<${State} node=${node} />`} close=${close}
       actions=${mayChange && html`<${RemoveGateway} node=${node} done=${close} />`}>
-      <${NodeDetail} node=${node} feed=${feed} hash=${hash} go=${go} />
+      <${NodeDetail} node=${node} feed=${feed} hash=${hash} go=${go} mayChange=${mayChange} />
     <//>`;
 }
 

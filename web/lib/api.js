@@ -78,4 +78,5 @@ export function tellSignedOut() {
 
 export const get = (url, signal) => call('GET', url, undefined, signal);
 export const post = (url, body) => call('POST', url, body);
+export const patch = (url, body) => call('PATCH', url, body);
 export const remove = (url) => call('DELETE', url);

@@ -9,6 +9,7 @@ import { useAnswer } from './hooks.js';
 import { Age, Meter, When } from './parts.js';
 import { Table } from './table.js';
 import { DAY, clock } from './time.js';
+import { Twin } from './twin.js';
 import { count, counted, unitText, valueText } from './units.js';
 
 /** A backlog below this is the ordinary way of a live reading, not worth a bar. */
@@ -16,7 +17,7 @@ const BACKLOG_MIN = 20;
 /** A certificate that ends sooner is said to. */
 const CERTIFICATE_MS = 14 * DAY;
 
-export function NodeDetail({ node, feed: { catalog, follow }, hash, go }) {
+export function NodeDetail({ node, feed: { catalog, follow }, hash, go, mayChange }) {
   const name = nameOf(node);
   const isHere = node.state !== 'never';
   useEffect(() => {
@@ -34,18 +35,26 @@ export function NodeDetail({ node, feed: { catalog, follow }, hash, go }) {
     // The list of series is below the chart, which may be out of sight.
     chart.current.scrollIntoView();
   };
+  const look = (device) => {
+    go({ node: name, device, twin: 1 });
+    chart.current?.scrollIntoView();
+  };
   const groups = devices.map(({ id, series }) => ({
     key: id,
-    head: html`<span class="device">${id}</span>`,
+    head: html`<span class="device">${id}</span>
+      <button class="quiet" aria-label=${`Twin of ${id}`} onClick=${() => look(id)}>Twin</button>`,
     rows: series.filter((one) => matches(one, text)),
   }));
   return html`
     <${Words} node=${node} />
     <${Backlog} node=${node} />
     ${opened ? html`
+      ${hash.twin && hash.device ? html`
+        <h3 ref=${chart}>${hash.device} <span class="muted">twin</span></h3>
+        <${Twin} key=${hash.device} device=${hash.device} mayChange=${mayChange} />` : html`
       <h3 ref=${chart}>${opened.device} <span class="muted">${opened.metric}</span></h3>
       <${SeriesDetail} series=${opened} node=${name} range=${hash.range} filling=${isBehind(node)}
-        setRange=${(range) => go({ ...hash, range })} />
+        setRange=${(range) => go({ ...hash, range })} />`}
       <div class="row toolbar"><h3>${counted(all.length, 'series', 'series')}</h3>
         <input type="search" placeholder="Filter by device or metric" value=${text}
           aria-label="Filter by device or metric"

@@ -121,6 +121,66 @@ export function alertRoutes(alerts = []) {
   };
 }
 
+/** A value that somebody wrote. */
+const written = (value, author, age) => ({ value, author, role: 'edge', at: iso(-age) });
+
+/** What was written at once: `mode` waits for somebody, `limits/low` was settled by its rule. */
+export function conflictsOf(device) {
+  const of = { document: `device/${device}/desired`, device, section: 'desired' };
+  const open = {
+    ...of, id: 'c0ffee', state: 'open', path: 'mode', rule: 'keep-all', outcome: null, at: null,
+    why: 'all values are kept until somebody chooses', shown: written('manual', 'hub', 60_000),
+    others: [written('auto', 'north/ps-017', 90_000)],
+  };
+  const settled = {
+    ...of, id: 'decade', state: 'settled', path: 'limits/low', rule: 'min', outcome: 'use_local',
+    at: iso(-30_000), why: 'of values written at once the least stays',
+    shown: written(3, 'north/ps-017', 90_000), others: [written(5, 'hub', 60_000)],
+  };
+  return [open, settled];
+}
+
+/** The twin of a device, which may be changed while a page is open, and its conflicts. */
+export function twinRoutes(device, conflicts = []) {
+  const meta = { author: 'hub', role: 'hub', at: iso(-60_000) };
+  const part = (values, metadata) => ({ version: '7d40', values, metadata });
+  const twin = {
+    device,
+    desired: part({ mode: 'auto', net: { mtu: 1400 } }, { mode: meta, 'net/mtu': meta }),
+    reported: part({ mode: 'auto', net: { mtu: 1500 } }, { mode: meta, 'net/mtu': meta }),
+    tags: part({ room: 3 }, { room: meta }),
+    differences: [{ path: 'net/mtu', desired: 1400, reported: 1500 }],
+  };
+  const base = `/v1/devices/${device}/twin`;
+  const change = {
+    change: 'ab12', at: iso(-60_000), node: 'hub',
+    paths: [{ path: 'net/mtu', from: 1300, to: 1400, author: 'hub', role: 'hub' }],
+  };
+  return {
+    twin,
+    [`GET ${base}`]: () => twin,
+    [`GET ${base}/history`]: () => ({ changes: [change], more: false }),
+    [`PATCH ${base}/desired`]: (url, patch) => {
+      if (patch[''] !== undefined) return { status: 422, problem: 'a name is empty' };
+      Object.assign(twin.desired.values.net, patch.net);
+      twin.differences = [];
+      return twin.desired.values;
+    },
+    'GET /v1/conflicts': (url) => {
+      const state = url.searchParams.get('state');
+      const found = conflicts.filter((one) => state === 'all' || one.state === state);
+      return { conflicts: found, open: found.length, before: null };
+    },
+    'POST /v1/conflicts/c0ffee/resolve': (url, { use }) => {
+      const at = conflicts.findIndex(({ id }) => id === 'c0ffee');
+      const [open] = conflicts.splice(at, 1);
+      return { ...open, state: 'settled', shown: [open.shown, ...open.others][use] };
+    },
+  };
+}
+
+const NO_CONFLICTS = { 'GET /v1/conflicts': () => ({ conflicts: [], open: 0, before: null }) };
+
 /** The devices of the series; `labels` maps some of them to what people call them. */
 const devices = (series, labels) => {
   const ids = [...new Set(series.series.map(({ device }) => device))];
@@ -132,6 +192,7 @@ export const edgeRoutes = (
   status = edgeStatus(), series = edgeSeries(), alerts = [], labels = {},
 ) => ({
   ...alertRoutes(alerts),
+  ...NO_CONFLICTS,
   'GET /v1/status': () => status,
   'GET /v1/devices': () => ({ devices: devices(series, labels) }),
   'GET /v1/series': () => series,
@@ -179,6 +240,7 @@ export function hubRoutes(nodes, lacks, alerts = []) {
   const hub = { id: '12D3KooWHub', version: '0.1.0', started: iso(-9e7), role: 'hub', fleet: 'f7' };
   return {
     ...alertRoutes(alerts),
+    ...NO_CONFLICTS,
     'GET /v1/status': () => ({
       node: hub, store: STORE, pipeline: PIPELINE, nodes: {}, series: 12, findings: [],
     }),

@@ -5,7 +5,8 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { browserPath, startBrowser } from './browser.mjs';
 import {
-  alert, edgeRoutes, edgeSeries, edgeStatus, fleet, hubRoutes, iso, reading, readings,
+  alert, conflictsOf, edgeRoutes, edgeSeries, edgeStatus, fleet, hubRoutes, iso, reading, readings,
+  twinRoutes,
 } from './fixtures.mjs';
 import { CODE, TOKEN, serve } from './server.mjs';
 
@@ -116,6 +117,7 @@ test('a token that may not read is told so', { skip }, () => {
   const refused = () => ({ status: 403, problem: 'this token may only post' });
   const routes = {
     'GET /v1/status': refused, 'GET /v1/series': refused, 'GET /v1/alerts': refused,
+    'GET /v1/conflicts': refused,
   };
   return visit('edge.html', routes, { allowed: /403/ }, (page) => (
     page.shows('this token may only post')
@@ -468,6 +470,8 @@ test('by keyboard alone: from the filter to a row, opened with Enter', { skip },
     await page.shows('tank-1');
     await page.value("document.querySelector('input[type=search]').focus()");
     await page.press('Tab');
+    assert.match(await page.value('document.activeElement.ariaLabel'), /^Twin of /);
+    await page.press('Tab');
     assert.equal(await page.value('document.activeElement.className'), 'opens');
     await page.press('Enter');
     await page.until("document.querySelector('.pane') === document.activeElement");
@@ -542,5 +546,41 @@ test('a gap in the data is not bridged', { skip }, () => {
       return document.querySelector('output').textContent;
     })()`;
     await page.until(`${at}.includes('no data')`);
+  });
+});
+
+test('the twin of a device: what differs first, set by form, and why a value won', { skip }, () => {
+  const routes = twinRoutes('tank-1', conflictsOf('tank-1'));
+  const all = { ...edgeRoutes(), ...routes };
+  return visit('edge.html', all, { allowed: /status of 422/ }, async (page, server) => {
+    await page.shows('1 conflict to decide');
+    await page.value("document.querySelector('[aria-label=\"Twin of tank-1\"]').click()");
+    await page.shows('1 path not as desired.');
+    assert.equal(await page.value("document.querySelector('.twin tbody tr').className"), 'differs');
+    await page.shows('Of values written at once the least stays.');
+    await page.shows('What was desired before');
+    await page.value("document.querySelector('.twin summary').click()");
+    await page.shows('1300');
+    await page.value("[...document.querySelectorAll('.twin td button')][0].click()");
+    await page.shows('Desired of tank-1');
+    await page.type('dialog input[name=value]', '1500');
+    await page.click('dialog button', 'Set');
+    await page.shows('It reports all that is desired.');
+    assert.equal(routes.twin.desired.values.net.mtu, 1500);
+    assert.equal(server.count('PATCH /v1/devices/tank-1/twin/desired'), 1);
+  });
+});
+
+test('a conflict that waits is decided with one press, and then it is gone', { skip }, () => {
+  const conflicts = conflictsOf('pump-1');
+  const all = { ...hubRoutes(fleet(4)), ...twinRoutes('pump-1', conflicts) };
+  return visit('hub.html', all, { width: 390, height: 844 }, async (page) => {
+    await page.shows('was set at once in 2 places');
+    await page.shows('"auto"');
+    const wide = 'document.documentElement.scrollWidth > innerWidth';
+    assert.equal(await page.value(wide), false, 'it fits a phone');
+    await page.value("[...document.querySelectorAll('.conflicts button')].at(-1).click()");
+    await page.until("!document.querySelector('main').innerText.includes('to decide')");
+    assert.equal(conflicts.some(({ state }) => state === 'open'), false);
   });
 });
