@@ -9,13 +9,13 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use holdfast_tests::scenarios::{ALERTS, Campaign, FIRST_LIGHT, Scale, TWINS};
+use holdfast_tests::scenarios::{ALERTS, Campaign, FIRST_LIGHT, STATE, Scale};
 
 #[derive(Parser)]
 #[command(name = "holdfast-soak", about = "Campaigns of faults with their full numbers")]
 struct Options {
     /// Which set of campaigns.
-    #[arg(value_parser = ["first-light", "alerts", "twins"])]
+    #[arg(value_parser = ["first-light", "alerts", "state"])]
     set: String,
     /// Only this campaign; may be given several times.
     #[arg(long)]
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     let options = Options::parse();
     let all = match options.set.as_str() {
         "alerts" => ALERTS,
-        "twins" => TWINS,
+        "state" => STATE,
         _ => FIRST_LIGHT,
     };
     let known = |name: &String| all.iter().any(|campaign| campaign.name == name);

@@ -25,6 +25,7 @@ pub mod refusal;
 pub mod restore;
 pub mod rot;
 pub mod secrets;
+pub mod state;
 pub mod twins;
 pub mod upkeep;
 pub mod year;
@@ -127,12 +128,25 @@ pub const ALERTS: &[Campaign] = &[
     Campaign { name: "alert-disk", about: "a disk that is full", run: alerts::filling },
 ];
 
-/// The campaigns of `soak twins`.
-pub const TWINS: &[Campaign] = &[Campaign {
-    name: "twins-many",
-    about: "10,000 twins on one gateway and a kill",
-    run: twins::many,
-}];
+/// The campaigns of `soak state`.
+pub const STATE: &[Campaign] = &[
+    Campaign {
+        name: "twins-many",
+        about: "10,000 twins on one gateway and a kill",
+        run: twins::many,
+    },
+    Campaign {
+        name: "state-agree",
+        about: "both sides change one twin, each path by its policy",
+        run: state::agree,
+    },
+    Campaign { name: "state-clock", about: "a clock a year ahead", run: state::clock },
+    Campaign {
+        name: "state-kills",
+        about: "200 kills while both sides change twins",
+        run: state::kills,
+    },
+];
 
 /// Tells how far a campaign is, at each tenth.
 fn tell(name: &str, done: u64, of: u64) {

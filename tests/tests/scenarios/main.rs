@@ -14,6 +14,7 @@ mod power;
 mod refusal;
 mod restore;
 mod smoke;
+mod state;
 mod traces;
 mod twins;
 mod year;
