@@ -5,11 +5,12 @@
 //! counted on the devices' side, and in the end the records of both sides are compared line by
 //! line.
 
+use super::twins::patch;
 use crate::client::Client;
 use crate::net::{Direction, Profile};
 use crate::process::{Fleet, FleetPlan, Settings};
 use crate::waterworks::{Account, Habits, Pace, Patience, Shift, Works};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -74,6 +75,9 @@ impl Demo {
             "    asked itself, ps-000 answers a query with {found} readings, without any link"
         );
 
+        say("At the gateway and at the hub somebody sets the mode of one device, each otherwise.");
+        let device = eyes.both_set_a_mode().await?;
+
         say("kill -9 of ps-000, in the middle of it. Its devices keep what was not acknowledged.");
         fleet.edges[0].kill9()?;
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -88,6 +92,9 @@ impl Demo {
         fleet.links[0].set_profile(Profile::both(thin));
         eyes.watch_backlog().await?;
         fleet.links[0].set_profile(Profile::default());
+
+        say("What was set on both sides at once: both show the same, and why.");
+        eyes.agree_on_the_mode(&device).await?;
 
         say("The devices stop; hub and gateways are compared, line by line.");
         let mut accounts = Vec::new();
@@ -234,6 +241,52 @@ impl Eyes {
         let path = format!("/v1/readings?device={device}&metric=level&unit={unit}&limit=10000");
         let answer = self.edges[0].get(&path).await?.json();
         Ok(answer["readings"].as_array().map_or(0, Vec::len))
+    }
+
+    /// Gateway and hub each say what a device should be, without having heard of the other; gives
+    /// the device.
+    async fn both_set_a_mode(&mut self) -> Result<String, Failure> {
+        let listed = self.edges[0].get("/v1/series?metric=level&limit=1").await?.json();
+        let device = listed["series"][0]["device"].as_str().unwrap_or_default().to_owned();
+        let path = format!("/v1/devices/{device}/twin/desired");
+        for (client, at, mode) in
+            [(&mut self.edges[0], "ps-000", "auto"), (&mut self.hub, "the hub", "manual")]
+        {
+            let answer = patch(client, &path, &json!({ "mode": mode }), &[]).await;
+            if !answer.status.is_success() {
+                return Err(answer.text().into());
+            }
+            println!("    at {at}: twin set {device} mode={mode}");
+        }
+        Ok(device)
+    }
+
+    /// Waits until both sides show the same mode, and tells it with the reason.
+    async fn agree_on_the_mode(&mut self, device: &str) -> Result<(), Failure> {
+        let deadline = tokio::time::Instant::now() + LIMIT;
+        let path = format!("/v1/devices/{device}/twin/desired");
+        loop {
+            let there = self.hub.get(&path).await?;
+            let here = self.edges[0].get(&path).await?;
+            if here.headers.get("etag") == there.headers.get("etag") {
+                println!("    both show {} of {device}", here.json());
+                break;
+            }
+            if tokio::time::Instant::now() >= deadline {
+                return Err("the two sides do not agree".into());
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        let path = format!("/v1/conflicts?state=settled&prefix=device/{device}/");
+        for client in [&mut self.edges[0], &mut self.hub] {
+            let listed = client.get(&path).await?.json();
+            for one in listed["conflicts"].as_array().into_iter().flatten() {
+                let (shown, lost) = (&one["shown"]["value"], &one["others"][0]["value"]);
+                let why = one["why"].as_str().unwrap_or_default();
+                println!("    told by conflict list --settled: {shown} over {lost}: {why}");
+            }
+        }
+        Ok(())
     }
 
     /// Shows how the backlog drains while the newest reading at the hub stays fresh.
