@@ -153,3 +153,72 @@ pub fn list(
 fn number_of(key: &[u8]) -> u64 {
     key.first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use holdfast_core::state::ConflictId;
+    use holdfast_sync::env::System;
+    use holdfast_sync::identity::NodeKey;
+    use holdfast_sync::store::{Options, Overflow, Store};
+
+    fn settled(n: u64) -> Settled {
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&n.to_be_bytes());
+        Settled {
+            id: ConflictId(id),
+            path: format!("limits/{n}"),
+            rule: Rule::Min,
+            label: Some(Label::UseRemote),
+            winner: Some(vec![1, 2, 3]),
+            losers: vec![vec![4; 20], vec![5]],
+        }
+    }
+
+    fn store(dir: &std::path::Path) -> Store {
+        let options = Options {
+            dir: dir.to_owned(),
+            key: NodeKey::generate(&System::env()),
+            quota_bytes: 1 << 30,
+            overflow: Overflow::DropOldestRaw,
+            max_series: 10,
+            seal_after: 0,
+            version: "test",
+            scrub_every: std::time::Duration::ZERO,
+            unsafe_normal_sync: true,
+        };
+        Store::open(options, System::env()).unwrap().0
+    }
+
+    fn names(store: &Store, prefix: &str, before: Option<u64>, limit: usize) -> Vec<u64> {
+        let found = store.read_blocking(|view| list(view, prefix, before, limit)).unwrap();
+        found.into_iter().map(|(number, _)| number).collect()
+    }
+
+    #[tokio::test]
+    async fn each_conflict_is_one_entry_and_the_newest_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path());
+        let pump = DocumentName::new("device/pump-1/desired").unwrap();
+        let site = DocumentName::new("site/north").unwrap();
+        let many = ENTRIES_MAX + 10;
+        let write = store.write(move |tx| {
+            for n in 1..=many {
+                let of = if n % 2 == 0 { &pump } else { &site };
+                add(tx, of, Timestamp(n as i64), &[settled(n)])?;
+                // Told twice, as after a session that was cut.
+                add(tx, of, Timestamp(0), &[settled(n)])?;
+            }
+            Ok(())
+        });
+        write.await.unwrap();
+        assert_eq!(names(&store, "", None, usize::MAX).len() as u64, ENTRIES_MAX);
+        assert_eq!(names(&store, "", None, 3), [many, many - 1, many - 2]);
+        assert_eq!(names(&store, "device/pump-1/", Some(many), 2), [many - 2, many - 4]);
+        let first = store.read_blocking(|view| list(view, "", None, 1)).unwrap().remove(0).1;
+        assert_eq!((first.at, &first.settled), (Timestamp(many as i64), &settled(many)));
+        let held = |view: &Snapshot<'_>| view.scan(Table::ConflictId, &[], &[], usize::MAX);
+        assert_eq!(store.read_blocking(held).unwrap().len() as u64, ENTRIES_MAX);
+        store.close().await;
+    }
+}

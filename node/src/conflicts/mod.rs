@@ -6,5 +6,7 @@
 //! writes a value that has seen them all.
 
 pub mod journal;
+pub mod open;
 
 pub use journal::Entry;
+pub use open::Open;
