@@ -117,7 +117,9 @@ impl Documents {
         if is_new {
             book.put_actor(&actor, &self.me)?;
         }
-        book.put_signed(&SignedHead::sign(&self.key, name, status.epoch, change.hash))?;
+        // The change is behind all that is here, so its head covers whatever this node wrote before.
+        let head = SignedHead::sign(&self.key, name, status.epoch, change.hash);
+        book.put_signed(&self.me.node, &[head])?;
         let made = std::slice::from_ref(&change);
         self.note_start(book.records, &status)?;
         keep(&mut book, &mut status, &open.engine, made, |_| Ok(()))?;
@@ -183,15 +185,16 @@ impl Documents {
         self.shelf().size()
     }
 
-    /// The newest signed head that is held of an author.
+    /// The signed heads that are held of an author: more than one where its starts have not seen
+    /// each other's changes.
     ///
     /// # Errors
     /// A database fault, or [`Fault::Damaged`].
-    pub fn signed_head<R: Records>(
+    pub fn signed_heads<R: Records>(
         tx: &mut R,
         name: &DocumentName,
         author: &NodeId,
-    ) -> Result<Option<SignedHead>, Fault> {
+    ) -> Result<Vec<SignedHead>, Fault> {
         Book { records: tx, name }.signed(author)
     }
 

@@ -259,9 +259,11 @@ fn behind<R: Records + ?Sized>(
         who.extend(book.actor(actor)?);
     }
     let nodes: BTreeSet<NodeId> = who.iter().map(|who| who.node).collect();
-    let heads: Result<Vec<_>, Fault> =
-        nodes.iter().filter_map(|node| book.signed(node).transpose()).collect();
-    Ok((who.into_iter().collect(), heads?))
+    let mut heads = Vec::new();
+    for node in &nodes {
+        heads.extend(book.signed(node)?);
+    }
+    Ok((who.into_iter().collect(), heads))
 }
 
 fn all_actors<R: Records + ?Sized>(book: &Book<'_, R>) -> Result<BTreeSet<Actor>, Fault> {
@@ -295,14 +297,20 @@ fn fitting<R: Records + ?Sized>(
 ) -> Result<Fitting, Fault> {
     debug_assert!(status.changes > 0, "an empty document has nothing to send");
     let (mut out, mut actors, mut hashes, mut used) = (Vec::new(), BTreeSet::new(), Vec::new(), 0);
+    let (mut nodes, mut heads) = (BTreeSet::new(), 0);
     for chunk in chunks {
         let change = read_raw(&chunk).map_err(|_| {
             Fault::damaged(format!("document {}", book.name), "a change is not as it was made")
         })?;
-        actors.insert(change.actor);
-        // An actor of a change is at most one introduction and one head.
+        let is_new = actors.insert(change.actor);
+        if is_new
+            && let Some(who) = book.actor(&change.actor)?
+            && nodes.insert(who.node)
+        {
+            heads += book.signed(&who.node)?.len();
+        }
         used += chunk.len() + 4;
-        if used + head_bytes(actors.len(), actors.len()) > room {
+        if used + head_bytes(actors.len(), heads) > room {
             actors.remove(&change.actor);
             break;
         }

@@ -338,6 +338,36 @@ fn histories_that_have_parted_are_settled_by_the_engines() {
     assert_eq!(exchange(&mut nodes), Cost::default());
 }
 
+/// One signed head was kept of an author. A gateway whose newest change had reached only the hub when
+/// it was put back to a copy had then written on beside that change, and no other gateway of its
+/// site ever took both: the hub pushed, the gateway wanted, as fast as the link could carry it.
+#[test]
+fn both_branches_of_an_author_that_was_restored_reach_others() {
+    let mut nodes = pair();
+    let copy = nodes[1].records.clone();
+    nodes[1].put(&device(0), "level", 1);
+    nodes[1].put(&device(0), "level", 2);
+    exchange(&mut nodes);
+    nodes[1].records = copy;
+    nodes[1].restart();
+    nodes[1].put(&device(0), "level", 3);
+    exchange(&mut nodes);
+    assert_equal(&nodes);
+    let author = std::mem::replace(&mut nodes[1], Node::new(3, Role::Edge));
+    exchange(&mut nodes);
+    assert_equal(&nodes);
+    let other = std::mem::replace(&mut nodes[1], author);
+    nodes[1].put(&device(0), "level", 4);
+    exchange(&mut nodes);
+    let name = DocumentName::new(&device(0)).unwrap();
+    let author = nodes[1].key.id();
+    let heads = |node: &mut Node| Documents::signed_heads(&mut node.records, &name, &author);
+    assert_eq!(heads(&mut nodes[0]).unwrap().len(), 1, "one that covers both takes their place");
+    nodes[1] = other;
+    exchange(&mut nodes);
+    assert_equal(&nodes);
+}
+
 /// Any order of writes, connections that break at any message, restarts and restored copies.
 #[test]
 fn whatever_happens_they_agree_in_the_end() {
