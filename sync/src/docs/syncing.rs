@@ -202,7 +202,7 @@ impl Documents {
                 return Ok(wrap(MESSAGE, &actors, &heads, &message.encode()));
             }
         }
-        let chunks = if whole { unsent(open, book, before)? } else { chunks };
+        let chunks = if whole { unsent(open, book, before, &theirs)? } else { chunks };
         let (chunks, actors, hashes) = fitting(book, status, chunks, room)?;
         Engine::unsend(&mut state.0, before, &hashes);
         message.changes = chunks.into();
@@ -272,13 +272,15 @@ fn all_actors<R: Records + ?Sized>(book: &Book<'_, R>) -> Result<BTreeSet<Actor>
     Ok(found.iter().filter_map(|(key, _)| key.last_chunk::<16>().copied()).collect())
 }
 
-/// The changes that were not sent yet, each as a chunk.
+/// The changes that were not sent yet and are not behind the heads `theirs`, each as a chunk.
 fn unsent<R: Records + ?Sized>(
     open: &Open,
     book: &Book<'_, R>,
     before: &State,
+    theirs: &[Hash],
 ) -> Result<Vec<Vec<u8>>, Fault> {
-    let all = open.engine.after(&[]).map_err(|broken| unusable(book.name, &broken))?;
+    let held: Vec<_> = theirs.iter().copied().filter(|h| open.engine.history.has(h)).collect();
+    let all = open.engine.after(&held).map_err(|broken| unusable(book.name, &broken))?;
     let chunks = all.into_iter().map(|(_, chunk)| chunk);
     let sent = |chunk: &Vec<u8>| {
         read_raw(chunk).is_ok_and(|c| before.sent_hashes.iter().any(|hash| hash.0 == c.hash))
@@ -311,7 +313,9 @@ fn fitting<R: Records + ?Sized>(
         }
         used += chunk.len() + 4;
         if used + head_bytes(actors.len(), heads) > room {
-            actors.remove(&change.actor);
+            if is_new {
+                actors.remove(&change.actor);
+            }
             break;
         }
         out.push(chunk);

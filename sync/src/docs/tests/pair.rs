@@ -8,7 +8,7 @@ use crate::docs::{Applied, Contents, Cursor, DocumentName, Documents, Edit, Rost
 use crate::identity::{Membership, NodeKey};
 use crate::store::{Records, WriteError, WriteTx};
 use holdfast_core::hlc::Stamp;
-use holdfast_core::state::{Author, Path, Policy, Role, Value};
+use holdfast_core::state::{Author, Path, Policy, Role, Text, Value};
 use holdfast_core::{Incarnation, NodeId};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -73,9 +73,13 @@ impl Node {
     }
 
     fn put(&mut self, name: &str, path: &str, value: i64) {
+        self.write(name, path, Value::Int(value));
+    }
+
+    fn write(&mut self, name: &str, path: &str, value: Value<'_>) {
         let author = Author::node(&self.key.id());
         let writer = Writer { author, role: self.role, clock: Stamp::new(1_790_000_000_000, 0) };
-        let edit = Edit { path: Path::new(path).unwrap(), what: What::Put(Value::Int(value)) };
+        let edit = Edit { path: Path::new(path).unwrap(), what: What::Put(value) };
         let name = DocumentName::new(name).unwrap();
         self.documents.write(&mut self.records, &name, &Policy::LWW, writer, &[edit]).unwrap();
     }
@@ -366,6 +370,23 @@ fn both_branches_of_an_author_that_was_restored_reach_others() {
     nodes[1] = other;
     exchange(&mut nodes);
     assert_equal(&nodes);
+}
+
+/// The change that did not fit took with it the introduction of its author, who had written those
+/// that did: the peer knew nobody by that name and refused them all. With the introduction, the
+/// first megabyte was sent again and again, whatever the peer said to have.
+#[test]
+fn a_history_of_more_than_a_parcel_is_told_in_several() {
+    let mut nodes = pair();
+    let mut random = 1;
+    for _ in 0..400 {
+        let letter = |_| char::from(33 + (rand(&mut random) % 90) as u8);
+        let text: String = (0..4_000).map(letter).collect();
+        nodes[0].write(&device(0), "text", Value::Text(Text::new(&text).unwrap()));
+    }
+    let cost = exchange(&mut nodes);
+    assert!(nodes[0].contents() == nodes[1].contents(), "{cost:?}");
+    assert!(cost.bytes > 1_300_000, "{cost:?}");
 }
 
 /// Any order of writes, connections that break at any message, restarts and restored copies.
