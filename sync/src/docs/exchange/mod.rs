@@ -128,6 +128,8 @@ struct Talk {
     state: SyncState,
     /// Both sides have had the same heads; from there on changes are pushed again.
     done: bool,
+    /// Our heads when something was said last.
+    said: Vec<Hash>,
 }
 
 /// The exchange with one peer, for as long as a session lasts.
@@ -146,8 +148,9 @@ pub struct Exchange {
     under_way: BTreeMap<DocumentName, Vec<Hash>>,
     /// Documents about which the engines talk.
     talks: BTreeMap<DocumentName, Talk>,
-    /// Documents of which the peer still owes something, and the cursor that waits for it.
-    wanted: BTreeSet<DocumentName>,
+    /// Documents of which the peer still owes something, with the heads up to which they were here
+    /// when it was asked, and the cursor that waits for it.
+    wanted: BTreeMap<DocumentName, Option<Vec<Hash>>>,
     upto: Option<Cursor>,
     /// Something could not be stored: the cursor stays where it is.
     failed: bool,
@@ -171,7 +174,7 @@ impl Exchange {
             told: 0,
             under_way: BTreeMap::new(),
             talks: BTreeMap::new(),
-            wanted: BTreeSet::new(),
+            wanted: BTreeMap::new(),
             upto: None,
             failed: false,
             answering: None,
@@ -316,7 +319,7 @@ impl Exchange {
             Err(WriteError::Document(Refusal::Diverged)) => {
                 if !self.talks.contains_key(name) {
                     let state = Documents::sync_state(records, &self.peer, name)?;
-                    self.talks.insert(name.clone(), Talk { state, done: false });
+                    self.talks.insert(name.clone(), Talk { state, ..Talk::default() });
                 }
                 self.talk(records, name, batch)
             }
@@ -345,6 +348,7 @@ impl Exchange {
         let Some(talk) = self.talks.get_mut(name) else { return Ok(()) };
         talk.done = false;
         if let Some(said) = self.documents.next_message(records, name, &mut talk.state)? {
+            talk.said = status(records, name)?.map(|known| known.heads).unwrap_or_default();
             self.introduce(&said, batch);
             batch.say(&Message::Talk(name.clone(), said));
         }
@@ -457,10 +461,28 @@ impl Exchange {
         if self.documents.holds(records, name, theirs)? {
             self.wanted.remove(name);
             self.known(records, name, theirs)?;
+            let same = status(records, name)?.is_some_and(|known| known.heads == theirs);
+            if let Some(talk) = self.talks.get_mut(name).filter(|_| same) {
+                talk.done = true;
+            }
         } else {
             // The peer thought that something was here which is not: it was lost with a restore.
-            self.wanted.insert(name.clone());
-            let ours = status(records, name)?.map(|known| known.heads).unwrap_or_default();
+            self.want(records, name, answer)?;
+        }
+        Ok(())
+    }
+
+    /// Asks for what the peer has of a document. What it could not bring for these very heads it
+    /// will not bring now: then the next connection asks again.
+    fn want<R: Records>(
+        &mut self,
+        records: &mut R,
+        name: &DocumentName,
+        answer: &mut Batch,
+    ) -> Result<(), Fault> {
+        let ours = status(records, name)?.map(|known| known.heads).unwrap_or_default();
+        let asked = self.wanted.insert(name.clone(), Some(ours.clone())).flatten();
+        if asked.as_ref() != Some(&ours) {
             answer.say(&Message::Want(name.clone(), ours));
         }
         Ok(())
@@ -475,9 +497,9 @@ impl Exchange {
     ) -> Result<(), WriteError> {
         let documents = Arc::clone(&self.documents);
         let peer = self.peer;
-        let mut state = match self.talks.remove(name) {
-            Some(talk) => talk.state,
-            None => Documents::sync_state(records, &peer, name)?,
+        let Talk { mut state, said: before, .. } = match self.talks.remove(name) {
+            Some(talk) => talk,
+            None => Talk { state: Documents::sync_state(records, &peer, name)?, ..Talk::default() },
         };
         let applied = match said {
             Ok(said) => self.judged(name, |judge| {
@@ -493,14 +515,19 @@ impl Exchange {
         }
         let ours = status(records, name)?.map(|known| known.heads).unwrap_or_default();
         let agreed = state.agrees(&ours);
-        self.talks.insert(name.clone(), Talk { state, done: false });
+        self.talks.insert(name.clone(), Talk { state, done: false, said: before });
         self.talk(records, name, &mut taken.answer)?;
+        let talk = self.talks.entry(name.clone()).or_default();
         if agreed {
-            self.talks.entry(name.clone()).or_default().done = true;
+            talk.done = true;
+            if talk.said != ours {
+                // The engine says no more where a push has made both the same, but the peer waits.
+                taken.answer.say(&Message::Have(name.clone(), ours.clone()));
+            }
             self.wanted.remove(name);
             self.known(records, name, &ours)?;
         } else {
-            self.wanted.insert(name.clone());
+            self.wanted.entry(name.clone()).or_default();
         }
         self.note(name, applied, taken);
         Ok(())
@@ -520,10 +547,7 @@ impl Exchange {
         self.under_way.remove(name);
         match status(records, name)? {
             None if theirs.is_empty() => {}
-            None => {
-                self.wanted.insert(name.clone());
-                answer.say(&Message::Want(name.clone(), Vec::new()));
-            }
+            None => self.want(records, name, answer)?,
             Some(known) if known.heads == theirs => self.known(records, name, theirs)?,
             Some(known) => self.offer(records, name, theirs, &known.heads, answer)?,
         }

@@ -6,7 +6,7 @@ use crate::docs::chunk::Hash;
 use crate::docs::exchange::{Batch, Exchange, Incoming, Steward};
 use crate::docs::{Applied, Contents, Cursor, DocumentName, Documents, Edit, Roster, What, Writer};
 use crate::identity::{Membership, NodeKey};
-use crate::store::{Records, WriteError, WriteTx};
+use crate::store::{ReadRecords, Records, Table, WriteError, WriteTx};
 use holdfast_core::hlc::Stamp;
 use holdfast_core::state::{Author, Path, Policy, Role, Text, Value};
 use holdfast_core::{Incarnation, NodeId};
@@ -367,6 +367,29 @@ fn both_branches_of_an_author_that_was_restored_reach_others() {
     let author = nodes[1].key.id();
     let heads = |node: &mut Node| Documents::signed_heads(&mut node.records, &name, &author);
     assert_eq!(heads(&mut nodes[0]).unwrap().len(), 1, "one that covers both takes their place");
+    nodes[1] = other;
+    exchange(&mut nodes);
+    assert_equal(&nodes);
+}
+
+/// A change whose signed head was lost with a damaged record was pushed and wanted without end.
+#[test]
+fn what_cannot_be_taken_is_not_wanted_again_and_again() {
+    let mut nodes = pair();
+    nodes[1].put(&device(0), "level", 1);
+    exchange(&mut nodes);
+    for (key, _) in nodes[0].records.scan(Table::DocumentHead, &[]).unwrap() {
+        nodes[0].records.delete(Table::DocumentHead, &key).unwrap();
+    }
+    let author = std::mem::replace(&mut nodes[1], Node::new(3, Role::Edge));
+    let cost = exchange(&mut nodes);
+    assert!(cost.messages < 10, "{cost:?}");
+    assert!(nodes[1].contents().is_empty());
+    // Each connection tries anew, and once the author has written again it succeeds.
+    assert_ne!(exchange(&mut nodes), Cost::default());
+    let other = std::mem::replace(&mut nodes[1], author);
+    nodes[1].put(&device(0), "level", 2);
+    exchange(&mut nodes);
     nodes[1] = other;
     exchange(&mut nodes);
     assert_equal(&nodes);
