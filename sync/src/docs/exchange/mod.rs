@@ -16,15 +16,16 @@
 mod collection;
 mod compare;
 mod message;
+mod talk;
 
 pub use message::is_message;
 
 use super::chunk::Hash;
 use super::cursor::{self, Cursor};
+use super::parcel;
 use super::records::{last_place, status};
 use super::sketch::SketchKey;
-use super::{Applied, DocumentName, Documents, Judge, Parcel, Refusal, Roster, SyncMessage};
-use super::{SyncState, parcel};
+use super::{Applied, DocumentName, Documents, Judge, Parcel, Refusal, Roster};
 use crate::Fault;
 use crate::identity::Membership;
 use crate::store::{ReadRecords, Records, Table, WriteError, WriteTx};
@@ -35,6 +36,7 @@ use holdfast_core::{NodeId, Reject};
 use message::{Checked, Message, Outgoing};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use talk::Talk;
 
 /// Changed documents that are looked at in one transaction.
 const PAGE: usize = 64;
@@ -120,16 +122,6 @@ pub struct Taken {
     pub answer: Batch,
     /// The document that changed, and how.
     pub applied: Option<(DocumentName, Applied)>,
-}
-
-/// The engines' talk about a document.
-#[derive(Debug, Default)]
-struct Talk {
-    state: SyncState,
-    /// Both sides have had the same heads; from there on changes are pushed again.
-    done: bool,
-    /// Our heads when something was said last.
-    said: Vec<Hash>,
 }
 
 /// The exchange with one peer, for as long as a session lasts.
@@ -290,10 +282,6 @@ impl Exchange {
         self.offer(records, name, &theirs, &known.heads, batch)
     }
 
-    fn is_talking(&self, name: &DocumentName) -> bool {
-        self.talks.get(name).is_some_and(|talk| !talk.done)
-    }
-
     /// Adds what brings the peer from `theirs` to `ours`: a push, or the beginning of a talk.
     fn offer<R: Records>(
         &mut self,
@@ -336,23 +324,6 @@ impl Exchange {
                 batch.say(&Message::Member(membership));
             }
         }
-    }
-
-    /// Adds what the engine says next of a document.
-    fn talk<R: Records>(
-        &mut self,
-        records: &mut R,
-        name: &DocumentName,
-        batch: &mut Batch,
-    ) -> Result<(), WriteError> {
-        let Some(talk) = self.talks.get_mut(name) else { return Ok(()) };
-        talk.done = false;
-        if let Some(said) = self.documents.next_message(records, name, &mut talk.state)? {
-            talk.said = status(records, name)?.map(|known| known.heads).unwrap_or_default();
-            self.introduce(&said, batch);
-            batch.say(&Message::Talk(name.clone(), said));
-        }
-        Ok(())
     }
 
     /// The peer has stored a batch: notes what it is known to have.
@@ -485,51 +456,6 @@ impl Exchange {
         if asked.as_ref() != Some(&ours) {
             answer.say(&Message::Want(name.clone(), ours));
         }
-        Ok(())
-    }
-
-    fn talked<R: Records>(
-        &mut self,
-        records: &mut R,
-        name: &DocumentName,
-        said: Result<SyncMessage, Refusal>,
-        taken: &mut Taken,
-    ) -> Result<(), WriteError> {
-        let documents = Arc::clone(&self.documents);
-        let peer = self.peer;
-        let Talk { mut state, said: before, .. } = match self.talks.remove(name) {
-            Some(talk) => talk,
-            None => Talk { state: Documents::sync_state(records, &peer, name)?, ..Talk::default() },
-        };
-        let applied = match said {
-            Ok(said) => self.judged(name, |judge| {
-                documents.take_message(records, &peer, name, &mut state, said, judge)
-            }),
-            Err(refusal) => Err(refusal.into()),
-        };
-        let Some(applied) = self.unless_refused(name, applied, taken)? else { return Ok(()) };
-        if applied.quarantined {
-            self.failed = true;
-            self.note(name, applied, taken);
-            return Ok(());
-        }
-        let ours = status(records, name)?.map(|known| known.heads).unwrap_or_default();
-        let agreed = state.agrees(&ours);
-        self.talks.insert(name.clone(), Talk { state, done: false, said: before });
-        self.talk(records, name, &mut taken.answer)?;
-        let talk = self.talks.entry(name.clone()).or_default();
-        if agreed {
-            talk.done = true;
-            if talk.said != ours {
-                // The engine says no more where a push has made both the same, but the peer waits.
-                taken.answer.say(&Message::Have(name.clone(), ours.clone()));
-            }
-            self.wanted.remove(name);
-            self.known(records, name, &ours)?;
-        } else {
-            self.wanted.entry(name.clone()).or_default();
-        }
-        self.note(name, applied, taken);
         Ok(())
     }
 
