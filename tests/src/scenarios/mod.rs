@@ -25,6 +25,7 @@ pub mod refusal;
 pub mod restore;
 pub mod rot;
 pub mod secrets;
+pub mod state;
 pub mod upkeep;
 pub mod year;
 
@@ -125,6 +126,17 @@ pub const ALERTS: &[Campaign] = &[
     Campaign { name: "alert-silence", about: "20 gateways that stop", run: alerts::silence },
     Campaign { name: "alert-disk", about: "a disk that is full", run: alerts::filling },
 ];
+
+/// The campaigns of `soak state`.
+pub const STATE: &[Campaign] = &[Campaign {
+    name: "simulations",
+    about: "10,000 simulations of documents between a hub and gateways",
+    run: state::simulations,
+}];
+
+/// The sets of campaigns by their names on the command line.
+pub const SETS: [(&str, &[Campaign]); 3] =
+    [("first-light", FIRST_LIGHT), ("alerts", ALERTS), ("state", STATE)];
 
 /// Tells how far a campaign is, at each tenth.
 fn tell(name: &str, done: u64, of: u64) {
