@@ -1,8 +1,8 @@
 //! The journal of settled conflicts: each is one entry, however often it is settled again.
 //!
 //! Entries are records in the order in which this node learned of them, written in the transaction
-//! that stored the losing cell. The newest [`ENTRIES_MAX`] are kept; a loser that is older than that
-//! was written over, and nobody asked for it.
+//! that stored the losing cell. The newest [`ENTRIES_MAX`] are kept; a loser that is older than
+//! that was written over, and nobody asked for it.
 
 use holdfast_core::codec::{Reader, Sink};
 use holdfast_core::state::{CELL_MAX_BYTES, Label, Rule};

@@ -109,12 +109,17 @@ pub(super) fn of_peer(
     Ok(value.and_then(|value| Cursor::read(&mut Reader::new(&value)).ok()))
 }
 
-/// Notes up to where the sequence of `peer` is held here.
+/// Notes up to where the sequence of `peer` is held here. Within a start it never goes back: an
+/// older connection may still deliver when a newer one has come further.
 pub(super) fn keep(
     records: &mut (impl Records + ?Sized),
     peer: &NodeId,
     cursor: &Cursor,
 ) -> Result<(), Fault> {
+    let further = |held: Cursor| held.start == cursor.start && held.place > cursor.place;
+    if of_peer(records, peer)?.is_some_and(further) {
+        return Ok(());
+    }
     let mut value = Vec::new();
     cursor.put(&mut value).expect("a growing buffer is never full");
     records.put(Table::DocumentCursor, &peer.0, &value)
@@ -145,6 +150,19 @@ mod tests {
         assert!(ours(cursor(3, 5)) && ours(cursor(3, 8)));
         assert!(!ours(cursor(3, 9)), "not given yet");
         assert!(!ours(cursor(2, 5)), "a start that is not known here");
+    }
+
+    /// What a connection that had been given up still delivered moved the cursor back behind what
+    /// the next connection had brought, and all of that was told once more.
+    #[test]
+    fn a_cursor_goes_back_only_with_another_start() {
+        let (mut records, peer) = (Memory::default(), NodeId([1; 32]));
+        for (kept, held) in [(cursor(1, 5), 5), (cursor(1, 9), 9), (cursor(1, 7), 9)] {
+            keep(&mut records, &peer, &kept).unwrap();
+            assert_eq!(of_peer(&records, &peer).unwrap(), Some(cursor(1, held)));
+        }
+        keep(&mut records, &peer, &cursor(2, 3)).unwrap();
+        assert_eq!(of_peer(&records, &peer).unwrap(), Some(cursor(2, 3)));
     }
 
     #[test]

@@ -119,12 +119,27 @@ impl Documents {
         if is_new {
             book.put_actor(&actor, &self.me)?;
         }
-        book.put_signed(&SignedHead::sign(&self.key, name, status.epoch, change.hash))?;
+        // All that is here is behind the change, so its head covers what this node wrote before.
+        let head = SignedHead::sign(&self.key, name, status.epoch, change.hash);
+        book.put_signed(&self.me.node, &[head])?;
         let made = std::slice::from_ref(&change);
         self.note_start(book.records, &status)?;
         keep(&mut book, &mut status, &open.engine, made, |_| Ok(()))?;
         self.close(name, open, &status);
         Ok(written(Some(change.hash), &status))
+    }
+
+    /// Moves a document to the end of the sequence of document changes, as if it had changed. To be
+    /// done when it is for more peers than before: their cursors may have passed it.
+    ///
+    /// # Errors
+    /// A database fault, or [`Fault::Damaged`].
+    pub fn offer_anew<R: Records>(&self, tx: &mut R, name: &DocumentName) -> Result<(), Fault> {
+        let mut book = Book { records: tx, name };
+        let Some(mut status) = book.status()? else { return Ok(()) };
+        self.note_start(book.records, &status)?;
+        status.position = book.advance(status.position)?;
+        book.put_status(&status)
     }
 
     /// Checks that other nodes will take what `writer` writes here.
@@ -200,15 +215,16 @@ impl Documents {
         self.shelf().size()
     }
 
-    /// The newest signed head that is held of an author.
+    /// The signed heads that are held of an author: more than one where its starts have not seen
+    /// each other's changes.
     ///
     /// # Errors
     /// A database fault, or [`Fault::Damaged`].
-    pub fn signed_head<R: Records>(
+    pub fn signed_heads<R: Records>(
         tx: &mut R,
         name: &DocumentName,
         author: &NodeId,
-    ) -> Result<Option<SignedHead>, Fault> {
+    ) -> Result<Vec<SignedHead>, Fault> {
         Book { records: tx, name }.signed(author)
     }
 

@@ -55,6 +55,23 @@ impl History {
         self.entries.get(hash).map(Entry::last)
     }
 
+    /// Whether change `below` is `head` or behind it, both being held.
+    pub(super) fn covers(&self, head: &Hash, below: &Hash) -> bool {
+        let least = self.last_operation(below);
+        let (mut seen, mut next) = (HashSet::new(), vec![*head]);
+        while let Some(hash) = next.pop() {
+            if hash == *below {
+                return true;
+            }
+            // Numbers grow along dependencies, so it is not behind a change with lower ones.
+            let Some(entry) = self.entries.get(&hash) else { continue };
+            if Some(entry.last()) > least && seen.insert(hash) {
+                next.extend(&entry.deps);
+            }
+        }
+        false
+    }
+
     /// How many changes an actor has made.
     pub(super) fn seq(&self, actor: &Actor) -> u64 {
         self.actors.get(actor).map_or(0, |made| made.len() as u64)

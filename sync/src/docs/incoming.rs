@@ -9,7 +9,7 @@ use super::change::Change;
 use super::chunk::Hash;
 use super::contents::Contents;
 use super::documents::{Documents, keep, unusable};
-use super::limits::{ACTORS_MAX, CHANGES_MAX, FOREIGN_BYTES, HEADS_MAX, KEYS_MAX};
+use super::limits::{ACTORS_MAX, CHANGES_MAX, FOREIGN_BYTES, HEADS_MAX, HEADS_OF_AUTHOR, KEYS_MAX};
 use super::open::Open;
 use super::parcel::Parcel;
 use super::records::{Book, Status};
@@ -119,7 +119,7 @@ fn admit<R: Records + ?Sized>(
     for head in parcel.heads {
         head.check(book.name, status.epoch)?;
         judge.roster.role(&head.author, book.name).ok_or(Refusal::Entitled)?;
-        open.waiting.heads.insert(head.author, head);
+        open.waiting.heads.insert((head.author, head.head), head);
     }
     let mut here: BTreeMap<Hash, usize> = BTreeMap::new();
     for (at, arrival) in open.waiting.arrivals.iter().enumerate() {
@@ -222,18 +222,26 @@ fn refused(name: &DocumentName, refusal: Refusal) -> Fault {
     Fault::damaged(format!("document {name}"), refusal.code())
 }
 
-/// Keeps signed heads that cover more of their author's changes than those before.
+/// Keeps signed heads that cover what none before did, and lets go those that they cover.
 fn note_heads<R: Records + ?Sized>(book: &mut Book<'_, R>, open: &mut Open) -> Result<(), Fault> {
     let Open { engine, waiting } = open;
     let held: Vec<_> =
         waiting.heads.values().filter(|head| engine.history.has(&head.head)).cloned().collect();
     for head in held {
-        let reach = engine.history.last_operation(&head.head);
-        let before = book.signed(&head.author)?;
-        if before.is_none_or(|before| engine.history.last_operation(&before.head) < reach) {
-            book.put_signed(&head)?;
+        waiting.heads.remove(&(head.author, head.head));
+        let author = head.author;
+        let mut known = book.signed(&author)?;
+        if known.iter().any(|known| engine.history.covers(&known.head, &head.head)) {
+            continue;
         }
-        waiting.heads.remove(&head.author);
+        known.retain(|known| !engine.history.covers(&head.head, &known.head));
+        known.push(head);
+        if known.len() > HEADS_OF_AUTHOR {
+            known.sort_by_key(|known| engine.history.last_operation(&known.head));
+            known.remove(0);
+        }
+        known.sort_by_key(|known| known.head);
+        book.put_signed(&author, &known)?;
     }
     Ok(())
 }

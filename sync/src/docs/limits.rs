@@ -25,6 +25,9 @@ pub const ACTORS_MAX: usize = 1024;
 /// Heads of a document, and so the dependencies of a change: no more than writers that have not
 /// seen each other.
 pub const HEADS_MAX: usize = 256;
+/// Signed heads of one author of which none covers another: one for each start that had not seen
+/// what was lost of an earlier one. The next change of the author covers them all.
+pub const HEADS_OF_AUTHOR: usize = 16;
 /// Operations of one change: every live key anew, twice.
 pub const CHANGE_OPERATIONS: usize = 512;
 /// Cells that one change replaces: of each operation as many as have not seen each other, within

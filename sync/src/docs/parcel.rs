@@ -86,7 +86,7 @@ pub(super) fn open(bytes: &[u8], kind: u8) -> Result<Opened<'_>, Refusal> {
     let mut heads: Vec<SignedHead> = Vec::new();
     for _ in 0..count {
         let head = SignedHead::read(&mut reader)?;
-        if heads.last().is_some_and(|last| last.author >= head.author) {
+        if heads.last().is_some_and(|last| (last.author, last.head) >= (head.author, head.head)) {
             return Err(Refusal::Framing);
         }
         heads.push(head);

@@ -192,14 +192,17 @@ impl<R: ReadRecords + ?Sized> Book<'_, R> {
         value.map(read).transpose()
     }
 
-    /// The newest signed head of an author.
-    pub(super) fn signed(&self, author: &NodeId) -> Result<Option<SignedHead>, Fault> {
+    /// The signed heads of an author of which none covers another, ascending.
+    pub(super) fn signed(&self, author: &NodeId) -> Result<Vec<SignedHead>, Fault> {
         let value = self.records.get(Table::DocumentHead, &under(self.name, &author.0))?;
-        let read = |value: Vec<u8>| {
-            let mut reader = Reader::new(&value);
-            SignedHead::read(&mut reader).map_err(|_| damaged(self.name, "a signed head of it"))
-        };
-        value.map(read).transpose()
+        let value = value.unwrap_or_default();
+        let mut reader = Reader::new(&value);
+        let mut out = Vec::new();
+        while !reader.rest().is_empty() {
+            let head = SignedHead::read(&mut reader);
+            out.push(head.map_err(|_| damaged(self.name, "a signed head of it"))?);
+        }
+        Ok(out)
     }
 }
 
@@ -252,10 +255,16 @@ impl<R: Records + ?Sized> Book<'_, R> {
         self.records.put(Table::DocumentActor, &under(self.name, actor), &value)
     }
 
-    pub(super) fn put_signed(&mut self, head: &SignedHead) -> Result<(), Fault> {
+    /// Puts the signed heads of an author in the place of those before.
+    pub(super) fn put_signed(
+        &mut self,
+        author: &NodeId,
+        heads: &[SignedHead],
+    ) -> Result<(), Fault> {
         let mut value = Vec::new();
-        head.put(&mut value).expect("a growing buffer is never full");
-        self.records.put(Table::DocumentHead, &under(self.name, &head.author.0), &value)
+        let put = heads.iter().try_for_each(|head| head.put(&mut value));
+        put.expect("a growing buffer is never full");
+        self.records.put(Table::DocumentHead, &under(self.name, &author.0), &value)
     }
 
     /// Moves the document to the end of the sequence of changes; says where that is.

@@ -202,7 +202,7 @@ impl Documents {
                 return Ok(wrap(MESSAGE, &actors, &heads, &message.encode()));
             }
         }
-        let chunks = if whole { unsent(open, book, before)? } else { chunks };
+        let chunks = if whole { unsent(open, book, before, &theirs)? } else { chunks };
         let (chunks, actors, hashes) = fitting(book, status, chunks, room)?;
         Engine::unsend(&mut state.0, before, &hashes);
         message.changes = chunks.into();
@@ -259,9 +259,11 @@ fn behind<R: Records + ?Sized>(
         who.extend(book.actor(actor)?);
     }
     let nodes: BTreeSet<NodeId> = who.iter().map(|who| who.node).collect();
-    let heads: Result<Vec<_>, Fault> =
-        nodes.iter().filter_map(|node| book.signed(node).transpose()).collect();
-    Ok((who.into_iter().collect(), heads?))
+    let mut heads = Vec::new();
+    for node in &nodes {
+        heads.extend(book.signed(node)?);
+    }
+    Ok((who.into_iter().collect(), heads))
 }
 
 fn all_actors<R: Records + ?Sized>(book: &Book<'_, R>) -> Result<BTreeSet<Actor>, Fault> {
@@ -270,13 +272,15 @@ fn all_actors<R: Records + ?Sized>(book: &Book<'_, R>) -> Result<BTreeSet<Actor>
     Ok(found.iter().filter_map(|(key, _)| key.last_chunk::<16>().copied()).collect())
 }
 
-/// The changes that were not sent yet, each as a chunk.
+/// The changes that were not sent yet and are not behind the heads `theirs`, each as a chunk.
 fn unsent<R: Records + ?Sized>(
     open: &Open,
     book: &Book<'_, R>,
     before: &State,
+    theirs: &[Hash],
 ) -> Result<Vec<Vec<u8>>, Fault> {
-    let all = open.engine.after(&[]).map_err(|broken| unusable(book.name, &broken))?;
+    let held: Vec<_> = theirs.iter().copied().filter(|h| open.engine.history.has(h)).collect();
+    let all = open.engine.after(&held).map_err(|broken| unusable(book.name, &broken))?;
     let chunks = all.into_iter().map(|(_, chunk)| chunk);
     let sent = |chunk: &Vec<u8>| {
         read_raw(chunk).is_ok_and(|c| before.sent_hashes.iter().any(|hash| hash.0 == c.hash))
@@ -295,15 +299,23 @@ fn fitting<R: Records + ?Sized>(
 ) -> Result<Fitting, Fault> {
     debug_assert!(status.changes > 0, "an empty document has nothing to send");
     let (mut out, mut actors, mut hashes, mut used) = (Vec::new(), BTreeSet::new(), Vec::new(), 0);
+    let (mut nodes, mut heads) = (BTreeSet::new(), 0);
     for chunk in chunks {
         let change = read_raw(&chunk).map_err(|_| {
             Fault::damaged(format!("document {}", book.name), "a change is not as it was made")
         })?;
-        actors.insert(change.actor);
-        // An actor of a change is at most one introduction and one head.
+        let is_new = actors.insert(change.actor);
+        if is_new
+            && let Some(who) = book.actor(&change.actor)?
+            && nodes.insert(who.node)
+        {
+            heads += book.signed(&who.node)?.len();
+        }
         used += chunk.len() + 4;
-        if used + head_bytes(actors.len(), actors.len()) > room {
-            actors.remove(&change.actor);
+        if used + head_bytes(actors.len(), heads) > room {
+            if is_new {
+                actors.remove(&change.actor);
+            }
             break;
         }
         out.push(chunk);

@@ -26,7 +26,7 @@ pub(super) struct Arrival {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Waiting {
     pub arrivals: Vec<Arrival>,
-    pub heads: BTreeMap<NodeId, SignedHead>,
+    pub heads: BTreeMap<(NodeId, Hash), SignedHead>,
     pub introduced: BTreeMap<Actor, Introduction>,
 }
 

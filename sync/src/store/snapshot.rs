@@ -98,11 +98,17 @@ impl ReadRecords for Snapshot<'_> {
         before: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<Record>, Fault> {
-        let sql = "SELECT key, value FROM records WHERE tab=?1 AND (?2 IS NULL OR key<?2)
-                   ORDER BY key DESC LIMIT ?3";
-        let mut statement = self.connection.prepare_cached(sql).map_err(fault)?;
+        let below = if before.is_some() { "AND key<?3" } else { "" };
+        let sql = format!(
+            "SELECT key, value FROM records WHERE tab=?1 {below} ORDER BY key DESC LIMIT ?2"
+        );
+        let mut statement = self.connection.prepare_cached(&sql).map_err(fault)?;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let mut rows = statement.query(params![table as u8, before, limit]).map_err(fault)?;
+        let mut rows = match before {
+            Some(before) => statement.query(params![table as u8, limit, before]),
+            None => statement.query(params![table as u8, limit]),
+        }
+        .map_err(fault)?;
         let mut out = Vec::new();
         while let Some(row) = rows.next().map_err(fault)? {
             let key: Vec<u8> = row.get(0).map_err(fault)?;

@@ -12,6 +12,7 @@ mod scrub;
 mod seal;
 mod session;
 mod sim;
+mod state;
 mod store;
 mod support;
 mod verify;

@@ -9,19 +9,19 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use holdfast_tests::scenarios::{ALERTS, Campaign, FIRST_LIGHT, STATE, Scale};
+use holdfast_tests::scenarios::{Campaign, SETS, Scale};
 
 #[derive(Parser)]
 #[command(name = "holdfast-soak", about = "Campaigns of faults with their full numbers")]
 struct Options {
     /// Which set of campaigns.
-    #[arg(value_parser = ["first-light", "alerts", "state"])]
+    #[arg(value_parser = SETS.map(|(name, _)| name))]
     set: String,
     /// Only this campaign; may be given several times.
     #[arg(long)]
     only: Vec<String>,
     /// Seed of all draws.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     seed: u64,
     /// Run a part: one over this number, as the test command does.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
@@ -36,11 +36,8 @@ struct Done {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let all = match options.set.as_str() {
-        "alerts" => ALERTS,
-        "state" => STATE,
-        _ => FIRST_LIGHT,
-    };
+    let set = SETS.iter().find(|(name, _)| *name == options.set);
+    let all = set.expect("the argument names a set").1;
     let known = |name: &String| all.iter().any(|campaign| campaign.name == name);
     if let Some(name) = options.only.iter().find(|name| !known(name)) {
         let names: Vec<_> = all.iter().map(|campaign| campaign.name).collect();

@@ -25,6 +25,7 @@ pub mod refusal;
 pub mod restore;
 pub mod rot;
 pub mod secrets;
+pub mod simulations;
 pub mod state;
 pub mod twins;
 pub mod upkeep;
@@ -131,6 +132,11 @@ pub const ALERTS: &[Campaign] = &[
 /// The campaigns of `soak state`.
 pub const STATE: &[Campaign] = &[
     Campaign {
+        name: "simulations",
+        about: "10,000 simulations of documents between a hub and gateways",
+        run: simulations::simulations,
+    },
+    Campaign {
         name: "twins-many",
         about: "10,000 twins on one gateway and a kill",
         run: twins::many,
@@ -147,6 +153,10 @@ pub const STATE: &[Campaign] = &[
         run: state::kills,
     },
 ];
+
+/// The sets of campaigns by their names on the command line.
+pub const SETS: [(&str, &[Campaign]); 3] =
+    [("first-light", FIRST_LIGHT), ("alerts", ALERTS), ("state", STATE)];
 
 /// Tells how far a campaign is, at each tenth.
 fn tell(name: &str, done: u64, of: u64) {

@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 
 /// The target of `holdfast-tests` that starts the real binaries.
 const SCENARIOS: &str = "scenarios";
-/// The module of an integration test that runs under a simulated schedule.
-const SIM: &str = "sim::";
+/// The modules of an integration test that run under a simulated schedule.
+const SIM: [&str; 2] = ["sim::", "state::"];
 /// A line of a passing test that starts so is shown: how often each fault really struck.
 const STRUCK: &str = "struck: ";
 /// How much of the log of a failed test is shown; the rest is in the file.
@@ -51,7 +51,7 @@ impl Test<'_> {
         let integration = target.kind.iter().any(|kind| kind == "test");
         if self.is_scenario("") {
             Lane::Scenario
-        } else if integration && self.path.starts_with(SIM) {
+        } else if integration && SIM.iter().any(|module| self.path.starts_with(module)) {
             Lane::Sim
         } else {
             Lane::Unit
@@ -253,6 +253,7 @@ mod tests {
         };
         let it = executable("holdfast-sync", "it", "test");
         assert_eq!(lane(&it, "sim::loses_nothing"), Lane::Sim);
+        assert_eq!(lane(&it, "state::all_agree"), Lane::Sim);
         assert_eq!(lane(&it, "store::keeps"), Lane::Unit);
         assert_eq!(lane(&executable("holdfast-sync", "x", "lib"), "sim::tests::a"), Lane::Unit);
         let scenarios = executable("holdfast-tests", SCENARIOS, "test");

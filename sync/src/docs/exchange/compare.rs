@@ -208,11 +208,12 @@ impl Exchange {
                 self.wants(records, &name, &[], answer)?;
             }
         }
-        if last
-            && let Some(answering) = self.answering.take()
-            && let Some(upto) = cursor::end(records, answering.root.at.place)?
-        {
-            answer.say(&Message::Upto(upto));
+        if last && self.answering.take().is_some() {
+            // What changed while the two compared has been sent meanwhile, and nobody was told.
+            self.told = self.after;
+            if let Some(upto) = cursor::end(records, self.told)? {
+                answer.say(&Message::Upto(upto));
+            }
         }
         Ok(())
     }

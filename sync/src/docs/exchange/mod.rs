@@ -16,15 +16,16 @@
 mod collection;
 mod compare;
 mod message;
+mod talk;
 
 pub use message::is_message;
 
 use super::chunk::Hash;
 use super::cursor::{self, Cursor};
+use super::parcel;
 use super::records::{last_place, status};
 use super::sketch::SketchKey;
-use super::{Applied, DocumentName, Documents, Judge, Parcel, Refusal, Roster, SyncMessage};
-use super::{SyncState, parcel};
+use super::{Applied, DocumentName, Documents, Judge, Parcel, Refusal, Roster};
 use crate::Fault;
 use crate::identity::Membership;
 use crate::store::{ReadRecords, Records, Table, WriteError, WriteTx};
@@ -35,6 +36,7 @@ use holdfast_core::{NodeId, Reject};
 use message::{Checked, Message, Outgoing};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use talk::Talk;
 
 /// Changed documents that are looked at in one transaction.
 const PAGE: usize = 64;
@@ -131,14 +133,6 @@ pub struct Taken {
     pub applied: Option<(DocumentName, Applied)>,
 }
 
-/// The engines' talk about a document.
-#[derive(Debug, Default)]
-struct Talk {
-    state: SyncState,
-    /// Both sides have had the same heads; from there on changes are pushed again.
-    done: bool,
-}
-
 /// The exchange with one peer, for as long as a session lasts.
 pub struct Exchange {
     documents: Arc<Documents>,
@@ -155,8 +149,9 @@ pub struct Exchange {
     under_way: BTreeMap<DocumentName, Vec<Hash>>,
     /// Documents about which the engines talk.
     talks: BTreeMap<DocumentName, Talk>,
-    /// Documents of which the peer still owes something, and the cursor that waits for it.
-    wanted: BTreeSet<DocumentName>,
+    /// Documents of which the peer still owes something, with the heads up to which they were here
+    /// when it was asked, and the cursor that waits for it.
+    wanted: BTreeMap<DocumentName, Option<Vec<Hash>>>,
     upto: Option<Cursor>,
     /// Something could not be stored: the cursor stays where it is.
     failed: bool,
@@ -180,7 +175,7 @@ impl Exchange {
             told: 0,
             under_way: BTreeMap::new(),
             talks: BTreeMap::new(),
-            wanted: BTreeSet::new(),
+            wanted: BTreeMap::new(),
             upto: None,
             failed: false,
             answering: None,
@@ -296,10 +291,6 @@ impl Exchange {
         self.offer(records, name, &theirs, &known.heads, batch)
     }
 
-    fn is_talking(&self, name: &DocumentName) -> bool {
-        self.talks.get(name).is_some_and(|talk| !talk.done)
-    }
-
     /// Adds what brings the peer from `theirs` to `ours`: a push, or the beginning of a talk.
     fn offer<R: Records>(
         &mut self,
@@ -325,7 +316,7 @@ impl Exchange {
             Err(WriteError::Document(Refusal::Diverged)) => {
                 if !self.talks.contains_key(name) {
                     let state = Documents::sync_state(records, &self.peer, name)?;
-                    self.talks.insert(name.clone(), Talk { state, done: false });
+                    self.talks.insert(name.clone(), Talk { state, ..Talk::default() });
                 }
                 self.talk(records, name, batch)
             }
@@ -342,22 +333,6 @@ impl Exchange {
                 batch.say(&Message::Member(membership));
             }
         }
-    }
-
-    /// Adds what the engine says next of a document.
-    fn talk<R: Records>(
-        &mut self,
-        records: &mut R,
-        name: &DocumentName,
-        batch: &mut Batch,
-    ) -> Result<(), WriteError> {
-        let Some(talk) = self.talks.get_mut(name) else { return Ok(()) };
-        talk.done = false;
-        if let Some(said) = self.documents.next_message(records, name, &mut talk.state)? {
-            self.introduce(&said, batch);
-            batch.say(&Message::Talk(name.clone(), said));
-        }
-        Ok(())
     }
 
     /// The peer has stored a batch: notes what it is known to have.
@@ -466,52 +441,30 @@ impl Exchange {
         if self.documents.holds(records, name, theirs)? {
             self.wanted.remove(name);
             self.known(records, name, theirs)?;
+            let same = status(records, name)?.is_some_and(|known| known.heads == theirs);
+            if let Some(talk) = self.talks.get_mut(name).filter(|_| same) {
+                talk.done = true;
+            }
         } else {
             // The peer thought that something was here which is not: it was lost with a restore.
-            self.wanted.insert(name.clone());
-            let ours = status(records, name)?.map(|known| known.heads).unwrap_or_default();
-            answer.say(&Message::Want(name.clone(), ours));
+            self.want(records, name, answer)?;
         }
         Ok(())
     }
 
-    fn talked<R: Records>(
+    /// Asks for what the peer has of a document. What it could not bring for these very heads it
+    /// will not bring now: then the next connection asks again.
+    fn want<R: Records>(
         &mut self,
         records: &mut R,
         name: &DocumentName,
-        said: Result<SyncMessage, Refusal>,
-        taken: &mut Taken,
-    ) -> Result<(), WriteError> {
-        let documents = Arc::clone(&self.documents);
-        let peer = self.peer;
-        let mut state = match self.talks.remove(name) {
-            Some(talk) => talk.state,
-            None => Documents::sync_state(records, &peer, name)?,
-        };
-        let applied = match said {
-            Ok(said) => self.judged(name, |judge| {
-                documents.take_message(records, &peer, name, &mut state, said, judge)
-            }),
-            Err(refusal) => Err(refusal.into()),
-        };
-        let Some(applied) = self.unless_refused(name, applied, taken)? else { return Ok(()) };
-        if applied.quarantined {
-            self.failed = true;
-            self.note(name, applied, taken);
-            return Ok(());
-        }
+        answer: &mut Batch,
+    ) -> Result<(), Fault> {
         let ours = status(records, name)?.map(|known| known.heads).unwrap_or_default();
-        let agreed = state.agrees(&ours);
-        self.talks.insert(name.clone(), Talk { state, done: false });
-        self.talk(records, name, &mut taken.answer)?;
-        if agreed {
-            self.talks.entry(name.clone()).or_default().done = true;
-            self.wanted.remove(name);
-            self.known(records, name, &ours)?;
-        } else {
-            self.wanted.insert(name.clone());
+        let asked = self.wanted.insert(name.clone(), Some(ours.clone())).flatten();
+        if asked.as_ref() != Some(&ours) {
+            answer.say(&Message::Want(name.clone(), ours));
         }
-        self.note(name, applied, taken);
         Ok(())
     }
 
@@ -529,10 +482,7 @@ impl Exchange {
         self.under_way.remove(name);
         match status(records, name)? {
             None if theirs.is_empty() => {}
-            None => {
-                self.wanted.insert(name.clone());
-                answer.say(&Message::Want(name.clone(), Vec::new()));
-            }
+            None => self.want(records, name, answer)?,
             Some(known) if known.heads == theirs => self.known(records, name, theirs)?,
             Some(known) => self.offer(records, name, theirs, &known.heads, answer)?,
         }

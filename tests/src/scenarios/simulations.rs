@@ -1,0 +1,21 @@
+//! State that is changed in many places at once: simulations of documents, with their full number.
+//!
+//! They are those of `sync/tests/it/state`, which the test command runs with the first of the same
+//! seeds.
+
+use super::{Scale, tell};
+
+#[path = "../../../sync/tests/it/state/simulation/mod.rs"]
+#[allow(clippy::unwrap_used, reason = "a simulation fails by panicking, as its tests do")]
+#[allow(dead_code, reason = "planted bugs and crash points are run by the tests only")]
+mod simulation;
+
+/// Simulations of a soak.
+const SEEDS: u64 = 10_000;
+
+/// Any writes, faults and clocks: all agree, and nothing is lost that any replica still had.
+pub fn simulations(scale: Scale) {
+    let count = scale.of(SEEDS, 500);
+    let from = (scale.seed - 1) * SEEDS;
+    simulation::campaign(from..from + count, |done| tell("simulations", done, count));
+}
