@@ -45,6 +45,7 @@ pub const WEB: &[Page] = embed!("../web":
     "lib/api.js",
     "lib/catalog.js",
     "lib/chart.js",
+    "lib/conflicts.js",
     "lib/detail.js",
     "lib/enrol.js",
     "lib/events.js",
@@ -57,6 +58,7 @@ pub const WEB: &[Page] = embed!("../web":
     "lib/session.js",
     "lib/table.js",
     "lib/time.js",
+    "lib/twin.js",
     "lib/ui.js",
     "lib/units.js",
     "style.css",
@@ -171,6 +173,23 @@ mod tests {
         let other = fetch("/lib/a.js", Some(&tag)).await;
         assert_eq!(other.status(), StatusCode::OK);
         assert_eq!(fetch("/lib/b.js", None).await.status(), StatusCode::NOT_FOUND);
+    }
+
+    /// A page that loads a file which is not embedded stays empty, and no other test looks at it.
+    #[test]
+    fn everything_that_the_pages_load_is_embedded() {
+        let web = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../web");
+        let mut there = std::collections::BTreeSet::new();
+        for folder in ["", "lib/", "vendor/"] {
+            for file in std::fs::read_dir(web.join(folder)).unwrap() {
+                let file = file.unwrap();
+                if file.file_type().unwrap().is_file() && file.file_name() != "README.md" {
+                    there.insert(format!("{folder}{}", file.file_name().to_string_lossy()));
+                }
+            }
+        }
+        let embedded = WEB.iter().map(|(file, _)| (*file).to_owned()).collect();
+        assert_eq!(there, embedded);
     }
 
     #[test]
