@@ -265,8 +265,10 @@ fn library(
     fleet: &Fleet,
     catalog: &Arc<Catalog>,
 ) -> Result<Library, Fault> {
-    let steward = Arc::new(FleetSteward::load(store, fleet.clone(), Arc::clone(catalog))?);
-    Ok(Library { documents: Arc::new(Documents::new(store, key, Role::Hub)), steward })
+    let documents = Arc::new(Documents::new(store, key, Role::Hub));
+    let (shared, catalog) = (Arc::clone(&documents), Arc::clone(catalog));
+    let steward = Arc::new(FleetSteward::load(store, shared, fleet.clone(), catalog)?);
+    Ok(Library { documents, steward })
 }
 
 /// The twins of devices that a gateway has named.

@@ -12,9 +12,10 @@ use holdfast_node::conflicts::journal;
 use holdfast_node::entitled::entitled;
 use holdfast_node::pipeline::Catalog;
 use holdfast_node::policies::Policies;
+use holdfast_node::twins::Section;
 use holdfast_sync::Fault;
 use holdfast_sync::docs::exchange::Steward;
-use holdfast_sync::docs::{Applied, Class, DocumentName, Roster};
+use holdfast_sync::docs::{Applied, Class, DocumentName, Documents, Roster};
 use holdfast_sync::identity::Membership;
 use holdfast_sync::store::{ReadRecords, Records, Snapshot, Store, Table, WriteError, WriteTx};
 use std::collections::HashMap;
@@ -24,6 +25,7 @@ const SITE_MAX: usize = 64;
 
 /// What the hub knows of nodes, devices and sites.
 pub struct FleetSteward {
+    documents: Arc<Documents>,
     fleet: Fleet,
     catalog: Arc<Catalog>,
     /// Sites of devices, as stored, or as the catalog says of those that have no document.
@@ -36,13 +38,18 @@ impl FleetSteward {
     ///
     /// # Errors
     /// A fault of the store.
-    pub fn load(store: &Store, fleet: Fleet, catalog: Arc<Catalog>) -> Result<Self, Fault> {
+    pub fn load(
+        store: &Store,
+        documents: Arc<Documents>,
+        fleet: Fleet,
+        catalog: Arc<Catalog>,
+    ) -> Result<Self, Fault> {
         let (homes, policies) = store.read_blocking(|view: &Snapshot<'_>| {
             let records = view.scan(Table::Home, &[], &[], usize::MAX)?;
             let homes = records.iter().map(|(key, value)| decode(key, value));
             Ok((homes.collect::<Result<_, Fault>>()?, Policies::load(view)?))
         })?;
-        Ok(Self { fleet, catalog, homes: RwLock::new(homes), policies })
+        Ok(Self { documents, fleet, catalog, homes: RwLock::new(homes), policies })
     }
 
     /// The site of a device, if any gateway has named it.
@@ -158,6 +165,13 @@ impl Steward for FleetSteward {
         if let Some(site) = site {
             tx.put(Table::Home, device.as_bytes(), &encode(&site))?;
             self.keep(device, &site);
+            // What was here of the device before it had a site was for nobody, and the cursors of
+            // the site's gateways have passed it.
+            for section in Section::ALL {
+                if let Some(name) = section.document(device) {
+                    self.documents.offer_anew(tx, &name)?;
+                }
+            }
         }
         Ok(())
     }
