@@ -117,7 +117,7 @@ impl<'a> Teller<'a> {
         let cell = Cell::from_bytes(bytes).ok()?;
         let device = self.document.device().unwrap_or_default();
         Some(WrittenShape {
-            value: conflicts::resolve::value(&cell).map_or(Value::Null, json),
+            value: cell.value().map_or(Value::Null, json),
             at: time(cell.stamp.millis()),
             author: self.twins.author_name(device, (cell.author, cell.role), &self.writers),
             role: cell.role.name(),

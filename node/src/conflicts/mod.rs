@@ -13,7 +13,13 @@ pub use journal::Entry;
 pub use open::Open;
 pub use resolve::{Choice, ResolveError, resolve};
 
-use holdfast_core::state::{Label, Rule};
+use holdfast_core::state::{Cell, Label, Rule};
+
+fn encode(cell: &Cell<'_>) -> Vec<u8> {
+    let mut out = Vec::new();
+    cell.encode(&mut out).expect("a growing buffer is never full");
+    out
+}
 
 /// Why a conflict ended as it did, in words; nothing of an outcome means that it is open.
 #[must_use]

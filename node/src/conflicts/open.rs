@@ -3,7 +3,8 @@
 //! Nothing is stored of them but the document itself; the store knows which documents have cells
 //! that have not seen each other, and of those few the views tell.
 
-use holdfast_core::state::{Cell, ConflictId, Policy, Resolved, conflict_id};
+use super::encode;
+use holdfast_core::state::{ConflictId, Policy, Resolved, conflict_id};
 use holdfast_sync::Fault;
 use holdfast_sync::docs::{Contents, DocumentName};
 use holdfast_sync::store::{ReadRecords, Table};
@@ -52,15 +53,10 @@ pub fn list(
 }
 
 fn found(document: &DocumentName, resolved: &Resolved<'_, '_, '_>) -> Open {
-    let bytes = |cell: &Cell<'_>| {
-        let mut out = Vec::new();
-        cell.encode(&mut out).expect("a growing buffer is never full");
-        out
-    };
     Open {
         id: conflict_id(document.path(), resolved),
         document: document.clone(),
         path: resolved.path.as_str().to_owned(),
-        choices: resolved.outcome.choices().map(bytes).collect(),
+        choices: resolved.outcome.choices().map(encode).collect(),
     }
 }

@@ -3,9 +3,9 @@
 //! The choice is made against the conflict's name, which is a hash of what was there to choose
 //! from. If another value has come meanwhile, it has another name and nothing is chosen blindly.
 
-use super::{Open, journal, open};
+use super::{Open, encode, journal, open};
 use crate::twins::{Patch, Twins, Wrong, nest};
-use holdfast_core::state::{Author, Cell, ConflictId, Content, Label, Path, Policy, Rule, Value};
+use holdfast_core::state::{Author, Cell, ConflictId, Content, Label, Path, Policy, Rule};
 use holdfast_sync::docs::{Contents, Edit, Settled, What};
 use holdfast_sync::store::{WriteError, WriteTx};
 use serde_json::Value as Json;
@@ -137,20 +137,5 @@ fn again(content: Content<'_>) -> What<'_> {
     match content {
         Content::Value(value) => What::Put(value),
         Content::Tombstone | Content::Counter(_) | Content::Set(_) => What::Delete,
-    }
-}
-
-fn encode(cell: &Cell<'_>) -> Vec<u8> {
-    let mut out = Vec::new();
-    cell.encode(&mut out).expect("a growing buffer is never full");
-    out
-}
-
-/// A cell's value, as far as it has one.
-#[must_use]
-pub fn value<'a>(cell: &Cell<'a>) -> Option<Value<'a>> {
-    match cell.content {
-        Content::Value(value) => Some(value),
-        Content::Tombstone | Content::Counter(_) | Content::Set(_) => None,
     }
 }
