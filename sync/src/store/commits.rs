@@ -343,20 +343,22 @@ impl Snapshot<'_> {
         Ok(rows.into_iter().next())
     }
 
-    /// At most `limit` unsealed commits of a chain that begin at or after `from`, ascending, about
-    /// `max_bytes` of them.
+    /// At most `limit` unsealed commits of a chain that begin at or after `from` and arrived up to
+    /// position `read_to`, ascending, about `max_bytes` of them. Whatever arrived later leaves a
+    /// hole.
     pub(super) fn unsealed_rows(
         &self,
         chain: ChainNo,
-        from: Seq,
+        (from, read_to): (Seq, u64),
         limit: usize,
         max_bytes: usize,
     ) -> Result<Vec<StoredCommit>, Fault> {
         let sql = format!(
             "SELECT {COLUMNS} FROM commits INDEXED BY commits_unsealed
-             WHERE chain=?1 AND first>=?2 AND sealed=0 ORDER BY first LIMIT ?3"
+             WHERE chain=?1 AND first>=?2 AND pos<=?4 AND sealed=0 ORDER BY first LIMIT ?3"
         );
-        self.collect(&sql, params![chain.0, from as i64, limit as i64], max_bytes)
+        let bounds = params![chain.0, from as i64, limit as i64, read_to as i64];
+        self.collect(&sql, bounds, max_bytes)
     }
 
     fn collect(

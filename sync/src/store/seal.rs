@@ -153,7 +153,8 @@ impl Sealer {
         Ok(None)
     }
 
-    /// The oldest unsealed commits of a chain that follow each other and are enough.
+    /// The oldest unsealed commits of a chain that the pipeline has read, follow each other and are
+    /// enough.
     fn unsealed_run(
         &self,
         view: &Snapshot<'_>,
@@ -163,21 +164,15 @@ impl Sealer {
     ) -> Result<Option<Run>, Fault> {
         let mut from = 0;
         loop {
-            let mut rows = view.unsealed_rows(chain.no, from, ROWS, BODIES)?;
+            let mut rows = view.unsealed_rows(chain.no, (from, read_to), ROWS, BODIES)?;
             let Some(first) = rows.first().map(|row| row.first) else { return Ok(None) };
             let bodies: usize = rows.iter().map(|row| row.body.len() + ROW_COST).sum();
             let limited = rows.len() == ROWS || bodies >= BODIES;
             let torn = rows.windows(2).position(|two| two[0].last() + 1 != two[1].first);
             rows.truncate(torn.map_or(rows.len(), |at| at + 1));
             from = rows.last().map_or(first, StoredCommit::last) + 1;
-            let whole = rows.len();
-            rows.retain(|row| row.pos <= read_to);
-            if rows.is_empty() {
-                return Ok(None);
-            }
             // More would not have come at once.
-            let enough =
-                entries(&rows) >= least || (limited && torn.is_none() && rows.len() == whole);
+            let enough = entries(&rows) >= least || (limited && torn.is_none());
             cut(&mut rows);
             let before = view.link_before(chain.no, first)?;
             if let Some(before) = before.filter(|_| enough)

@@ -27,6 +27,10 @@ async fn post(store: &Store, from: u64, n: u64) {
         let (device, before) = (format!("ps-{}", (from + i) % 3), (from + i) / 3);
         store.ingest(batch(store, &device, 1 + before * 25, 25)).await.unwrap();
     }
+    pipeline_reads(store).await;
+}
+
+async fn pipeline_reads(store: &Store) {
     let head = store.read_blocking(|view: &Snapshot<'_>| view.head()).unwrap();
     let read = move |tx: &mut holdfast_sync::store::WriteTx<'_>| {
         Ok(tx.put(Table::Cursor, PIPELINE, &head.to_be_bytes())?)
@@ -94,6 +98,37 @@ async fn what_the_pipeline_has_not_read_is_not_sealed() {
     let (sealed, open): (Vec<_>, Vec<_>) = rows(&store).into_iter().partition(|row| row.sealed);
     assert!(!sealed.is_empty());
     assert!(sealed.iter().all(|row| row.pos <= read) && open.iter().any(|row| row.pos > read));
+}
+
+/// A backlog arrives its newest part first, so what the pipeline has not read lies before what it
+/// has, and between. A hub took its store for damaged: it sealed across what it left out.
+#[tokio::test]
+async fn what_the_pipeline_has_not_read_parts_what_it_has() {
+    let dirs = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (store, peer) = (open(dirs.0.path(), &key()), open(dirs.1.path(), &key()));
+    post(&store, 0, 60).await;
+    let (plain, chain) = (rows(&store), readings(&store).id);
+    let accept = async |held: std::ops::Range<usize>| {
+        let before = held.start.checked_sub(1).map_or(Link::START, |at| plain[at].link);
+        let part = run(chain, before, &plain[held]).unwrap();
+        peer.write(move |tx| tx.accept(&part)).await.unwrap();
+    };
+    accept(50..60).await;
+    accept(20..40).await;
+    pipeline_reads(&peer).await;
+    let read = peer.read_blocking(|view: &Snapshot<'_>| view.head()).unwrap();
+    accept(40..50).await;
+    accept(0..20).await;
+    peer.seal_all(SEAL_AFTER).unwrap();
+    assert_sound(dirs.1.path());
+    let sealed: Vec<_> = rows(&peer).into_iter().filter(|row| row.sealed).collect();
+    assert!(!sealed.is_empty() && sealed.iter().all(|row| row.pos <= read), "{}", sealed.len());
+    pipeline_reads(&peer).await;
+    peer.seal_all(SEAL_AFTER).unwrap();
+    assert_sound(dirs.1.path());
+    assert!(rows(&peer)[0].sealed);
+    assert_eq!(commits(&peer), commits(&store));
+    assert_eq!(peer.noted_damage(), None);
 }
 
 #[tokio::test]
@@ -260,10 +295,7 @@ async fn behind_a_segment_there_may_be_a_hole() {
     let chain = readings(&store).id;
     let first = run(chain, Link::START, &plain[..12]).unwrap();
     peer.write(move |tx| tx.accept(&first)).await.unwrap();
-    let read = |tx: &mut holdfast_sync::store::WriteTx<'_>| {
-        Ok(tx.put(Table::Cursor, PIPELINE, &u64::MAX.to_be_bytes())?)
-    };
-    peer.write(read).await.unwrap();
+    pipeline_reads(&peer).await;
     peer.seal_all(SEAL_AFTER).unwrap();
     assert!(rows(&peer)[0].sealed, "nothing was sealed");
     let last = run(chain, plain[29].link, &plain[30..]).unwrap();
