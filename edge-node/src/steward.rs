@@ -4,6 +4,7 @@
 //! gateways of its site have, whose memberships the hub shows: the root key has signed them, so the
 //! hub's word is as good as theirs.
 
+use crate::uplink::Fleet;
 use holdfast_core::NodeId;
 use holdfast_core::state;
 use holdfast_node::conflicts::journal;
@@ -31,13 +32,18 @@ struct Known {
 }
 
 impl SiteSteward {
-    /// Loads the policy that the site's document says.
+    /// Loads the policy that the site's document says, and of which site the gateway is.
     ///
     /// # Errors
     /// A fault of the store.
     pub fn load(store: &Store) -> Result<Self, Fault> {
-        let policies = store.read_blocking(|view: &Snapshot<'_>| Policies::load(view))?;
-        Ok(Self { node: store.node(), policies, known: RwLock::default() })
+        let (policies, fleet) = store
+            .read_blocking(|view: &Snapshot<'_>| Ok((Policies::load(view)?, Fleet::load(view)?)))?;
+        let steward = Self { node: store.node(), policies, known: RwLock::default() };
+        if let Some(fleet) = fleet {
+            steward.know(&fleet.membership);
+        }
+        Ok(steward)
     }
 
     /// The gateway's site, once it has joined a fleet.

@@ -145,7 +145,8 @@ impl Keeper {
     ) -> Self {
         let since = store.env().now();
         let dir = store.dir().to_owned();
-        let state = watch::channel(UplinkState { since, ..UplinkState::default() }).0;
+        let joined = steward.site().is_some();
+        let state = watch::channel(UplinkState { since, joined, ..UplinkState::default() }).0;
         Self { store, key, settings, dir, state, documents, steward }
     }
 
@@ -241,4 +242,48 @@ async fn keep(store: Store, dir: PathBuf, fleet: Fleet) -> Result<(), Fault> {
     // The secret has done its work; a renewal finds no file.
     let _ = std::fs::remove_file(dir.join(INVITATION));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use holdfast_core::state;
+    use holdfast_sync::env::System;
+    use holdfast_sync::identity::{Grant, Role};
+    use holdfast_sync::store::{Options, Overflow};
+
+    /// In the first moments of a start, `status` said that a member had joined no fleet.
+    #[tokio::test]
+    async fn a_member_is_one_from_the_first_moment_of_a_start() {
+        let (dir, env) = (tempfile::tempdir().unwrap(), System::env());
+        let key = NodeKey::generate(&env);
+        let options = Options {
+            dir: dir.path().to_owned(),
+            key: key.clone(),
+            quota_bytes: 1 << 30,
+            overflow: Overflow::DropOldestRaw,
+            max_series: 10,
+            seal_after: 0,
+            version: "test",
+            scrub_every: std::time::Duration::ZERO,
+            unsafe_normal_sync: true,
+        };
+        let store = Store::open(options, env.clone()).unwrap().0;
+        let keeper = || {
+            let documents = Arc::new(Documents::new(&store, key.clone(), state::Role::Edge));
+            let steward = Arc::new(SiteSteward::load(&store).unwrap());
+            let settings = (&settings::Sync::default()).into();
+            Keeper::new(store.clone(), key.clone(), settings, documents, steward)
+        };
+        assert!(!keeper().state().borrow().joined);
+        let (site, name) = ("north".to_owned(), "ps-001".to_owned());
+        let (node, role, not_after_s) = (key.id(), Role::Edge, i64::MAX);
+        let grant = Grant { key_id: 1, serial: 1, node, role, site, name, not_after_s };
+        let membership = Membership::sign(&NodeKey::generate(&env), grant).unwrap();
+        let fleet = Fleet { addresses: Vec::new(), membership };
+        keep(store.clone(), dir.path().to_owned(), fleet).await.unwrap();
+        let keeper = keeper();
+        assert!(keeper.state().borrow().joined);
+        assert_eq!(keeper.steward.site().as_deref(), Some("north"));
+    }
 }
