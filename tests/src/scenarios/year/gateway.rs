@@ -19,9 +19,10 @@ use tokio_util::sync::CancellationToken;
 
 /// Bytes that the store may use: what this site fills in two weeks.
 pub const QUOTA: u64 = 3 << 19;
-/// The width of windows: of a site that samples every minute it holds as many readings as the five
-/// minutes of one that samples every second.
-pub const WINDOW_S: u32 = 3 * 3_600;
+/// The width of windows: of a site that samples every minute it holds about as many readings as the
+/// five minutes of one that samples every second. Windows half as wide, of which none may go before
+/// the hub has them, filled the quota in two weeks without a link by themselves.
+pub const WINDOW_S: u32 = 6 * 3_600;
 /// A step of the pipeline takes milliseconds; this is for a machine that does other things, too.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 const SILENT_AFTER: Duration = Duration::from_secs(1_800);
