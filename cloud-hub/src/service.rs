@@ -32,6 +32,7 @@ use holdfast_node::tls::{self, Tls};
 use holdfast_node::trace::Tracer;
 use holdfast_node::twins::{self, Twins};
 use holdfast_sync::Fault;
+use holdfast_sync::artefact::Librarian;
 use holdfast_sync::docs::Documents;
 use holdfast_sync::env::System;
 use holdfast_sync::identity::NodeKey;
@@ -268,7 +269,8 @@ fn library(
     let documents = Arc::new(Documents::new(store, key, Role::Hub));
     let (shared, catalog) = (Arc::clone(&documents), Arc::clone(catalog));
     let steward = Arc::new(FleetSteward::load(store, shared, fleet.clone(), catalog)?);
-    Ok(Library { documents, steward })
+    let librarian = Some(Arc::clone(&steward) as Arc<dyn Librarian>);
+    Ok(Library { documents, steward, librarian })
 }
 
 /// The twins of devices that a gateway has named.

@@ -6,17 +6,20 @@
 
 use crate::fleet::Fleet;
 use holdfast_core::NodeId;
+use holdfast_core::artefact::ArtefactId;
 use holdfast_core::codec::{Reader, Sink};
 use holdfast_core::state;
+use holdfast_node::artefacts;
 use holdfast_node::conflicts::journal;
 use holdfast_node::entitled::entitled;
 use holdfast_node::pipeline::Catalog;
 use holdfast_node::policies::Policies;
 use holdfast_node::twins::Section;
 use holdfast_sync::Fault;
+use holdfast_sync::artefact::Librarian;
 use holdfast_sync::docs::exchange::Steward;
 use holdfast_sync::docs::{Applied, Class, DocumentName, Documents, Roster};
-use holdfast_sync::identity::Membership;
+use holdfast_sync::identity::{FleetId, Membership};
 use holdfast_sync::store::{ReadRecords, Records, Snapshot, Store, Table, WriteError, WriteTx};
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -93,6 +96,26 @@ impl Roster for FleetSteward {
     fn role(&self, node: &NodeId, document: &DocumentName) -> Option<state::Role> {
         let grant = self.fleet.grant(node)?;
         entitled(&grant, document, self.home_of(document).as_deref())
+    }
+}
+
+impl Librarian for FleetSteward {
+    fn fleet(&self) -> Option<FleetId> {
+        Some(self.fleet.id())
+    }
+
+    fn wanted(&self, _: &dyn ReadRecords) -> Result<Option<Vec<ArtefactId>>, Fault> {
+        Ok(None)
+    }
+
+    fn may_have(
+        &self,
+        records: &dyn ReadRecords,
+        peer: &NodeId,
+        id: &ArtefactId,
+    ) -> Result<bool, Fault> {
+        let Some(site) = self.fleet.grant(peer).map(|grant| grant.site) else { return Ok(false) };
+        Ok(artefacts::ids(records, &site)?.contains(id))
     }
 }
 

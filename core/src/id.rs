@@ -16,33 +16,19 @@ impl NodeId {
     /// The first eight hexadecimal digits, for log lines and tables.
     #[must_use]
     pub fn short(&self) -> heapless::String<8> {
-        let mut out = heapless::String::new();
-        for byte in &self.0[..4] {
-            let pushed = fmt::Write::write_fmt(&mut out, format_args!("{byte:02x}"));
-            debug_assert!(pushed.is_ok(), "four bytes are eight digits");
-        }
-        out
+        short(&self.0)
     }
 
     /// Reads the 64 hexadecimal digits that `Display` writes.
     #[must_use]
     pub fn from_hex(text: &str) -> Option<Self> {
-        let mut out = [0; 32];
-        let digits = text.as_bytes();
-        if digits.len() != 64 {
-            return None;
-        }
-        for (byte, pair) in out.iter_mut().zip(digits.chunks_exact(2)) {
-            let pair = core::str::from_utf8(pair).ok()?;
-            *byte = u8::from_str_radix(pair, 16).ok()?;
-        }
-        Some(Self(out))
+        hex(text).map(Self)
     }
 }
 
 impl fmt::Display for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        hex_digits(f, &self.0)
     }
 }
 
@@ -50,6 +36,51 @@ impl fmt::Debug for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "NodeId({})", self.short())
     }
+}
+
+/// A fleet: the hash of its first root key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FleetId(pub [u8; 32]);
+
+impl FleetId {
+    /// The fleet of a root key.
+    #[must_use]
+    pub fn of(root: &NodeId) -> Self {
+        Self(blake3::derive_key("holdfast 2026-11 fleet id v1", &root.0))
+    }
+
+    /// The first eight hexadecimal digits.
+    #[must_use]
+    pub fn short(&self) -> heapless::String<8> {
+        short(&self.0)
+    }
+}
+
+/// Writes bytes as hexadecimal digits.
+pub(crate) fn hex_digits(out: &mut impl fmt::Write, bytes: &[u8]) -> fmt::Result {
+    bytes.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
+}
+
+/// Reads 64 hexadecimal digits.
+pub(crate) fn hex(text: &str) -> Option<[u8; 32]> {
+    let mut out = [0; 32];
+    let digits = text.as_bytes();
+    // A number may have a sign before it, which is no digit of ours.
+    if digits.len() != 64 || !digits.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    for (byte, pair) in out.iter_mut().zip(digits.chunks_exact(2)) {
+        let pair = core::str::from_utf8(pair).ok()?;
+        *byte = u8::from_str_radix(pair, 16).ok()?;
+    }
+    Some(out)
+}
+
+fn short(bytes: &[u8; 32]) -> heapless::String<8> {
+    let mut out = heapless::String::new();
+    let pushed = hex_digits(&mut out, &bytes[..4]);
+    debug_assert!(pushed.is_ok(), "four bytes are eight digits");
+    out
 }
 
 /// One start of a node's process: the how-manieth, and 64 random bits that tell copies apart.
@@ -138,6 +169,7 @@ mod tests {
         assert_eq!(id.short().as_str(), &id.to_string()[..8]);
         assert_eq!(NodeId::from_hex("00"), None);
         assert_eq!(NodeId::from_hex(&"zz".repeat(32)), None);
+        assert_eq!(NodeId::from_hex(&"+1".repeat(32)), None, "a sign is no digit");
     }
 
     #[test]

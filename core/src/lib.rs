@@ -3,8 +3,8 @@
 //! What a device, a gateway and the hub must agree on lives here once and runs unchanged on all
 //! three. [`reading`] says what a measurement is, [`id`] who wrote it, [`ranges`] which entries a
 //! node holds, [`rollup`] and [`sketch`] how windows summarise, [`state`] how what several writers
-//! change at once becomes one, [`log`] how entries become hash-chained commits, [`envelope`] how
-//! records are framed, [`condition`] when something is to be raised, [`hlc`] and [`backoff`] when
+//! change at once becomes one, [`log`] how entries become hash-chained commits, [`artefact`] what a
+//! publisher has signed, [`envelope`] how records are framed, [`condition`] when something is to be raised, [`hlc`] and [`backoff`] when
 //! things happen.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -14,6 +14,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod artefact;
 pub mod backoff;
 pub mod codec;
 pub mod condition;

@@ -255,7 +255,8 @@ fn start(
     let told = (events.clone(), Arc::clone(&nodes));
     let documents = Arc::new(Documents::new(&store, key.clone(), Role::Edge));
     let steward = Arc::new(SiteSteward::load(&store).map_err(text)?);
-    let library = Library { documents: Arc::clone(&documents), steward: steward.clone() };
+    let (kept, librarian) = (Arc::clone(&documents), steward.clone());
+    let library = Library { documents: kept, steward: steward.clone(), librarian: Some(librarian) };
     let keeper = Keeper::new(store.clone(), key, (&settings.sync).into(), documents, steward);
     let uplink = keeper.state();
     let (tracer, on_traced) = traces::start(settings, supervisor, &store, uplink.clone());

@@ -6,15 +6,18 @@
 
 use crate::uplink::Fleet;
 use holdfast_core::NodeId;
+use holdfast_core::artefact::ArtefactId;
 use holdfast_core::state;
+use holdfast_node::artefacts;
 use holdfast_node::conflicts::journal;
 use holdfast_node::entitled::{entitled, is_of_node};
 use holdfast_node::policies::Policies;
 use holdfast_sync::Fault;
+use holdfast_sync::artefact::Librarian;
 use holdfast_sync::docs::exchange::Steward;
 use holdfast_sync::docs::{Applied, Class, DocumentName, Roster};
 use holdfast_sync::identity::{FleetId, Grant, Membership, Role};
-use holdfast_sync::store::{Records, Snapshot, Store, WriteError, WriteTx};
+use holdfast_sync::store::{ReadRecords, Records, Snapshot, Store, WriteError, WriteTx};
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -69,6 +72,21 @@ impl Roster for SiteSteward {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         // A device is where its documents are: whoever is of this site may write them.
         known.members.get(node).and_then(|grant| entitled(grant, document, None))
+    }
+}
+
+impl Librarian for SiteSteward {
+    fn fleet(&self) -> Option<FleetId> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).fleet
+    }
+
+    fn wanted(&self, records: &dyn ReadRecords) -> Result<Option<Vec<ArtefactId>>, Fault> {
+        let site = self.site();
+        site.map(|site| artefacts::ids(records, &site)).transpose()
+    }
+
+    fn may_have(&self, _: &dyn ReadRecords, _: &NodeId, _: &ArtefactId) -> Result<bool, Fault> {
+        Ok(false)
     }
 }
 

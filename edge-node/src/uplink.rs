@@ -11,6 +11,7 @@ use holdfast_core::Reject;
 use holdfast_core::codec::{Reader, Sink};
 use holdfast_node::config::Duration;
 use holdfast_sync::Fault;
+use holdfast_sync::artefact::Librarian;
 use holdfast_sync::docs::Documents;
 use holdfast_sync::identity::{FleetId, Invitation, Membership, NodeKey};
 use holdfast_sync::net::{Library, Uplink, UplinkOptions, UplinkState};
@@ -210,7 +211,8 @@ impl Keeper {
             (milliseconds(self.settings.backoff_min), milliseconds(self.settings.backoff_max));
         let (store, dir, kept) = (self.store.clone(), self.dir.clone(), addresses.clone());
         let (documents, steward) = (Arc::clone(&self.documents), Arc::clone(&self.steward));
-        let library = Library { documents, steward };
+        let librarian = Some(Arc::clone(&self.steward) as Arc<dyn Librarian>);
+        let library = Library { documents, steward, librarian };
         let joined = Arc::clone(&self.steward);
         Some(Uplink::start(UplinkOptions {
             store: self.store.clone(),

@@ -4,6 +4,7 @@
 pub mod address;
 pub mod alerts;
 pub mod api;
+pub mod artefacts;
 pub mod auth;
 pub mod backup;
 pub mod cli;

@@ -122,7 +122,7 @@ impl Twins {
     /// A fault of the store.
     pub fn load(options: Options) -> Result<Self, Fault> {
         let Options { store, library, role, nodes, known, how_known, stop } = options;
-        let Library { documents, steward } = library;
+        let Library { documents, steward, .. } = library;
         let clock = store.read_blocking(|view: &Snapshot<'_>| Clock::load(view))?;
         let looking_back = Semaphore::new(1);
         Ok(Self(Arc::new(Inner {

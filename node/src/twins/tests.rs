@@ -83,7 +83,7 @@ impl Node {
         let documents = Arc::new(Documents::new(&store, key, Role::Edge));
         let twins = Twins::load(Options {
             store,
-            library: Library { documents, steward: Arc::new(Alone) },
+            library: Library { documents, steward: Arc::new(Alone), librarian: None },
             role: Role::Edge,
             nodes: Arc::new(Alone),
             known: Arc::new(|device| device == "heard"),

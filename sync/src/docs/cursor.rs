@@ -128,7 +128,7 @@ pub(super) fn keep(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::docs::tests::Memory;
+    use crate::store::memory::Memory;
 
     fn start(boot: u64) -> Incarnation {
         Incarnation { boot, nonce: boot }

@@ -7,30 +7,13 @@
 use super::NodeKey;
 use ed25519_dalek::{Signature, VerifyingKey};
 use holdfast_core::codec::{Reader, Sink};
+use holdfast_core::id::FleetId;
 use holdfast_core::{NodeId, Reject, Timestamp};
 use std::fmt;
 
 const FORMAT: u8 = 1;
 const CONTEXT: &[u8] = b"holdfast membership\x01";
 const NAME_MAX: usize = 64;
-
-/// A fleet: the hash of its first root key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct FleetId(pub [u8; 32]);
-
-impl FleetId {
-    /// The fleet of a root key.
-    #[must_use]
-    pub fn of(root: &NodeId) -> Self {
-        Self(blake3::derive_key("holdfast 2026-11 fleet id v1", &root.0))
-    }
-
-    /// The first eight hexadecimal digits.
-    #[must_use]
-    pub fn short(&self) -> String {
-        data_encoding::HEXLOWER.encode(&self.0[..4])
-    }
-}
 
 /// What a member may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -211,7 +194,7 @@ impl Membership {
     /// Why it does not.
     pub fn check(&self, fleet: FleetId, bearer: NodeId, role: Role) -> Result<(), MembershipError> {
         if self.fleet() != fleet {
-            let (found, ours) = (self.fleet().short(), fleet.short());
+            let (found, ours) = (self.fleet().short().to_string(), fleet.short().to_string());
             return Err(MembershipError::Foreign { found, ours });
         }
         if self.node() != bearer {

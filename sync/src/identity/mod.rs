@@ -9,5 +9,6 @@ mod key;
 mod membership;
 
 pub use enrolment::{Invitation, Proof, SECRET_BYTES};
+pub use holdfast_core::id::FleetId;
 pub use key::NodeKey;
-pub use membership::{FleetId, Grant, Membership, MembershipError, Role, valid_name};
+pub use membership::{Grant, Membership, MembershipError, Role, valid_name};

@@ -1,4 +1,5 @@
-//! The documents' side of a session's driver: runs the exchange inside the store's transactions.
+//! The documents' and artefacts' side of a session's driver: runs the exchange inside the store's
+//! transactions.
 //!
 //! Messages are read where they arrive and wait in their order; each is then taken in a savepoint
 //! of its own, so that one that cannot be stored undoes no other. Whoever runs first takes the
@@ -6,6 +7,7 @@
 
 use super::driver::why_not;
 use crate::Fault;
+use crate::artefact::{self, Librarian, Trade};
 use crate::docs::Documents;
 use crate::docs::exchange::{Batch, Exchange, Incoming, Pushed, Steward};
 use crate::identity::Membership;
@@ -23,29 +25,54 @@ pub struct Library {
     pub documents: Arc<Documents>,
     /// Who decides about them.
     pub steward: Arc<dyn Steward>,
+    /// Who decides about artefacts; without anybody none are exchanged.
+    pub librarian: Option<Arc<dyn Librarian>>,
 }
 
-/// The exchange of documents with one peer.
+/// A message as it was read.
+enum Said {
+    Document(Incoming),
+    Artefact(artefact::Message),
+}
+
+impl Said {
+    fn read(record: &[u8]) -> Result<Self, Reject> {
+        match record.first() {
+            Some(kind) if artefact::is_message(*kind) => {
+                artefact::Message::read(record).map(Self::Artefact)
+            }
+            _ => Incoming::read(record).map(Self::Document),
+        }
+    }
+}
+
+/// The exchange of documents and artefacts with one peer.
 pub(super) struct Desk {
     exchange: Mutex<Exchange>,
-    inbox: Mutex<VecDeque<Incoming>>,
+    trade: Option<Mutex<Trade>>,
+    inbox: Mutex<VecDeque<Said>>,
     steward: Arc<dyn Steward>,
     peer: NodeId,
 }
 
 impl Desk {
     pub(super) fn new(library: &Library, peer: NodeId) -> Self {
-        let Library { documents, steward } = library;
+        let Library { documents, steward, librarian } = library;
         let exchange = Exchange::new(Arc::clone(documents), Arc::clone(steward), peer);
+        let trade = librarian.as_ref().map(|one| Mutex::new(Trade::new(Arc::clone(one), peer)));
         let (exchange, inbox) = (Mutex::new(exchange), Mutex::default());
-        Self { exchange, inbox, steward: Arc::clone(steward), peer }
+        Self { exchange, trade, inbox, steward: Arc::clone(steward), peer }
     }
 
     fn exchange(&self) -> MutexGuard<'_, Exchange> {
         self.exchange.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn inbox(&self) -> MutexGuard<'_, VecDeque<Incoming>> {
+    fn trade(&self) -> Option<MutexGuard<'_, Trade>> {
+        self.trade.as_ref().map(|trade| trade.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn inbox(&self) -> MutexGuard<'_, VecDeque<Said>> {
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -60,7 +87,7 @@ impl Desk {
 
     /// Reads messages as they arrive; says how many there are.
     pub(super) fn arrived(&self, messages: Vec<Vec<u8>>) -> Result<usize, Reject> {
-        let read: Result<Vec<_>, _> = messages.iter().map(|bytes| Incoming::read(bytes)).collect();
+        let read: Result<Vec<_>, _> = messages.iter().map(|bytes| Said::read(bytes)).collect();
         let read = read?;
         let count = read.len();
         self.inbox().extend(read);
@@ -74,12 +101,18 @@ impl Desk {
         };
         let mut key = [0; 16];
         store.env().fill(&mut key);
-        let begun = store.write(move |tx| Ok(self.exchange().begin(tx, cursor, key)?));
+        let begun = store.write(move |tx| {
+            let batch = self.exchange().begin(tx, cursor, key)?;
+            self.fetch(tx, batch)
+        });
         gathered(begun.await.map(|(_, batch)| batch))
     }
 
     pub(super) async fn gather(self: Arc<Self>, store: Store, max_bytes: usize) -> Input {
-        let next = store.write(move |tx| self.exchange().next(tx, max_bytes));
+        let next = store.write(move |tx| {
+            let batch = self.exchange().next(tx, max_bytes)?;
+            self.fetch(tx, batch)
+        });
         gathered(next.await.map(|(_, batch)| batch))
     }
 
@@ -110,8 +143,23 @@ impl Desk {
         Ok(out)
     }
 
+    /// Adds what is to be asked for of artefacts.
+    fn fetch(&self, tx: &mut WriteTx<'_>, mut batch: Batch) -> Result<Batch, WriteError> {
+        if let Some(mut trade) = self.trade() {
+            batch.records.extend(trade.next(tx)?);
+        }
+        Ok(batch)
+    }
+
     fn take_next(&self, tx: &mut WriteTx<'_>) -> Result<Batch, WriteError> {
-        let Some(message) = self.inbox().pop_front() else { return Ok(Batch::default()) };
+        let message = match self.inbox().pop_front() {
+            Some(Said::Document(message)) => message,
+            Some(Said::Artefact(message)) => {
+                let bulk = self.trade().map(|mut trade| trade.take(tx, message)).transpose()?;
+                return Ok(Batch { bulk: bulk.unwrap_or_default(), ..Batch::default() });
+            }
+            None => return Ok(Batch::default()),
+        };
         let taken = self.exchange().take(tx, message)?;
         if let Some((document, applied)) = &taken.applied {
             self.steward.applied(tx, &self.peer, document, applied)?;

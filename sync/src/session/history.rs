@@ -2,9 +2,10 @@
 //!
 //! Series names and other text repeat from commit to commit; one compression window over the whole
 //! session makes them cost a few bytes each, so a commit can travel in its canonical form. Messages
-//! about documents are records of the same stream.
+//! about documents and artefacts are records of the same stream.
 
 use super::outbox::PART;
+use crate::artefact;
 use crate::docs::exchange::is_message;
 use crate::docs::limits::{HEADS_MAX, PARCEL_BYTES};
 use crate::store::{Received, StoredCommit};
@@ -265,7 +266,7 @@ impl HistoryReader {
                 }
                 Ok(())
             }
-            kind if is_message(kind) => {
+            kind if is_message(kind) || artefact::is_message(kind) => {
                 arrived.messages.push(record.to_vec());
                 Ok(())
             }

@@ -2,7 +2,7 @@
 //!
 //! A message can be large and an alert must not wait for it, so it leaves in parts with room for
 //! other records between them. What the peer has of a document is noted when the last part of the
-//! message about it is acknowledged.
+//! message about it is acknowledged. Parts of artefacts leave when nothing of a document waits.
 
 use super::frame::HeldDocuments;
 use crate::docs::exchange::{Batch, Pushed};
@@ -24,6 +24,8 @@ pub(super) struct Outbox {
     /// It is being gathered.
     pub gathering: bool,
     queue: VecDeque<(Vec<u8>, Pushed)>,
+    /// Small records that leave when nothing else waits.
+    bulk: VecDeque<Vec<u8>>,
     under_way: VecDeque<(u64, Pushed)>,
 }
 
@@ -43,8 +45,9 @@ impl Outbox {
     }
 
     pub(super) fn add(&mut self, batch: Batch) {
-        let Batch { records, pushed, more } = batch;
+        let Batch { records, pushed, bulk, more } = batch;
         self.changed |= more;
+        self.bulk.extend(bulk);
         for record in records {
             if record.len() <= PART_BYTES {
                 self.queue.push_back((record, Vec::new()));
@@ -63,7 +66,8 @@ impl Outbox {
 
     /// The next record to send.
     pub(super) fn next(&mut self) -> Option<(Vec<u8>, Pushed)> {
-        self.queue.pop_front()
+        let bulk = |bulk: &mut VecDeque<_>| bulk.pop_front().map(|record| (record, Vec::new()));
+        self.queue.pop_front().or_else(|| bulk(&mut self.bulk))
     }
 
     /// Notes that what `pushed` is about ends at `end` of the stream.

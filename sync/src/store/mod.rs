@@ -22,6 +22,8 @@ mod lock;
 mod lookin;
 mod machine;
 mod mark;
+#[cfg(test)]
+pub(crate) mod memory;
 mod merge;
 mod open;
 mod quota;

@@ -69,11 +69,17 @@ pub enum Table {
     Conflict = 28,
     /// Settled conflicts by their names: id -> number.
     ConflictId = 29,
+    /// Artefacts: id -> manifest, and how many of its blocks are here.
+    Artefact = 30,
+    /// The hashes of the blocks of artefacts: id -> outline.
+    ArtefactOutline = 31,
+    /// Blocks of artefacts: id, number -> bytes.
+    ArtefactBlock = 32,
 }
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 32] = [
         Self::Meta,
         Self::Chain,
         Self::Acked,
@@ -103,6 +109,9 @@ impl Table {
         Self::DocumentContested,
         Self::Conflict,
         Self::ConflictId,
+        Self::Artefact,
+        Self::ArtefactOutline,
+        Self::ArtefactBlock,
     ];
 }
 

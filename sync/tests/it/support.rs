@@ -124,7 +124,7 @@ impl Steward for Open {
 pub fn library(store: &Store, key: &NodeKey, role: state::Role) -> Library {
     let hub = Mutex::new((role == state::Role::Hub).then(|| key.id()));
     let documents = Arc::new(Documents::new(store, key.clone(), role));
-    Library { documents, steward: Arc::new(Open { hub }) }
+    Library { documents, steward: Arc::new(Open { hub }), librarian: None }
 }
 
 /// A batch of `n` items of one device, each with a sequence from `from` on.

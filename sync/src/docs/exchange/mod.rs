@@ -114,6 +114,8 @@ pub struct Batch {
     pub records: Vec<Vec<u8>>,
     /// What the peer has once it has acknowledged them, for [`Exchange::acked`].
     pub pushed: Pushed,
+    /// Records for which nothing of any document may wait.
+    pub bulk: Vec<Vec<u8>>,
     /// Whether there is more.
     pub more: bool,
 }

@@ -11,14 +11,12 @@ use super::engine::Engine;
 use super::parcel::pack;
 use super::signed::SignedHead;
 use super::{DocumentName, Documents, Judge, Parcel, Roster};
-use crate::Fault;
 use crate::env::System;
 use crate::identity::NodeKey;
-use crate::store::{Options, Overflow, ReadRecords, Record, Records, Store, Table};
+use crate::store::{Options, Overflow, Store};
 use holdfast_core::hlc::Stamp;
 use holdfast_core::state::{Author, Cell, Content, Key, Path, Policy, Role, Value};
 use holdfast_core::{Incarnation, NodeId};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub(super) fn name() -> DocumentName {
@@ -67,57 +65,6 @@ impl Hand {
         let heads = self.engine.heads();
         let head = SignedHead::sign(&self.key, &name(), 0, heads[0]);
         pack(&[self.who], &[head], changes)
-    }
-}
-
-/// Records in memory; a copy is what a disk would have at that moment.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Memory(BTreeMap<(Table, Vec<u8>), Vec<u8>>);
-
-impl ReadRecords for Memory {
-    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
-        Ok(self.0.get(&(table, key.to_vec())).cloned())
-    }
-
-    fn scan(&self, table: Table, prefix: &[u8]) -> Result<Vec<Record>, Fault> {
-        let found = self.0.range((table, prefix.to_vec())..);
-        let found = found.take_while(|((t, key), _)| *t == table && key.starts_with(prefix));
-        Ok(found.map(|((_, key), value)| (key.clone(), value.clone())).collect())
-    }
-
-    fn scan_after(&self, table: Table, after: &[u8], limit: usize) -> Result<Vec<Record>, Fault> {
-        let found = self.0.range((table, after.to_vec())..);
-        let found = found.take_while(|((t, _), _)| *t == table);
-        let found = found.filter(|((_, key), _)| key.as_slice() > after).take(limit);
-        Ok(found.map(|((_, key), value)| (key.clone(), value.clone())).collect())
-    }
-
-    fn scan_back(
-        &self,
-        table: Table,
-        before: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<Record>, Fault> {
-        Ok(self.back(table, before).take(limit).collect())
-    }
-}
-
-impl Memory {
-    fn back(&self, table: Table, before: Option<&[u8]>) -> impl Iterator<Item = Record> {
-        let below = move |key: &[u8]| before.is_none_or(|before| key < before);
-        let of = self.0.iter().rev().filter(move |((t, key), _)| *t == table && below(key));
-        of.map(|((_, key), value)| (key.clone(), value.clone()))
-    }
-}
-
-impl Records for Memory {
-    fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), Fault> {
-        self.0.insert((table, key.to_vec()), value.to_vec());
-        Ok(())
-    }
-
-    fn delete(&mut self, table: Table, key: &[u8]) -> Result<bool, Fault> {
-        Ok(self.0.remove(&(table, key.to_vec())).is_some())
     }
 }
 

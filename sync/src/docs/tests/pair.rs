@@ -1,11 +1,11 @@
 //! Two nodes that exchange their documents, message by message, without a session between them.
 
-use super::Memory;
 use crate::Fault;
 use crate::docs::chunk::Hash;
 use crate::docs::exchange::{Batch, Exchange, Incoming, Steward};
 use crate::docs::{Applied, Contents, Cursor, DocumentName, Documents, Edit, Roster, What, Writer};
 use crate::identity::{Membership, NodeKey};
+use crate::store::memory::Memory;
 use crate::store::{ReadRecords, Records, Table, WriteError, WriteTx};
 use holdfast_core::hlc::Stamp;
 use holdfast_core::state::{Author, Path, Policy, Role, Text, Value};
