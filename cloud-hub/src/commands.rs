@@ -1,7 +1,8 @@
 //! The command line: `init`, `serve`, `token`, `node`, `status`, `alert`, `twin`, `conflict`,
-//! `policy`, `openapi`, `verify`, `export`.
+//! `policy`, `artefact`, `publisher`, `openapi`, `verify`, `export`.
 
 use crate::VERSION;
+use crate::publish::{self, HubArtefactAction, PublisherAction};
 use crate::report;
 use crate::routes;
 use crate::service::{self, ROOT_FILE};
@@ -108,6 +109,20 @@ enum Command {
     Policy {
         #[command(subcommand)]
         action: PolicyAction,
+    },
+    /// Artefacts: files that a publisher has signed, and which sites use them.
+    #[command(after_help = "Examples:\n  \
+        holdfast-hub artefact publish pump-guard.flow --kind flow --version 1.2.0 --key works.key\n  \
+        holdfast-hub artefact assign north pump-guard e67a962bacae\n")]
+    Artefact {
+        #[command(subcommand)]
+        action: HubArtefactAction,
+    },
+    /// Names who may publish artefacts.
+    #[command(after_help = "Example:\n  holdfast-hub publisher new works --kind flow\n")]
+    Publisher {
+        #[command(subcommand)]
+        action: PublisherAction,
     },
     /// Backs the node up, running or not: readings, keys, tokens and configuration.
     #[command(after_help = "Example:\n  holdfast-hub backup /media/usb/hub-2026-11-20\n")]
@@ -226,6 +241,14 @@ async fn run(place: Place, command: Command) -> Result<ExitCode, Failure> {
         }
         Command::Policy { action } => {
             action.run(&hub()?).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Artefact { action } => {
+            publish::artefact(&hub()?, action).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Publisher { action } => {
+            publish::publisher(&hub()?, action)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Backup { args } => hub()?.back_up(&args, VERSION),

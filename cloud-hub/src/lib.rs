@@ -10,6 +10,7 @@ pub mod commands;
 pub mod fleet;
 pub mod live;
 mod metrics;
+mod publish;
 mod report;
 pub mod routes;
 pub mod service;

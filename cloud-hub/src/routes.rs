@@ -52,6 +52,8 @@ pub fn routes() -> Routes<App> {
         .merge(api::twin_routes())
         .merge(api::conflict_routes())
         .merge(api::policy_routes())
+        .merge(api::artefact_routes())
+        .merge(api::publish_routes())
         .merge(api::token_routes())
         .merge(holdfast_node::auth::routes())
         .merge(holdfast_node::events::routes())

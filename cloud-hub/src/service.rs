@@ -8,6 +8,7 @@ use crate::settings::Settings;
 use crate::steward::FleetSteward;
 use crate::traces;
 use axum::Router;
+use axum::extract::FromRef;
 use holdfast_core::state::Role;
 use holdfast_node::address;
 use holdfast_node::alerts::{self, Observation, Plan, Seen};
@@ -35,7 +36,7 @@ use holdfast_sync::Fault;
 use holdfast_sync::artefact::Librarian;
 use holdfast_sync::docs::Documents;
 use holdfast_sync::env::System;
-use holdfast_sync::identity::NodeKey;
+use holdfast_sync::identity::{FleetId, NodeKey};
 use holdfast_sync::net::{Enroller, HubOptions, HubPeers, Library, Net, serve};
 use holdfast_sync::session::{Policy, RefusalCode};
 use holdfast_sync::store::Store;
@@ -100,6 +101,12 @@ holdfast_node::parts!(
     Health => health,
     metrics::Access => scrape,
 );
+
+impl FromRef<App> for FleetId {
+    fn from_ref(app: &App) -> Self {
+        app.fleet.id()
+    }
+}
 
 /// Runs the hub until it is told to stop.
 ///

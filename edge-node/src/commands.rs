@@ -1,5 +1,5 @@
 //! The command line: `init`, `join`, `run`, `status`, `alert`, `twin`, `conflict`, `policy`,
-//! `openapi`, `verify`, `export`, `import`, `token`.
+//! `artefact`, `openapi`, `verify`, `export`, `import`, `token`.
 
 use crate::VERSION;
 use crate::devices::{self, CsvArgs, DeviceAction};
@@ -11,8 +11,8 @@ use crate::settings::Settings;
 use crate::uplink::leave_invitation;
 use clap::{Parser, Subcommand};
 use holdfast_node::cli::{
-    self, AlertAction, BackupArgs, ConflictAction, ExportArgs, Failure, Local, Place, PolicyAction,
-    Reach, RestoreArgs, TokenBook, TokenKind, TwinAction, VerifyArgs,
+    self, AlertAction, ArtefactAction, BackupArgs, ConflictAction, ExportArgs, Failure, Local,
+    Place, PolicyAction, Reach, RestoreArgs, TokenBook, TokenKind, TwinAction, VerifyArgs,
 };
 use holdfast_node::logs::Format;
 use holdfast_sync::identity::Invitation;
@@ -113,6 +113,12 @@ enum Command {
     Policy {
         #[command(subcommand)]
         action: PolicyAction,
+    },
+    /// Artefacts: files that a publisher has signed, and which sites use them.
+    #[command(after_help = "Example:\n  holdfast-edge artefact list\n")]
+    Artefact {
+        #[command(subcommand)]
+        action: ArtefactAction,
     },
     /// Backs the node up, running or not: readings, keys, tokens and configuration.
     #[command(after_help = "Example:\n  holdfast-edge backup /media/usb/edge-2026-11-20\n")]
@@ -225,6 +231,10 @@ async fn run(place: Place, command: Command) -> Result<ExitCode, Failure> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Policy { action } => {
+            action.run(&node()?).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Artefact { action } => {
             action.run(&node()?).await?;
             Ok(ExitCode::SUCCESS)
         }

@@ -255,10 +255,8 @@ fn start(
     let told = (events.clone(), Arc::clone(&nodes));
     let documents = Arc::new(Documents::new(&store, key.clone(), Role::Edge));
     let steward = Arc::new(SiteSteward::load(&store).map_err(text)?);
-    let (kept, librarian) = (Arc::clone(&documents), steward.clone());
-    let library = Library { documents: kept, steward: steward.clone(), librarian: Some(librarian) };
     let keeper = Keeper::new(store.clone(), key, (&settings.sync).into(), documents, steward);
-    let uplink = keeper.state();
+    let (uplink, library) = (keeper.state(), keeper.library());
     let (tracer, on_traced) = traces::start(settings, supervisor, &store, uplink.clone());
     let ingest = Ingest::load(store.clone(), settings.ingest.auto_register, tracer.clone());
     let ingest = ingest.map_err(text)?;

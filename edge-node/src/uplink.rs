@@ -157,6 +157,14 @@ impl Keeper {
         self.state.subscribe()
     }
 
+    /// The documents and artefacts of the node, and who decides about them.
+    #[must_use]
+    pub fn library(&self) -> Library {
+        let (documents, steward) = (Arc::clone(&self.documents), Arc::clone(&self.steward));
+        let librarian = Some(Arc::clone(&self.steward) as Arc<dyn Librarian>);
+        Library { documents, steward, librarian }
+    }
+
     /// Works until told to stop.
     pub async fn run(self, stop: CancellationToken) {
         loop {
@@ -210,9 +218,6 @@ impl Keeper {
         let backoff_ms =
             (milliseconds(self.settings.backoff_min), milliseconds(self.settings.backoff_max));
         let (store, dir, kept) = (self.store.clone(), self.dir.clone(), addresses.clone());
-        let (documents, steward) = (Arc::clone(&self.documents), Arc::clone(&self.steward));
-        let librarian = Some(Arc::clone(&self.steward) as Arc<dyn Librarian>);
-        let library = Library { documents, steward, librarian };
         let joined = Arc::clone(&self.steward);
         Some(Uplink::start(UplinkOptions {
             store: self.store.clone(),
@@ -229,7 +234,7 @@ impl Keeper {
             backfill: self.settings.backfill,
             backoff_ms,
             version: crate::VERSION.to_owned(),
-            library,
+            library: self.library(),
         }))
     }
 }

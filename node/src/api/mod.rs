@@ -1,10 +1,11 @@
-//! The routes both services share: series, readings, rollups, alerts, twins and access
+//! The routes both services share: series, readings, rollups, alerts, twins, artefacts and access
 //! tokens.
 //!
 //! A gateway answers for itself, the hub for its fleet; [`Nodes`] says which nodes there are and
 //! what they are called.
 
 mod alerts;
+mod artefacts;
 mod conflicts;
 mod data;
 mod policies;
@@ -14,6 +15,7 @@ mod twins;
 mod wire;
 
 pub use alerts::{AlertCounts, AlertShape, Alerts, alert_shapes, routes as alert_routes};
+pub use artefacts::{publish_routes, routes as artefact_routes};
 pub use conflicts::routes as conflict_routes;
 pub use data::{Data, Named, readings, routes as data_routes};
 pub use policies::routes as policy_routes;

@@ -4,6 +4,7 @@
 //! made, asked while it runs, or looked into while it does not.
 
 mod alert;
+mod artefact;
 mod backup;
 mod conflict;
 mod export;
@@ -16,6 +17,7 @@ mod verify;
 pub mod words;
 
 pub use alert::AlertAction;
+pub use artefact::{ArtefactAction, find_artefact, short_artefact};
 pub use backup::{BackupArgs, RestoreArgs};
 pub use conflict::ConflictAction;
 pub use export::{ExportArgs, export};

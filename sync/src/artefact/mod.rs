@@ -12,7 +12,7 @@ pub mod shelf;
 mod trade;
 
 pub use message::is_message;
-pub use publish::{Grant, Publishing};
+pub use publish::{Grant, Publishing, outline};
 pub use shelf::Stored;
 pub use trade::{Librarian, Message, Trade};
 

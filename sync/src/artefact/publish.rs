@@ -85,7 +85,8 @@ impl Publishing {
 }
 
 /// The hashes of the blocks of some content, one behind the other.
-pub(super) fn outline(content: &[u8]) -> Vec<u8> {
+#[must_use]
+pub fn outline(content: &[u8]) -> Vec<u8> {
     let size = content.len() as u64;
     let blocks = content.chunks(BLOCK_BYTES).enumerate();
     blocks

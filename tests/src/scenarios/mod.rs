@@ -5,6 +5,7 @@
 //! it.
 
 pub mod alerts;
+pub mod artefacts;
 pub mod audit;
 pub mod backlog;
 pub mod bad_input;
@@ -151,6 +152,11 @@ pub const STATE: &[Campaign] = &[
         name: "state-kills",
         about: "200 kills while both sides change twins",
         run: state::kills,
+    },
+    Campaign {
+        name: "artefacts",
+        about: "200 kills and cuts while artefacts are fetched",
+        run: artefacts::artefacts,
     },
 ];
 
