@@ -112,8 +112,8 @@ enum Command {
     },
     /// Artefacts: files that a publisher has signed, and which sites use them.
     #[command(after_help = "Examples:\n  \
-        holdfast-hub artefact publish pump-guard.flow --kind flow --version 1.2.0 --key works.key\n  \
-        holdfast-hub artefact assign north pump-guard e67a962bacae\n")]
+        holdfast-hub artefact publish guard.flow --kind flow --version 1.2.0 --key works.key\n  \
+        holdfast-hub artefact assign north guard e67a962bacae\n")]
     Artefact {
         #[command(subcommand)]
         action: HubArtefactAction,

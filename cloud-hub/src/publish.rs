@@ -6,7 +6,7 @@
 
 use crate::service::ROOT_FILE;
 use crate::settings::Settings;
-use clap::Subcommand;
+use clap::{Subcommand, value_parser};
 use data_encoding::BASE64;
 use holdfast_core::artefact::Publisher;
 use holdfast_core::artefact::limits::{BLOCK_BYTES, CONTENT_BYTES};
@@ -41,7 +41,7 @@ pub enum PublisherAction {
         #[arg(long = "kind", value_name = "KIND")]
         kinds: Vec<String>,
         /// How long it may publish.
-        #[arg(long, default_value_t = 3_650, value_parser = clap::value_parser!(i64).range(1..=36_500))]
+        #[arg(long, default_value_t = 3_650, value_parser = value_parser!(i64).range(1..=36_500))]
         days: i64,
         /// Where the files go.
         #[arg(long, value_name = "DIR", default_value = ".")]
@@ -56,7 +56,7 @@ pub enum HubArtefactAction {
     Either(ArtefactAction),
     /// Signs a file and publishes it. What was cut off goes on where it was.
     #[command(after_help = "Example:\n  \
-        holdfast-hub artefact publish pump-guard.flow --kind flow --version 1.2.0 --key works.key\n\n\
+        holdfast-hub artefact publish guard.flow --kind flow --version 1.2.0 --key works.key\n\n\
         `holdfast-hub artefact assign` then has sites use it.")]
     Publish {
         /// The file.

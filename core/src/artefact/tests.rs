@@ -1,3 +1,5 @@
+//! Manifests under every flipped bit, and outlines beside the hash of the whole.
+
 use super::limits::{BLOCK_BYTES, CONTENT_BYTES};
 use super::*;
 use crate::Reject;

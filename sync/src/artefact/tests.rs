@@ -1,3 +1,5 @@
+//! Artefacts between two nodes without a session, through cuts and by hands that change them.
+
 use super::message::{ASKED_MAX, PIECE_BYTES, Part, Said};
 use super::shelf::{self, Stored};
 use super::*;
