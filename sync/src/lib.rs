@@ -2,8 +2,9 @@
 //!
 //! [`store`] is the only room that knows the database: one writer groups what is waiting into one
 //! transaction and hands out a [`store::Committed`] token after the fsync. [`docs`] keeps state:
-//! what several nodes change at once, [`artefact`] what never changes. [`identity`] says who a node is and who may join a fleet.
-//! [`session`] is the sync protocol as a pure machine; [`net`] drives it over libp2p and QUIC.
+//! what several nodes change at once, [`artefact`] what never changes. [`identity`] says who a node
+//! is and who may join a fleet. [`session`] is the sync protocol as a pure machine; [`net`] drives
+//! it over QUIC, by libp2p or by quinn alone.
 //! [`env`] is where time and entropy come from, [`counts`] what has been done.
 
 pub mod artefact;
