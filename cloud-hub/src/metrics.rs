@@ -16,7 +16,8 @@ const OTHERS: &str = "others";
 
 impl Source for App {
     fn tell(&self, out: &mut Exposition) {
-        let about = About { role: "hub", peer: "edge", version: VERSION, started: self.started };
+        let (transport, started) = (self.transport, self.started);
+        let about = About { role: "hub", peer: "edge", transport, version: VERSION, started };
         metrics::node(out, &about, &self.data, &self.alerts);
         let NodeCounts { online, stale, never } = self.node_counts();
         let mut family = out.gauge("holdfast_gateways", "Gateways, by how they are.");

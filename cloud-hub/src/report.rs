@@ -31,6 +31,7 @@ pub async fn status(hub: &Local<Settings>, as_json: bool) -> Result<(), Failure>
     let hub = &status["node"];
     words::print("hub", [format!("{}, fleet {}", text(&hub["id"]), text(&hub["fleet"]))]);
     words::print("gateways", gateways(&status["nodes"], nodes, now));
+    words::print("sync", [format!("over {}", text(&status["transport"]))]);
     words::print("behind", [behind(nodes)]);
     words::print("disk", [words::disk(&status["store"])]);
     words::print("scrub", [words::scrub(&status["store"], now)]);

@@ -135,6 +135,7 @@ async fn status(_: Reader, State(app): State<App>) -> Json<Status> {
             fleet: app.fleet.id().short().to_string(),
         },
         http: (&app.tls).into(),
+        transport: app.transport.name(),
         store: store.into(),
         pipeline: (&app.data).into(),
         nodes: app.node_counts(),

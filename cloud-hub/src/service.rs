@@ -37,7 +37,7 @@ use holdfast_sync::artefact::Librarian;
 use holdfast_sync::docs::Documents;
 use holdfast_sync::env::System;
 use holdfast_sync::identity::{FleetId, NodeKey};
-use holdfast_sync::net::{Enroller, HubOptions, HubPeers, Library, Net, serve};
+use holdfast_sync::net::{Enroller, HubOptions, HubPeers, Library, Net, Transport, serve};
 use holdfast_sync::session::{Policy, RefusalCode};
 use holdfast_sync::store::Store;
 use std::convert::Infallible;
@@ -69,6 +69,8 @@ pub struct App {
     pub alerts: Alerts,
     /// The running sessions.
     pub peers: HubPeers,
+    /// What carries them.
+    pub transport: Transport,
     /// The addresses that invitations name.
     pub advertised: Arc<Vec<String>>,
     /// What was found on opening the store.
@@ -130,7 +132,8 @@ pub async fn run(node: Local<Settings>) -> Result<ExitCode, Failure> {
     let stop = CancellationToken::new();
     let supervisor = Supervisor::new(Sources::of(&env), Restarts::default(), stop.clone());
     stop_on_signals(&stop, manager.clone()).map_err(|error| format!("signals: {error}"))?;
-    let net = Net::start(&key, Some(settings.sync.listen.0)).await.map_err(|e| e.to_string())?;
+    let (transport, listen) = (Transport::from(settings.sync.transport), settings.sync.listen.0);
+    let net = Net::start(transport, &key, Some(listen)).await.map_err(|e| e.to_string())?;
     let listener = http::bind(settings.http.listen.0).await?.with_tls(tls.clone());
     let address = listener.address();
     tls::announce(tls.as_ref(), address);
@@ -139,10 +142,11 @@ pub async fn run(node: Local<Settings>) -> Result<ExitCode, Failure> {
         let (tls, env) = keeping.clone();
         Tls::keep_fresh(tls, env, stop)
     });
-    let sync_address = net.address().unwrap_or(settings.sync.listen.0);
+    let sync_address = net.address().unwrap_or(listen);
     announce::listening("sync", sync_address);
     let advertised = advertised(&settings.sync.advertise, sync_address);
-    tracing::info!(addresses = advertised.join(","), "invitations name these addresses");
+    let addresses = advertised.join(",");
+    tracing::info!(transport = transport.name(), addresses, "invitations name these addresses");
     let (routes, names) = routes::routes().finish(&routes::ABOUT);
     let counts = Arc::new(HttpCounts::of(names));
     let given =
@@ -237,6 +241,7 @@ fn start(
         data,
         alerts,
         peers,
+        transport: settings.sync.transport.into(),
         advertised: Arc::new(advertised),
         findings: Arc::new(findings),
         started: Time(store.env().now()),

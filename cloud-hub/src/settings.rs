@@ -3,7 +3,7 @@
 use crate::VERSION;
 use holdfast_node::alerts::HubAlerts;
 use holdfast_node::cli::Service;
-use holdfast_node::config::{Bytes, Duration, Listen, Log};
+use holdfast_node::config::{Bytes, Duration, Listen, Log, TransportWord};
 use holdfast_node::metrics;
 use holdfast_node::tls::TlsWord;
 use holdfast_node::trace::Trace;
@@ -67,6 +67,8 @@ pub struct Http {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sync {
+    /// What carries it.
+    pub transport: TransportWord,
     /// Where it listens, UDP.
     pub listen: Listen,
     /// The addresses that invitations name, `host:port`, separated by commas.
@@ -118,7 +120,11 @@ impl Default for Http {
 
 impl Default for Sync {
     fn default() -> Self {
-        Self { listen: Listen(([0, 0, 0, 0], 4585).into()), advertise: String::new() }
+        Self {
+            transport: TransportWord::default(),
+            listen: Listen(([0, 0, 0, 0], 4585).into()),
+            advertise: String::new(),
+        }
     }
 }
 

@@ -14,6 +14,8 @@ pub struct Status {
     pub node: HubShape,
     /// How it serves HTTP.
     pub http: HttpShape,
+    /// What carries the sync: `libp2p` or `quic`. Gateways of both are served.
+    pub transport: &'static str,
     /// How full its store is.
     pub store: UsageShape,
     /// How far its pipeline is.

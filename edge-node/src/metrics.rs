@@ -10,7 +10,8 @@ use std::sync::atomic::Ordering;
 
 impl Source for App {
     fn tell(&self, out: &mut Exposition) {
-        let about = About { role: "edge", peer: "hub", version: VERSION, started: self.started };
+        let (transport, started) = (self.transport, self.started);
+        let about = About { role: "edge", peer: "hub", transport, version: VERSION, started };
         metrics::node(out, &about, &self.data, &self.alerts);
         ingest(out, self.ingest.counts());
         out.gauge("holdfast_devices", "Devices that are known.").is(self.ingest.devices().len());

@@ -46,8 +46,10 @@ pub async fn status(node: &Local<Settings>, as_json: bool) -> Result<(), Failure
 /// The link: since when it is so, why, and what comes next.
 fn link(uplink: &Value, now: Timestamp) -> Vec<String> {
     let since = moment(&uplink["since"], now);
+    let over = uplink["transport"].as_str().map(|name| format!(", over {name}"));
+    let over = over.unwrap_or_default();
     let mut lines = match uplink["state"].as_str() {
-        Some("online") => vec![format!("connected since {since}")],
+        Some("online") => vec![format!("connected since {since}{over}")],
         Some("not-joined") => {
             vec!["not joined to a hub: holdfast-edge join STRING, with a string of the hub".into()]
         }

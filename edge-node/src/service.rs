@@ -37,7 +37,7 @@ use holdfast_sync::Fault;
 use holdfast_sync::docs::Documents;
 use holdfast_sync::env::System;
 use holdfast_sync::identity::NodeKey;
-use holdfast_sync::net::{Library, UplinkState};
+use holdfast_sync::net::{Library, Transport, UplinkState};
 use holdfast_sync::store::{Snapshot, Store};
 use std::convert::Infallible;
 use std::process::ExitCode;
@@ -74,6 +74,8 @@ pub struct App {
     /// What the listener answered.
     pub(crate) http: Arc<HttpCounts>,
     pub(crate) uplink: watch::Receiver<UplinkState>,
+    /// What carries the sync.
+    pub(crate) transport: Transport,
     names: Arc<Names>,
     /// What people call devices.
     pub labels: Labels,
@@ -149,6 +151,7 @@ impl App {
             },
             uplink: UplinkShape {
                 state,
+                transport: self.transport.name(),
                 since: Time(uplink.since),
                 hub: uplink.hub.map(|hub| hub.to_string()),
                 attempts: uplink.attempts,
@@ -289,8 +292,6 @@ fn start(
     let twins = twins(library, &data, &ingest, &tokens, stop).map_err(text)?;
     let auth = Auth::new(tokens.book(), Sources::of(store.env()));
     let started = Time(store.env().now());
-    let (health, findings) = (Health::default(), Arc::new(findings));
-    let reborn = Arc::default();
     let app = App {
         ingest,
         data,
@@ -299,17 +300,18 @@ fn start(
         auth,
         tokens,
         events,
-        health,
+        health: Health::default(),
         scrape: settings.http.metrics,
         tracer,
         http,
         uplink,
+        transport: settings.sync.transport.into(),
         names,
         labels: Labels::load(store).map_err(text)?,
-        findings,
+        findings: Arc::new(findings),
         started,
         tls,
-        reborn,
+        reborn: Arc::default(),
     };
     let watched = app.clone();
     supervisor.spawn("watch", move |stop| watch_over(watched.clone(), stop));

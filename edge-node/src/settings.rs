@@ -3,7 +3,7 @@
 use crate::VERSION;
 use holdfast_node::alerts::EdgeAlerts;
 use holdfast_node::cli::Service;
-use holdfast_node::config::{Bytes, Duration, Listen, Log};
+use holdfast_node::config::{Bytes, Duration, Listen, Log, TransportWord};
 use holdfast_node::metrics;
 use holdfast_node::tls::TlsWord;
 use holdfast_node::trace::Trace;
@@ -123,6 +123,8 @@ pub struct Rollups {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sync {
+    /// What carries it.
+    pub transport: TransportWord,
     /// The order of a backlog.
     pub backfill: BackfillWord,
     /// The least wait before another attempt.
@@ -199,6 +201,7 @@ impl Default for Sync {
     fn default() -> Self {
         let seconds = |s: u64| Duration(std::time::Duration::from_secs(s));
         Self {
+            transport: TransportWord::default(),
             backfill: BackfillWord::NewestFirst,
             backoff_min: seconds(1),
             backoff_max: seconds(300),

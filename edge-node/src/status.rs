@@ -60,6 +60,8 @@ pub struct NodeShape {
 pub struct UplinkShape {
     /// `online`, `offline` or `not-joined`.
     pub state: &'static str,
+    /// What carries the sync: `libp2p` or `quic`.
+    pub transport: &'static str,
     /// Since when it is so.
     pub since: Time,
     /// The hub's id, once it was reached.

@@ -14,7 +14,7 @@ use holdfast_sync::Fault;
 use holdfast_sync::artefact::Librarian;
 use holdfast_sync::docs::Documents;
 use holdfast_sync::identity::{FleetId, Invitation, Membership, NodeKey};
-use holdfast_sync::net::{Library, Uplink, UplinkOptions, UplinkState};
+use holdfast_sync::net::{Library, Transport, Uplink, UplinkOptions, UplinkState};
 use holdfast_sync::session::Backfill;
 use holdfast_sync::store::{INVITATION, Snapshot, Store, Table, WriteError, write_private};
 use std::path::{Path, PathBuf};
@@ -105,6 +105,8 @@ pub fn waiting_invitation(dir: &Path) -> Option<Invitation> {
 /// How the uplink is configured.
 #[derive(Clone, Debug)]
 pub struct UplinkSettings {
+    /// What carries it.
+    pub transport: Transport,
     /// The order of a backlog.
     pub backfill: Backfill,
     /// The least wait.
@@ -116,6 +118,7 @@ pub struct UplinkSettings {
 impl From<&settings::Sync> for UplinkSettings {
     fn from(settings: &settings::Sync) -> Self {
         Self {
+            transport: settings.transport.into(),
             backfill: settings.backfill.into(),
             backoff_min: settings.backoff_min,
             backoff_max: settings.backoff_max,
@@ -231,6 +234,7 @@ impl Keeper {
                 let fleet = Fleet { addresses: kept.clone(), membership };
                 keep(store.clone(), dir.clone(), fleet).boxed()
             }),
+            transport: self.settings.transport,
             backfill: self.settings.backfill,
             backoff_ms,
             version: crate::VERSION.to_owned(),

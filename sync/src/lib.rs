@@ -4,7 +4,8 @@
 //! transaction and hands out a [`store::Committed`] token after the fsync. [`docs`] keeps state:
 //! what several nodes change at once, [`artefact`] what never changes. [`identity`] says who a node
 //! is and who may join a fleet. [`session`] is the sync protocol as a pure machine; [`net`] drives
-//! it over libp2p and QUIC. [`env`] is where time and entropy come from, [`counts`] what has been done.
+//! it over QUIC, by libp2p or by quinn alone. [`env`] is where time and entropy come from,
+//! [`counts`] what has been done.
 
 pub mod artefact;
 pub mod counts;

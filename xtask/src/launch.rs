@@ -39,7 +39,7 @@ pub struct NamedOptions {
 /// `cargo xtask bench`.
 #[derive(Args)]
 pub struct BenchOptions {
-    /// Which one: ingest, sync, query or size
+    /// Which one: ingest, sync, query, link or size
     name: String,
     /// Print one JSON object for each figure instead of a table
     #[arg(long)]

@@ -6,10 +6,12 @@
 
 mod log;
 mod template;
+mod transport;
 mod values;
 
 pub use log::Log;
 pub use template::{check_template, uncomment};
+pub use transport::TransportWord;
 pub use values::{Bytes, Duration, Listen};
 
 use serde::Serialize;

@@ -6,6 +6,7 @@ use crate::time_text::Time;
 use holdfast_core::Stream;
 use holdfast_core::log::events::Severity;
 use holdfast_sync::counts::{ByStream, Counts};
+use holdfast_sync::net::Transport;
 
 /// Which node it is.
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +15,8 @@ pub struct About {
     pub role: &'static str,
     /// What the others are to it: `hub` or `edge`.
     pub peer: &'static str,
+    /// What carries the sync.
+    pub transport: Transport,
     /// The program's version.
     pub version: &'static str,
     /// When it started.
@@ -42,6 +45,8 @@ pub fn node(out: &mut Exposition, about: &About, data: &Data, alerts: &Alerts) {
     }
     let open = alerts.summary().unacknowledged;
     out.gauge("holdfast_alerts_unacknowledged", "Active alerts that nobody took note of.").is(open);
+    out.gauge("holdfast_sync_info", "What carries the sync; always 1.")
+        .with(&[("transport", about.transport.name())], 1);
     sessions(out, about.peer, data.store.counts());
 }
 

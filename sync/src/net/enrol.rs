@@ -4,7 +4,7 @@
 //! answers with a membership or a reason. Neither stores anything before the other is proven.
 //! Byte-exact page: `docs/formats/session.md`.
 
-use super::swarm::{ENROL, Net, NetError};
+use super::transport::{ENROL, Net, NetError};
 use crate::env::Env;
 use crate::identity::{Invitation, Membership, Proof, Role};
 use futures::future::BoxFuture;

@@ -4,7 +4,7 @@
 use super::desk::{Desk, Library};
 use super::driver::{Driver, PeerEvents, StopSignal};
 use super::enrol::{self, Enroller};
-use super::swarm::{ENROL, Net, SYNC, node_id};
+use super::transport::{ENROL, Net, SYNC, Stream};
 use crate::session::{Backfill, Config, Policy, RefusalCode};
 use crate::store::Store;
 use futures::StreamExt;
@@ -64,7 +64,7 @@ impl HubPeers {
     }
 }
 
-/// Serves sessions and enrolments until the swarm ends.
+/// Serves sessions and enrolments until the network part ends.
 #[must_use]
 pub fn serve(net: Net, options: HubOptions) -> HubPeers {
     let peers = HubPeers { net: net.clone(), stops: Arc::default() };
@@ -77,8 +77,7 @@ pub fn serve(net: Net, options: HubOptions) -> HubPeers {
 async fn accept_sessions(net: Net, options: Arc<HubOptions>, peers: HubPeers) {
     let mut incoming = net.accept(SYNC);
     let mut number = 0;
-    while let Some((peer, stream)) = incoming.next().await {
-        let Some(node) = node_id(&peer) else { continue };
+    while let Some((node, stream)) = incoming.next().await {
         number += 1;
         let (stop, signal) = watch::channel(None);
         // A peer that comes again has lost its old session, whatever this side still believes.
@@ -121,7 +120,7 @@ async fn session(
     options: Arc<HubOptions>,
     events: PeerEvents,
     peer: NodeId,
-    stream: libp2p::Stream,
+    stream: Stream,
     stop: StopSignal,
 ) {
     let store = options.store.clone();
@@ -151,8 +150,7 @@ async fn session(
 async fn accept_enrolments(net: Net, options: Arc<HubOptions>) {
     let mut incoming = net.accept(ENROL);
     let places = Arc::new(Semaphore::new(ENROLMENTS));
-    while let Some((peer, stream)) = incoming.next().await {
-        let Some(node) = node_id(&peer) else { continue };
+    while let Some((node, stream)) = incoming.next().await {
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
             tracing::warn!(peer = %node.short(), "too many enrolments at a time: one was dropped");
             continue;

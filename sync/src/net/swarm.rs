@@ -1,5 +1,9 @@
-//! The swarm in its task, and the handle by which the rest uses it.
+//! The driver on libp2p: the swarm in its task, and the handle by which the rest uses it.
 
+use super::transport::{
+    Accepted, CONNECTIONS, CONNECTIONS_PER_PEER, DIAL_TIMEOUT, IDLE_TIMEOUT, NetError, PENDING,
+    Stream,
+};
 use crate::identity::NodeKey;
 use futures::StreamExt;
 use holdfast_core::NodeId;
@@ -9,49 +13,15 @@ use libp2p::core::transport::TransportError;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dial_opts::DialOpts;
 use libp2p::swarm::{ConnectionId, DialError, NetworkBehaviour, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, Stream, StreamProtocol, Swarm, identity};
-use libp2p_stream::{Control, IncomingStreams};
+use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, identity};
+use libp2p_stream::Control;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
-pub(super) const SYNC: StreamProtocol = StreamProtocol::new("/holdfast/sync/1");
-pub(super) const ENROL: StreamProtocol = StreamProtocol::new("/holdfast/enrol/1");
-
-const DIAL_TIMEOUT: Duration = Duration::from_secs(15);
-const STREAM_TIMEOUT: Duration = Duration::from_secs(15);
 /// A link that is up but silent costs one packet each way in this time.
 const KEEP_ALIVE: Duration = Duration::from_secs(25);
-const IDLE_TIMEOUT_MS: u32 = 60_000;
-/// Connections that a peer keeps: a rebooted gateway may come back before its old one has timed
-/// out. With a further one the oldest is closed.
-const CONNECTIONS_PER_PEER: usize = 2;
-const CONNECTIONS: u32 = 4096;
-const PENDING: u32 = 256;
-
-/// Why the network did not do what was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum NetError {
-    /// An address is not one.
-    #[error("{0:?} is not an address: expected host:port")]
-    Address(String),
-    /// A name could not be resolved.
-    #[error("{0}: the name could not be resolved: {1}")]
-    Resolve(String, std::io::Error),
-    /// Listening failed.
-    #[error("cannot listen on {0}: {1}")]
-    Listen(SocketAddr, String),
-    /// The peer could not be reached.
-    #[error("{0} could not be reached: {1}")]
-    Dial(String, String),
-    /// The peer answered but does not serve us.
-    #[error("no stream: {0}")]
-    Stream(String),
-    /// The swarm has ended.
-    #[error("the network part is stopping")]
-    Stopping,
-}
 
 #[derive(NetworkBehaviour)]
 struct Behaviour {
@@ -69,27 +39,21 @@ enum Command {
 
 /// A handle to a swarm; the swarm ends when the last handle is dropped.
 #[derive(Clone)]
-pub struct Net {
+pub(super) struct Libp2p {
     commands: mpsc::Sender<Command>,
     control: Control,
     address: Option<SocketAddr>,
 }
 
-impl Net {
-    /// Starts a swarm with the node's key; with `listen` it takes connections there.
-    ///
-    /// # Errors
-    /// [`NetError::Listen`].
+impl Libp2p {
     pub async fn start(key: &NodeKey, listen: Option<SocketAddr>) -> Result<Self, NetError> {
         let fail = |text: String| {
             NetError::Listen(listen.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0))), text)
         };
-        let keypair = identity::Keypair::ed25519_from_bytes(key.secret_bytes());
-        let keypair = keypair.expect("32 bytes are an Ed25519 key");
-        let mut swarm = build(keypair).map_err(fail)?;
+        let mut swarm = build(keypair(key)).map_err(fail)?;
         let mut address = None;
         if let Some(listen) = listen {
-            swarm.listen_on(multiaddr(listen)).map_err(|error| fail(error.to_string()))?;
+            swarm.listen_on(multiaddr(listen)).map_err(|error| fail(innermost(&error)))?;
             let port = bound(&mut swarm).await.map_err(fail)?.port();
             // One that listens everywhere tells of each interface; the first is one of many.
             address = Some(SocketAddr::new(listen.ip(), port));
@@ -100,73 +64,51 @@ impl Net {
         Ok(Self { commands, control, address })
     }
 
-    /// Where it listens.
-    #[must_use]
     pub const fn address(&self) -> Option<SocketAddr> {
         self.address
     }
 
-    /// Connects to `host:port` and says who answered there.
-    ///
-    /// # Errors
-    /// [`NetError`].
-    pub async fn dial(&self, address: &str) -> Result<NodeId, NetError> {
-        let port = address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
-        if port.is_none() {
-            return Err(NetError::Address(address.to_owned()));
-        }
-        let resolved = tokio::net::lookup_host(address).await;
-        let resolved = resolved.map_err(|error| NetError::Resolve(address.to_owned(), error))?;
-        let mut last = NetError::Dial(address.to_owned(), "the name has no address".to_owned());
-        for socket in resolved {
-            let (reply, answer) = oneshot::channel();
-            let order = Command::Dial(multiaddr(socket), reply);
-            self.commands.send(order).await.map_err(|_| NetError::Stopping)?;
-            let error = match tokio::time::timeout(DIAL_TIMEOUT, answer).await {
-                Ok(Ok(Ok(peer))) => match node_id(&peer) {
-                    Some(node) => return Ok(node),
-                    None => "it has a key of another kind".to_owned(),
-                },
-                Ok(Ok(Err(error))) => error,
-                Ok(Err(_)) => return Err(NetError::Stopping),
-                Err(_) => format!("no answer within {} s", DIAL_TIMEOUT.as_secs()),
-            };
-            last = NetError::Dial(socket.to_string(), error);
-        }
-        Err(last)
+    pub async fn dial(&self, socket: SocketAddr) -> Result<NodeId, NetError> {
+        let (reply, answer) = oneshot::channel();
+        let order = Command::Dial(multiaddr(socket), reply);
+        self.commands.send(order).await.map_err(|_| NetError::Stopping)?;
+        let error = match tokio::time::timeout(DIAL_TIMEOUT, answer).await {
+            Ok(Ok(Ok(peer))) => match node_id(&peer) {
+                Some(node) => return Ok(node),
+                None => "it has a key of another kind".to_owned(),
+            },
+            Ok(Ok(Err(error))) => error,
+            Ok(Err(_)) => return Err(NetError::Stopping),
+            Err(_) => format!("no answer within {} s", DIAL_TIMEOUT.as_secs()),
+        };
+        Err(NetError::Dial(socket.to_string(), error))
     }
 
-    pub(super) async fn open(
+    pub async fn open(
         &self,
         node: &NodeId,
-        protocol: StreamProtocol,
-    ) -> Result<Stream, NetError> {
+        protocol: &'static str,
+    ) -> Result<libp2p::Stream, NetError> {
         let peer = peer_id(node).ok_or_else(|| NetError::Stream("not a key".to_owned()))?;
-        // Opening can hang for ever when the connection is dying.
-        let mut control = self.control.clone();
-        let opened = tokio::time::timeout(STREAM_TIMEOUT, control.open_stream(peer, protocol));
-        match opened.await {
-            Ok(Ok(stream)) => Ok(stream),
-            Ok(Err(error)) => Err(NetError::Stream(error.to_string())),
-            Err(_) => Err(NetError::Stream("no answer in time".to_owned())),
-        }
+        let opened = self.control.clone().open_stream(peer, StreamProtocol::new(protocol)).await;
+        opened.map_err(|error| NetError::Stream(error.to_string()))
     }
 
-    pub(super) fn accept(&self, protocol: StreamProtocol) -> IncomingStreams {
-        self.control.clone().accept(protocol).expect("each protocol is accepted once")
+    pub fn accept(&self, protocol: &'static str) -> Accepted {
+        let incoming = self.control.clone().accept(StreamProtocol::new(protocol));
+        let incoming = incoming.expect("each protocol is accepted once");
+        let known = |(peer, stream)| async move { Some((node_id(&peer)?, Stream::Libp2p(stream))) };
+        incoming.filter_map(known).boxed()
     }
 
-    /// Closes all connections with a peer.
     pub async fn disconnect(&self, node: &NodeId) {
         self.order(node, Command::Disconnect).await;
     }
 
-    /// Closes all connections with a peer and takes none any more.
     pub async fn block(&self, node: &NodeId) {
         self.order(node, Command::Block).await;
     }
 
-    /// Takes connections of a peer again.
     pub async fn unblock(&self, node: &NodeId) {
         self.order(node, Command::Unblock).await;
     }
@@ -183,13 +125,13 @@ fn build(keypair: identity::Keypair) -> Result<Swarm<Behaviour>, String> {
     let limits = ConnectionLimits::default()
         // One more comes in before the oldest is closed.
         .with_max_established_per_peer(Some(CONNECTIONS_PER_PEER as u32 + 2))
-        .with_max_established_incoming(Some(CONNECTIONS))
-        .with_max_pending_incoming(Some(PENDING));
+        .with_max_established_incoming(Some(CONNECTIONS as u32))
+        .with_max_pending_incoming(Some(PENDING as u32));
     let swarm = libp2p::SwarmBuilder::with_existing_identity(keypair)
         .with_tokio()
         .with_quic_config(|mut config| {
             config.keep_alive_interval = KEEP_ALIVE;
-            config.max_idle_timeout = IDLE_TIMEOUT_MS;
+            config.max_idle_timeout = IDLE_TIMEOUT.as_millis() as u32;
             config.handshake_timeout = DIAL_TIMEOUT;
             config
         })
@@ -199,9 +141,7 @@ fn build(keypair: identity::Keypair) -> Result<Swarm<Behaviour>, String> {
             limits: connection_limits::Behaviour::new(limits),
         })
         .map_err(|error| error.to_string())?
-        .with_swarm_config(|config| {
-            config.with_idle_connection_timeout(Duration::from_millis(u64::from(IDLE_TIMEOUT_MS)))
-        })
+        .with_swarm_config(|config| config.with_idle_connection_timeout(IDLE_TIMEOUT))
         .build();
     Ok(swarm)
 }
@@ -292,6 +232,15 @@ fn dial_failure(error: &DialError) -> String {
     }
 }
 
+/// The cause at the bottom: what wraps it says nothing, or the same with other words around it.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
 fn multiaddr(socket: SocketAddr) -> Multiaddr {
     let ip = match socket.ip() {
         IpAddr::V4(ip) => Protocol::Ip4(ip),
@@ -311,6 +260,12 @@ fn socket(address: &Multiaddr) -> Option<SocketAddr> {
         Protocol::Udp(port) => Some(SocketAddr::new(ip, port)),
         _ => None,
     }
+}
+
+/// A node's key as libp2p has it.
+pub(super) fn keypair(key: &NodeKey) -> identity::Keypair {
+    let keypair = identity::Keypair::ed25519_from_bytes(key.secret_bytes());
+    keypair.expect("32 bytes are an Ed25519 key")
 }
 
 /// The node behind a libp2p peer id: its key is in the id, as for every Ed25519 key.

@@ -1,13 +1,13 @@
 //! The edge's side: one hub, always being reached for.
 //!
 //! Dial, enrol if need be, run the session, wait with full jitter, again, without end. After
-//! repeated failures the whole swarm is made anew: sockets have been seen to stay dead after a
-//! connectivity event until someone restarted the process.
+//! repeated failures the whole network part is made anew: sockets have been seen to stay dead after
+//! a connectivity event until someone restarted the process.
 
 use super::desk::{Desk, Library};
 use super::driver::{Driver, PeerEvent};
 use super::enrol;
-use super::swarm::{Net, SYNC};
+use super::transport::{Net, SYNC, Stream, Transport};
 use crate::Fault;
 use crate::identity::{FleetId, Invitation, Membership, NodeKey, Role};
 use crate::session::{Admission, Backfill, Config, End, Policy, RefusalCode};
@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// Failures in a row after which the swarm is made anew.
+/// Failures in a row after which the network part is made anew.
 const WATCHDOG: u32 = 6;
 /// A session of at least this length was a success: waiting starts over.
 const PROVEN_MS: u64 = 10_000;
@@ -45,6 +45,8 @@ pub struct UplinkOptions {
     pub invitation: Option<Invitation>,
     /// Stores a membership that was given to the node.
     pub keep: KeepMembership,
+    /// What carries the sync.
+    pub transport: Transport,
     /// The order in which a backlog is sent.
     pub backfill: Backfill,
     /// The least and the greatest wait between attempts, milliseconds.
@@ -208,7 +210,7 @@ impl Runner {
     async fn attempt(&mut self) -> String {
         let net = match self.net.clone() {
             Some(net) => net,
-            None => match Net::start(&self.options.key, None).await {
+            None => match Net::start(self.options.transport, &self.options.key, None).await {
                 Ok(net) => self.net.insert(net).clone(),
                 Err(error) => return error.to_string(),
             },
@@ -265,7 +267,7 @@ impl Runner {
         format!("{by}: {}: {}", end.code.name(), end.reason)
     }
 
-    async fn session(&mut self, hub: NodeId, stream: libp2p::Stream) -> End {
+    async fn session(&mut self, hub: NodeId, stream: Stream) -> End {
         let options = &self.options;
         let membership = options.membership.as_ref().map(Membership::encode).unwrap_or_default();
         let config = Config {

@@ -6,6 +6,7 @@
 //! beside ours.
 
 mod ingest;
+mod link;
 mod load;
 mod peers;
 mod query;
@@ -14,6 +15,7 @@ mod sync;
 mod wire;
 
 pub use ingest::ingest;
+pub use link::link;
 pub use query::query;
 pub use size::size;
 pub use sync::sync;

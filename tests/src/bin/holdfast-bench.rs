@@ -23,6 +23,8 @@ enum Name {
     Sync,
     /// A day of one series out of a thousand, and a start with that store.
     Query,
+    /// Bytes of a connect and of an idle day, over each transport.
+    Link,
     /// Bytes of a reading on disk, sealed.
     Size,
 }
@@ -34,6 +36,7 @@ async fn main() -> ExitCode {
         Name::Ingest => bench::ingest(options.json).await,
         Name::Sync => bench::sync(options.json).await,
         Name::Query => bench::query(options.json).await,
+        Name::Link => bench::link(options.json).await,
         Name::Size => bench::size(options.json).await,
     };
     match ran {

@@ -4,12 +4,14 @@
 //! often each fault really struck; at the end come the seconds of each and what failed, with the
 //! line that runs it again.
 
+use std::os::unix::process::CommandExt as _;
 use std::panic::catch_unwind;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use holdfast_tests::scenarios::{Campaign, SETS, Scale};
+use holdfast_sync::net::Transport;
+use holdfast_tests::scenarios::{Campaign, SETS, Scale, TRANSPORT};
 
 #[derive(Parser)]
 #[command(name = "holdfast-soak", about = "Campaigns of faults with their full numbers")]
@@ -26,6 +28,10 @@ struct Options {
     /// Run a part: one over this number, as the test command does.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     part: u64,
+    /// What carries the sync of all nodes.
+    #[arg(long, env = TRANSPORT, default_value = "libp2p")]
+    #[arg(value_parser = Transport::ALL.map(Transport::name))]
+    transport: String,
 }
 
 struct Done {
@@ -36,6 +42,9 @@ struct Done {
 
 fn main() -> ExitCode {
     let options = Options::parse();
+    if std::env::var(TRANSPORT).as_ref() != Ok(&options.transport) {
+        return begin_over(&options.transport);
+    }
     let set = SETS.iter().find(|(name, _)| *name == options.set);
     let all = set.expect("the argument names a set").1;
     let known = |name: &String| all.iter().any(|campaign| campaign.name == name);
@@ -47,7 +56,9 @@ fn main() -> ExitCode {
     let wanted =
         |name: &str| options.only.is_empty() || options.only.iter().any(|only| only == name);
     let campaigns = all.iter().filter(|campaign| wanted(campaign.name));
-    let scale = Scale { seed: options.seed, part: options.part };
+    let transport = Transport::ALL.into_iter().find(|one| one.name() == options.transport);
+    let transport = transport.expect("the argument names one");
+    let scale = Scale { seed: options.seed, part: options.part, transport };
     let done: Vec<_> = campaigns.map(|campaign| run(campaign, scale)).collect();
     let total: Duration = done.iter().map(|done| done.took).sum();
     println!("\n{:<16} {:>8}", "CAMPAIGN", "SECONDS");
@@ -58,12 +69,24 @@ fn main() -> ExitCode {
     println!("{:<16} {:>8.0}", "all", total.as_secs_f64());
     let failed: Vec<_> = done.iter().filter(|done| !done.passed).collect();
     for done in &failed {
-        let Options { set, seed, part, .. } = &options;
+        let Options { set, seed, part, transport, .. } = &options;
         let name = done.name;
-        println!("replay: cargo xtask soak {set} --only {name} --seed {seed} --part {part}");
+        println!(
+            "replay: cargo xtask soak {set} --only {name} --seed {seed} --part {part} \
+             --transport {transport}"
+        );
     }
     println!("{} passed, {} failed", done.len() - failed.len(), failed.len());
     if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Begins anew with the variable set: all nodes that a campaign starts inherit it.
+fn begin_over(transport: &str) -> ExitCode {
+    let itself = std::env::current_exe().expect("the running executable has a path");
+    let arguments = std::env::args_os().skip(1);
+    let error = Command::new(itself).args(arguments).env(TRANSPORT, transport).exec();
+    eprintln!("the soak cannot begin: {error}");
+    ExitCode::FAILURE
 }
 
 fn run(campaign: &Campaign, scale: Scale) -> Done {

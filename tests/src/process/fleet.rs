@@ -35,6 +35,12 @@ impl FleetPlan {
         Self { edges, site, seed, hub, edge }
     }
 
+    /// The same with `settings` on top, for the hub and every edge.
+    #[must_use]
+    pub fn with(self, settings: &Settings) -> Self {
+        Self { hub: self.hub.with(settings), edge: self.edge.with(settings), ..self }
+    }
+
     /// Builds the fleet: hub started, edges enrolled through their links and started.
     ///
     /// # Errors

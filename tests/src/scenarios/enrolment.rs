@@ -14,7 +14,7 @@ use super::audit::{edge_client, hub_client, look};
 use super::load::{SOON, block_on};
 use crate::faults::Tally;
 use crate::net::{Link, Proxy};
-use crate::process::{Edge, Hub, Settings};
+use crate::process::{Edge, Hub};
 use crate::wait::until_async;
 
 const FULL: u64 = 200;
@@ -35,13 +35,13 @@ pub fn two_hundred_nodes_enrol_at_once(scale: Scale) {
 
 async fn campaign(scale: Scale, count: u64, tally: &Tally) {
     let dir = tempfile::tempdir().expect("a directory for the fleet");
-    let mut hub = Hub::init(&dir.path().join("hub"), Settings::default()).expect("a hub is made");
+    let mut hub = Hub::init(&dir.path().join("hub"), scale.node()).expect("a hub is made");
     hub.start().expect("the hub starts");
     let link = Proxy::start(hub.sync(), scale.seed).expect("the link can be made");
     link.cut();
     let mut edges = Vec::new();
     for number in 0..count {
-        let edge = waiting(&hub, &link, dir.path(), number).await;
+        let edge = waiting(scale, &hub, &link, dir.path(), number).await;
         edges.push(edge);
     }
     link.set_link(Link::Perfect);
@@ -53,10 +53,13 @@ async fn campaign(scale: Scale, count: u64, tally: &Tally) {
     })
     .await;
     tally.add(CUT, link.counts().up.cut);
+    let status = look(&mut hub_client(&hub), "/v1/status").await;
+    assert_eq!(status["transport"], scale.transport.name(), "it is carried as asked");
     let ids: BTreeSet<_> = listed.iter().filter_map(|node| node["id"].as_str()).collect();
     assert_eq!(ids.len() as u64, count, "each gateway is one member");
     for edge in &edges {
         let status = look(&mut edge_client(edge), "/v1/status").await;
+        assert_eq!(status["uplink"]["transport"], scale.transport.name(), "it is carried as asked");
         let known = listed.iter().find(|node| node["id"] == status["node"]["id"]);
         let known = known.expect("the hub knows every gateway");
         assert_eq!(known["name"], edge.name(), "a gateway has the name it was invited by");
@@ -64,16 +67,21 @@ async fn campaign(scale: Scale, count: u64, tally: &Tally) {
 }
 
 /// A gateway that runs, has a reading, and waits for a hub.
-async fn waiting(hub: &Hub, link: &Proxy, dir: &std::path::Path, number: u64) -> Edge {
+async fn waiting(
+    scale: Scale,
+    hub: &Hub,
+    link: &Proxy,
+    dir: &std::path::Path,
+    number: u64,
+) -> Edge {
     let name = format!("ps-{number:03}");
     let addresses = [link.address().to_string()];
     let invite = json!({ "site": "north", "name": name, "addresses": addresses });
     let made = hub_client(hub).post_json("/v1/enrolments", &invite).await;
     let made = made.expect("the hub answers").json();
     let invitation = made["invitation"].as_str().expect("the hub invites");
-    let settings = Settings::default()
-        .env("HOLDFAST_SYNC_BACKOFF_MAX", "2s")
-        .env("HOLDFAST_ROLLUPS_WIDTHS", "1h");
+    let settings =
+        scale.node().env("HOLDFAST_SYNC_BACKOFF_MAX", "2s").env("HOLDFAST_ROLLUPS_WIDTHS", "1h");
     let mut edge = Edge::init(&name, &dir.join(&name), settings).expect("a gateway is made");
     edge.join(invitation).expect("it takes the invitation");
     edge.start().expect("it starts without a link");

@@ -56,7 +56,7 @@ pub fn kills(scale: Scale) {
 }
 
 async fn campaign(scale: Scale) {
-    let plan = FleetPlan::new(EDGES, scale.seed);
+    let plan = FleetPlan::new(EDGES, scale.seed).with(&scale.node());
     let widths = WIDTHS_S.map(|width| format!("{width}s")).join(",");
     let edge = plan.edge.clone().with(
         &Settings::default()

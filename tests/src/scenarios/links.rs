@@ -47,7 +47,7 @@ pub fn links(scale: Scale) {
 }
 
 async fn campaign(scale: Scale) {
-    let plan = FleetPlan::new(LINKS.len(), scale.seed);
+    let plan = FleetPlan::new(LINKS.len(), scale.seed).with(&scale.node());
     let widths = WIDTHS_S.map(|width| format!("{width}s")).join(",");
     let edge = plan.edge.clone().with(&Settings::default().env("HOLDFAST_ROLLUPS_WIDTHS", widths));
     let mut fleet = FleetPlan { edge, ..plan }.build().expect("the fleet starts");

@@ -32,26 +32,46 @@ pub mod twins;
 pub mod upkeep;
 pub mod year;
 
-/// How large a campaign is run.
+use crate::process::Settings;
+use holdfast_sync::net::Transport;
+
+/// The variable by which nodes learn what carries their sync.
+pub const TRANSPORT: &str = "HOLDFAST_SYNC_TRANSPORT";
+
+/// How large a campaign is run, and over what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scale {
     /// The seed of all its draws.
     pub seed: u64,
     /// A twentieth of the full number, or less where a floor is higher; 1 is the full number.
     pub part: u64,
+    /// What carries the sync of its nodes.
+    pub transport: Transport,
 }
 
 impl Scale {
     /// The size of the test command.
     #[must_use]
     pub const fn test(seed: u64) -> Self {
-        Self { seed, part: 20 }
+        Self { seed, part: 20, transport: Transport::Libp2p }
     }
 
     /// The size of the soak.
     #[must_use]
     pub const fn soak(seed: u64) -> Self {
-        Self { seed, part: 1 }
+        Self { seed, part: 1, transport: Transport::Libp2p }
+    }
+
+    /// The same over `transport`.
+    #[must_use]
+    pub const fn over(self, transport: Transport) -> Self {
+        Self { transport, ..self }
+    }
+
+    /// The settings of a node whose sync it carries.
+    #[must_use]
+    pub fn node(self) -> Settings {
+        Settings::default().env(TRANSPORT, self.transport.name())
     }
 
     /// How many of `full` to do, at least `floor`.
