@@ -1,12 +1,14 @@
-//! The soak: all campaigns of an issue at their full numbers, one after the other.
+//! The soak: all campaigns of an issue at their full numbers, two at a time.
 //!
-//! A campaign that fails does not keep the others from running. Each tells what it did and how
-//! often each fault really struck; at the end come the seconds of each and what failed, with the
-//! line that runs it again.
+//! Each campaign has a process of its own: what it measures of itself is its own, and one that
+//! fails does not keep the others from running. Each tells what it did and how often each fault
+//! really struck; at the end come the seconds of each and what failed, with the line that runs it
+//! again.
 
-use std::os::unix::process::CommandExt as _;
-use std::panic::catch_unwind;
-use std::process::{Command, ExitCode};
+use std::collections::VecDeque;
+use std::io::{self, BufRead as _, BufReader};
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
@@ -32,6 +34,12 @@ struct Options {
     #[arg(long, env = TRANSPORT, default_value = "libp2p")]
     #[arg(value_parser = Transport::ALL.map(Transport::name))]
     transport: String,
+    /// How many campaigns run at a time.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..))]
+    at_once: u8,
+    /// Run the one campaign in this process.
+    #[arg(long, hide = true)]
+    here: bool,
 }
 
 struct Done {
@@ -42,9 +50,6 @@ struct Done {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    if std::env::var(TRANSPORT).as_ref() != Ok(&options.transport) {
-        return begin_over(&options.transport);
-    }
     let set = SETS.iter().find(|(name, _)| *name == options.set);
     let all = set.expect("the argument names a set").1;
     let known = |name: &String| all.iter().any(|campaign| campaign.name == name);
@@ -56,20 +61,74 @@ fn main() -> ExitCode {
     let wanted =
         |name: &str| options.only.is_empty() || options.only.iter().any(|only| only == name);
     let campaigns = all.iter().filter(|campaign| wanted(campaign.name));
-    let transport = Transport::ALL.into_iter().find(|one| one.name() == options.transport);
-    let transport = transport.expect("the argument names one");
-    let scale = Scale { seed: options.seed, part: options.part, transport };
-    let done: Vec<_> = campaigns.map(|campaign| run(campaign, scale)).collect();
-    let total: Duration = done.iter().map(|done| done.took).sum();
+    if options.here {
+        let transport = Transport::ALL.into_iter().find(|one| one.name() == options.transport);
+        let transport = transport.expect("the argument names one");
+        let scale = Scale { seed: options.seed, part: options.part, transport };
+        campaigns.for_each(|campaign| (campaign.run)(scale));
+        return ExitCode::SUCCESS;
+    }
+    let began = Instant::now();
+    let done = run_all(&options, campaigns.collect());
+    report(&options, &done, began.elapsed())
+}
+
+fn run_all(options: &Options, campaigns: VecDeque<&'static Campaign>) -> Vec<Done> {
+    let (waiting, done) = (Mutex::new(campaigns), Mutex::new(Vec::new()));
+    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    std::thread::scope(|scope| {
+        for _ in 0..options.at_once {
+            scope.spawn(|| {
+                while let Some(campaign) = next() {
+                    let ended = run(options, campaign);
+                    done.lock().unwrap_or_else(PoisonError::into_inner).push(ended);
+                }
+            });
+        }
+    });
+    done.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn run(options: &Options, campaign: &'static Campaign) -> Done {
+    let Campaign { name, about, .. } = *campaign;
+    println!("== {name}: {about}");
+    let began = Instant::now();
+    let passed = in_a_process(options, name).unwrap_or_else(|error| {
+        println!("{name}: it cannot be run: {error}");
+        false
+    });
+    let took = began.elapsed();
+    println!("== {name} took {:.0} s", took.as_secs_f64());
+    Done { name, took, passed }
+}
+
+/// Runs a campaign in a process of its own, and says whose each line is.
+fn in_a_process(options: &Options, name: &str) -> io::Result<bool> {
+    let (seed, part) = (options.seed.to_string(), options.part.to_string());
+    let mut process = Command::new(std::env::current_exe()?)
+        .args([&options.set, "--here", "--only", name, "--seed", &seed, "--part", &part])
+        // All nodes that it starts inherit the variable.
+        .env(TRANSPORT, &options.transport)
+        .stdout(Stdio::piped())
+        .spawn()?;
+    if let Some(said) = process.stdout.take() {
+        for line in BufReader::new(said).lines() {
+            println!("{name:<16} {}", line?);
+        }
+    }
+    Ok(process.wait()?.success())
+}
+
+fn report(options: &Options, done: &[Done], took: Duration) -> ExitCode {
     println!("\n{:<16} {:>8}", "CAMPAIGN", "SECONDS");
-    for Done { name, took, passed } in &done {
+    for Done { name, took, passed } in done {
         let word = if *passed { "" } else { "FAILED" };
         println!("{name:<16} {:>8.0} {word}", took.as_secs_f64());
     }
-    println!("{:<16} {:>8.0}", "all", total.as_secs_f64());
+    println!("{:<16} {:>8.0}", "all", took.as_secs_f64());
     let failed: Vec<_> = done.iter().filter(|done| !done.passed).collect();
     for done in &failed {
-        let Options { set, seed, part, transport, .. } = &options;
+        let Options { set, seed, part, transport, .. } = options;
         let name = done.name;
         println!(
             "replay: cargo xtask soak {set} --only {name} --seed {seed} --part {part} \
@@ -78,22 +137,4 @@ fn main() -> ExitCode {
     }
     println!("{} passed, {} failed", done.len() - failed.len(), failed.len());
     if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-/// Begins anew with the variable set: all nodes that a campaign starts inherit it.
-fn begin_over(transport: &str) -> ExitCode {
-    let itself = std::env::current_exe().expect("the running executable has a path");
-    let arguments = std::env::args_os().skip(1);
-    let error = Command::new(itself).args(arguments).env(TRANSPORT, transport).exec();
-    eprintln!("the soak cannot begin: {error}");
-    ExitCode::FAILURE
-}
-
-fn run(campaign: &Campaign, scale: Scale) -> Done {
-    println!("\n== {}: {}", campaign.name, campaign.about);
-    let began = Instant::now();
-    let passed = catch_unwind(|| (campaign.run)(scale)).is_ok();
-    let took = began.elapsed();
-    println!("== {} took {:.0} s", campaign.name, took.as_secs_f64());
-    Done { name: campaign.name, took, passed }
 }
