@@ -8,7 +8,7 @@ use holdfast_core::limits::{DEVICE_MAX_BYTES, METRIC_MAX_BYTES, TEXT_MAX_BYTES, 
 use holdfast_core::reading::Text;
 use holdfast_core::{NodeId, Quality, Reject, SeriesKey, Timestamp, Value};
 use holdfast_sync::Fault;
-use holdfast_sync::store::{OwnedValue, Snapshot, Table};
+use holdfast_sync::store::{OwnedValue, ReadRecords, Snapshot, Table};
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -94,21 +94,28 @@ fn name(origin: &NodeId, key: &SeriesKey<'_>) -> Vec<u8> {
 }
 
 impl Catalog {
-    pub(super) fn load(view: &Snapshot<'_>, max: usize) -> Result<Self, Fault> {
+    /// Loads the series; `None` when the record of one is lost, whose windows then have no name.
+    pub(super) fn load(view: &Snapshot<'_>, max: usize) -> Result<Option<Self>, Fault> {
         let mut inner = Inner::default();
         for (key, value) in view.scan(Table::Series, &[], &[], usize::MAX)? {
             let at = key.first_chunk::<4>().map(|no| u32::from_be_bytes(*no));
             let no = SeriesNo(inner.series.len() as u32);
             if at != Some(no.0) {
-                return Err(Fault::damaged("series records", format!("number {} is lost", no.0)));
+                return Ok(None);
             }
             let (info, last) = decode(no, &value)
                 .map_err(|reject| Fault::damaged("series record", reject.code()))?;
             inner.by_name.insert(name(&info.origin, &info.key()).into(), no);
             inner.series.push((Arc::new(info), last));
         }
+        // Windows of a number that no series has: then it was the last ones that were lost.
+        let last = ReadRecords::scan_back(view, Table::Window, None, 1)?;
+        let of = last.first().and_then(|(key, _)| key.first_chunk::<4>());
+        if of.is_some_and(|no| u32::from_be_bytes(*no) as usize >= inner.series.len()) {
+            return Ok(None);
+        }
         inner.saved = inner.series.len();
-        Ok(Self { inner: RwLock::new(inner), max })
+        Ok(Some(Self { inner: RwLock::new(inner), max }))
     }
 
     fn read<T>(&self, look: impl FnOnce(&Inner) -> T) -> T {

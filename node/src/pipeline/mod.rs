@@ -22,7 +22,7 @@ use crate::trace::TracedCommit;
 use holdfast_core::rollup::Window;
 use holdfast_core::{NodeId, Timestamp};
 use holdfast_sync::Fault;
-use holdfast_sync::store::{Intact, PIPELINE, Snapshot, Store, Table};
+use holdfast_sync::store::{Intact, PIPELINE, Snapshot, Store, Table, WriteError};
 use logged::Removal;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -117,8 +117,13 @@ impl Pipeline {
         let now = store.env().monotonic_ms();
         let plan = options.alerts.clone();
         let about = (store.node(), Arc::clone(store.env()));
+        if store.read_blocking(|view| Catalog::load(view, max_series))?.is_none() {
+            tracing::error!("the record of a series is lost: all are read from the log again");
+            begin_anew(&store)?;
+        }
         let (catalog, cursor, pending, watch, head) = store.read_blocking(|view| {
-            let catalog = Catalog::load(view, max_series)?;
+            let lost = || Fault::damaged("series records", "a number is lost");
+            let catalog = Catalog::load(view, max_series)?.ok_or_else(lost)?;
             let cursor = cursor(view)?;
             let watch = Watch::load(view, plan, about, &catalog, cursor == 0)?;
             Ok((catalog, cursor, windows::load_pending(view)?, watch, view.head()?))
@@ -242,6 +247,22 @@ fn cursor(view: &Snapshot<'_>) -> Result<u64, Fault> {
     let value = view.get(Table::Cursor, PIPELINE)?;
     let bytes = value.as_deref().and_then(|value| value.first_chunk::<8>());
     Ok(bytes.map_or(0, |bytes| u64::from_be_bytes(*bytes)))
+}
+
+/// Forgets the series, and what is known by their numbers, and goes back to the beginning of the
+/// log: there all of them are.
+fn begin_anew(store: &Store) -> Result<(), Fault> {
+    let forget = store.write(|tx| {
+        for table in [Table::Series, Table::Window] {
+            tx.delete_range(table, &[], &[u8::MAX; 5])?;
+        }
+        Ok(tx.delete(Table::Cursor, PIPELINE)?)
+    });
+    match futures::executor::block_on(forget) {
+        Ok(_) => Ok(()),
+        Err(WriteError::Fault(fault)) => Err(fault),
+        Err(error) => Err(Fault::Database(error.to_string())),
+    }
 }
 
 /// Whose history a series belongs to.
