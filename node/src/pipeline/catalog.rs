@@ -3,6 +3,7 @@
 //! Numbers are short and stable; windows are kept under them. The catalogue is in memory whole,
 //! bounded by the greatest number of series.
 
+use super::windows::PENDING;
 use holdfast_core::codec::{Reader, Sink};
 use holdfast_core::limits::{DEVICE_MAX_BYTES, METRIC_MAX_BYTES, TEXT_MAX_BYTES, UNIT_MAX_BYTES};
 use holdfast_core::reading::Text;
@@ -108,8 +109,9 @@ impl Catalog {
             inner.by_name.insert(name(&info.origin, &info.key()).into(), no);
             inner.series.push((Arc::new(info), last));
         }
-        // Windows of a number that no series has: then it was the last ones that were lost.
-        let last = ReadRecords::scan_back(view, Table::Window, None, 1)?;
+        // Windows of a number that no series has: then it was the last ones that were lost. Behind
+        // them stands which windows still wait for their rollup.
+        let last = ReadRecords::scan_back(view, Table::Window, Some(&PENDING), 1)?;
         let of = last.first().and_then(|(key, _)| key.first_chunk::<4>());
         if of.is_some_and(|no| u32::from_be_bytes(*no) as usize >= inner.series.len()) {
             return Ok(None);
