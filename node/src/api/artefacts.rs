@@ -4,7 +4,8 @@
 //! manifest and outline, then its blocks in their order. Each part is checked before it is stored.
 
 use super::data::fault_problem;
-use crate::artefacts::{Assigned, assigned, document_of};
+use super::site_document;
+use crate::artefacts::{Assigned, assigned};
 use crate::auth::{Admin, Auth, Reader};
 use crate::http::{Json as Body, Path};
 use crate::problem::Problem;
@@ -272,7 +273,7 @@ async fn publish(
         let take = |tx: &mut WriteTx<'_>| {
             let stored = shelf::take_manifest(tx, fleet, &manifest)?;
             if stored.manifest()?.publisher.expired(now_s) {
-                return Err(ArtefactError::Content("a certificate that has ended"));
+                return Err(ArtefactError::Ended);
             }
             shelf::take_outline(tx, &stored, &outline)?;
             Ok(stored)
@@ -332,14 +333,6 @@ async fn remove(
     let removed = twins.store().write(move |tx| Ok(shelf::remove(tx, &id)?)).await;
     removed.map_err(|error| not_stored(&error))?;
     Ok(NoContent)
-}
-
-fn site_document(twins: &Twins, site: &str) -> Result<DocumentName, Problem> {
-    let document = document_of(site).filter(|document| twins.steward().keeps(document));
-    document.ok_or_else(|| {
-        Problem::not_found(format!("there is no site `{site}` here"))
-            .expected("the site of a gateway that has joined")
-    })
 }
 
 async fn used(twins: &Twins, site: String) -> Result<AssignedList, Problem> {

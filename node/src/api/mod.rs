@@ -23,7 +23,10 @@ pub use tokens::{NewDevice, Tokens, check_devices, create_token, routes as token
 pub use twins::routes as twin_routes;
 pub use wire::{AsOf, LiveShape, ProgressShape, UsageShape, live_shapes};
 
+use crate::problem::Problem;
+use crate::twins::Twins;
 use holdfast_core::NodeId;
+use holdfast_sync::docs::DocumentName;
 
 /// The names of the nodes a service answers for.
 pub trait Nodes: Send + Sync {
@@ -31,6 +34,15 @@ pub trait Nodes: Send + Sync {
     fn name(&self, node: &NodeId) -> String;
     /// The node called `site/name`, or with this id.
     fn find(&self, name: &str) -> Option<NodeId>;
+}
+
+/// The document of a site that this node keeps.
+fn site_document(twins: &Twins, site: &str) -> Result<DocumentName, Problem> {
+    let document = DocumentName::new(&format!("site/{site}")).ok();
+    document.filter(|document| twins.steward().keeps(document)).ok_or_else(|| {
+        Problem::not_found(format!("there is no site `{site}` here"))
+            .expected("the site of a gateway that has joined")
+    })
 }
 
 /// Lets handlers take parts of a service's state: `parts!(App: Data => data, Auth => auth)`.

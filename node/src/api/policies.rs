@@ -1,6 +1,7 @@
 //! `/v1/sites/{site}/policies`: how writes at once are resolved at a site.
 
 use super::data::fault_problem;
+use super::site_document;
 use crate::auth::{Admin, Auth, Reader};
 use crate::http::{Json as Body, Path};
 use crate::policies::{Written, lines};
@@ -61,14 +62,6 @@ struct PolicyList {
     policies: Vec<LineShape>,
 }
 
-fn document_of(twins: &Twins, site: &str) -> Result<DocumentName, Problem> {
-    let document = DocumentName::new(&format!("site/{site}")).ok();
-    document.filter(|document| twins.steward().keeps(document)).ok_or_else(|| {
-        Problem::not_found(format!("there is no site `{site}` here"))
-            .expected("the site of a gateway that has joined")
-    })
-}
-
 async fn tell(twins: &Twins, site: String, document: DocumentName) -> Result<PolicyList, Problem> {
     let look = move |view: &Snapshot<'_>| Ok(lines(&Contents::read(view, &document)?, &document));
     let found = twins.store().read(look).await.map_err(fault_problem)?;
@@ -86,7 +79,7 @@ async fn list(
     State(twins): State<Twins>,
     Path(site): Path<String>,
 ) -> Result<Json<PolicyList>, Problem> {
-    let document = document_of(&twins, &site)?;
+    let document = site_document(&twins, &site)?;
     Ok(Json(tell(&twins, site, document).await?))
 }
 
@@ -96,7 +89,7 @@ async fn put(
     Path(site): Path<String>,
     Body(line): Body<LineShape>,
 ) -> Result<Json<PolicyList>, Problem> {
-    let document = document_of(&twins, &site)?;
+    let document = site_document(&twins, &site)?;
     let LineShape { name, documents, paths, rule } = line;
     if name.is_empty() || name.contains('/') {
         let detail = format!("`{name}` is no name of a line");
@@ -122,7 +115,7 @@ async fn remove(
     State(twins): State<Twins>,
     Path((site, name)): Path<(String, String)>,
 ) -> Result<Json<PolicyList>, Problem> {
-    let document = document_of(&twins, &site)?;
+    let document = site_document(&twins, &site)?;
     let before = tell(&twins, site.clone(), document.clone()).await?.policies;
     if before.iter().all(|line| line.name != name) {
         return Err(Problem::not_found(format!("the policy of {site} has no line `{name}`")));

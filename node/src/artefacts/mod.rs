@@ -22,18 +22,12 @@ pub struct Assigned {
     pub id: ArtefactId,
 }
 
-/// The document of a site; `None` when no site can be called that.
-#[must_use]
-pub fn document_of(site: &str) -> Option<DocumentName> {
-    DocumentName::new(&format!("site/{site}")).ok()
-}
-
 /// What a site refers to, by name. A text that is no id is passed over, everywhere alike.
 ///
 /// # Errors
 /// A database fault, or [`Fault::Damaged`].
 pub fn assigned(records: &(impl ReadRecords + ?Sized), site: &str) -> Result<Vec<Assigned>, Fault> {
-    let Some(document) = document_of(site) else { return Ok(Vec::new()) };
+    let Ok(document) = DocumentName::new(&format!("site/{site}")) else { return Ok(Vec::new()) };
     let contents = Contents::read(records, &document)?;
     Ok(contents.view(&document, &Policy::LWW, |view| {
         let reference = |path: Path<'_>, shown: Shown<'_>| {

@@ -117,17 +117,20 @@ impl Pipeline {
         let now = store.env().monotonic_ms();
         let plan = options.alerts.clone();
         let about = (store.node(), Arc::clone(store.env()));
-        if store.read_blocking(|view| Catalog::load(view, max_series))?.is_none() {
+        let look = |view: &Snapshot<'_>| {
+            let Some(catalog) = Catalog::load(view, max_series)? else { return Ok(None) };
+            let cursor = cursor(view)?;
+            let watch = Watch::load(view, plan.clone(), about.clone(), &catalog, cursor == 0)?;
+            Ok(Some((catalog, cursor, windows::load_pending(view)?, watch, view.head()?)))
+        };
+        let mut found = store.read_blocking(look)?;
+        if found.is_none() {
             tracing::error!("the record of a series is lost: all are read from the log again");
             begin_anew(&store)?;
+            found = store.read_blocking(look)?;
         }
-        let (catalog, cursor, pending, watch, head) = store.read_blocking(|view| {
-            let lost = || Fault::damaged("series records", "a number is lost");
-            let catalog = Catalog::load(view, max_series)?.ok_or_else(lost)?;
-            let cursor = cursor(view)?;
-            let watch = Watch::load(view, plan, about, &catalog, cursor == 0)?;
-            Ok((catalog, cursor, windows::load_pending(view)?, watch, view.head()?))
-        })?;
+        let lost = || Fault::damaged("series records", "a number is lost");
+        let (catalog, cursor, pending, watch, head) = found.ok_or_else(lost)?;
         let pending = pending.into_iter().map(|key| (key, Pending { since_ms: now })).collect();
         Ok(Self {
             store,

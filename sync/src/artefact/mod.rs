@@ -14,7 +14,7 @@ mod trade;
 pub use message::is_message;
 pub use publish::{Grant, Publishing, outline};
 pub use shelf::Stored;
-pub use trade::{Librarian, Message, Trade};
+pub use trade::{Answer, Librarian, Message, Trade};
 
 use crate::Fault;
 use ed25519_dalek::{Signature, VerifyingKey};
@@ -37,6 +37,18 @@ pub enum ArtefactError {
     /// What came is not what its publisher has signed.
     #[error("{0} is not what its publisher has signed")]
     Content(&'static str),
+    /// The publisher may publish no more.
+    #[error("the certificate of its publisher has ended")]
+    Ended,
+    /// This node is of no fleet whose publishers it could believe.
+    #[error("this node has joined no fleet")]
+    NoFleet,
+    /// The peer does not have it, or not for this node.
+    #[error("the peer does not have it for this node")]
+    Lacking,
+    /// What has to be here before is not.
+    #[error("its manifest or its outline is not here")]
+    Unfounded,
     /// It is not the next part.
     #[error("block {got} came where block {expected} was expected")]
     Order {

@@ -153,8 +153,8 @@ pub fn take_outline(
 /// Takes the next block.
 ///
 /// # Errors
-/// [`ArtefactError::Order`] when it is another one, [`ArtefactError::Content`] when it is not what
-/// the outline says, or a database fault.
+/// [`ArtefactError::Order`] when it is another one, [`ArtefactError::Unfounded`] without an
+/// outline, [`ArtefactError::Content`] when it is not what the outline says, or a database fault.
 pub fn take_block(
     records: &mut dyn Records,
     stored: &mut Stored,
@@ -165,7 +165,7 @@ pub fn take_block(
         return Err(ArtefactError::Order { got: index, expected: stored.held });
     }
     let outline = outline(&*records, &stored.id)?;
-    let outline = outline.ok_or(ArtefactError::Content("a block without its outline"))?;
+    let outline = outline.ok_or(ArtefactError::Unfounded)?;
     let hash = outline.as_chunks::<HASH_BYTES>().0.get(index as usize).copied();
     if hash.is_none() || block_hash(stored.size, index, bytes) != hash {
         return Err(ArtefactError::Content("a block"));

@@ -75,6 +75,11 @@ fn taker(wanted: &[ArtefactId]) -> Trade {
     Trade::new(Arc::new(Wishes { wanted: Some(wanted.to_vec()), gives: Vec::new() }), HUB)
 }
 
+fn parts(answer: Answer) -> Vec<Vec<u8>> {
+    let Answer::Parts(parts) = answer else { panic!("{answer:?}") };
+    parts
+}
+
 /// Both sides with their stores, and what passed between them.
 struct Pair {
     hub: (Trade, Memory),
@@ -96,7 +101,7 @@ impl Pair {
         let mut arrived = 0;
         while let Some(ask) = asked.pop() {
             let ask = Message::read(&ask).unwrap();
-            for mut said in self.hub.0.take(&mut self.hub.1, ask).unwrap() {
+            for mut said in parts(self.hub.0.take(&mut self.hub.1, ask).unwrap()) {
                 if arrived == messages {
                     return;
                 }
@@ -106,7 +111,9 @@ impl Pair {
                 }
                 spoil(&mut said);
                 if let Ok(said) = Message::read(&said) {
-                    asked.extend(self.edge.0.take(&mut self.edge.1, said).unwrap());
+                    let answer = self.edge.0.take(&mut self.edge.1, said).unwrap();
+                    let Answer::Ask(ask) = answer else { panic!("it was asked for nothing") };
+                    asked.extend(ask);
                 }
             }
         }
@@ -202,7 +209,7 @@ fn a_peer_without_it_or_with_one_of_a_stranger_is_asked_once() {
     let mut edge = (taker(&[id]), Memory::default());
     assert!(edge.0.next(&mut edge.1).unwrap().is_some());
     let said = Message::read(&Said::Manifest(manifest).encode()).unwrap();
-    assert_eq!(edge.0.take(&mut edge.1, said).unwrap(), Vec::<Vec<u8>>::new());
+    assert_eq!(edge.0.take(&mut edge.1, said).unwrap(), Answer::Ask(None));
     assert_eq!(shelf::list(&edge.1).unwrap(), []);
 }
 
@@ -214,7 +221,7 @@ fn nobody_is_made_to_read_more_than_was_agreed() {
     let mut hub = hub;
     let mut ask = |part| {
         let ask = Message::read(&Said::Fetch(id, part).encode()).unwrap();
-        hub.take(&mut records, ask).unwrap()
+        parts(hub.take(&mut records, ask).unwrap())
     };
     let all = ask(Part::Blocks(0, u64::MAX));
     assert_eq!(all.len() as u64, ASKED_MAX * (BLOCK_BYTES / PIECE_BYTES) as u64);

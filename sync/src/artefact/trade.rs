@@ -53,6 +53,15 @@ impl Message {
     }
 }
 
+/// What a message brings to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// What is needed next, if anything.
+    Ask(Option<Vec<u8>>),
+    /// What the peer asked for.
+    Parts(Vec<Vec<u8>>),
+}
+
 /// What is being fetched.
 #[derive(Debug)]
 struct Fetching {
@@ -127,25 +136,21 @@ impl Trade {
         Ok(Said::Fetch(id, asked).encode())
     }
 
-    /// Takes a message; gives what to answer. What could not be stored is asked for again.
+    /// Takes a message. What could not be stored is asked for again.
     ///
     /// # Errors
     /// A database fault, or [`Fault::Damaged`].
-    pub fn take(
-        &mut self,
-        records: &mut dyn Records,
-        message: Message,
-    ) -> Result<Vec<Vec<u8>>, Fault> {
+    pub fn take(&mut self, records: &mut dyn Records, message: Message) -> Result<Answer, Fault> {
         let said = match message.0 {
-            Said::Fetch(id, part) => return self.give(&*records, id, part),
+            Said::Fetch(id, part) => return self.give(&*records, id, part).map(Answer::Parts),
             said => said,
         };
-        let Some(mut fetching) = self.fetching.take() else { return Ok(Vec::new()) };
+        let Some(mut fetching) = self.fetching.take() else { return Ok(Answer::Ask(None)) };
         let id = fetching.id;
         match self.came(records, &mut fetching, said) {
             Ok(false) => {
                 self.fetching = Some(fetching);
-                return Ok(Vec::new());
+                return Ok(Answer::Ask(None));
             }
             Ok(true) | Err(ArtefactError::Order { .. }) => {}
             Err(ArtefactError::Fault(fault)) => return Err(fault),
@@ -154,7 +159,7 @@ impl Trade {
                 self.lacking.insert(id);
             }
         }
-        Ok(self.next(records)?.into_iter().collect())
+        self.next(records).map(Answer::Ask)
     }
 
     /// Takes what came for what was asked; `true` when that is all of it.
@@ -165,15 +170,13 @@ impl Trade {
         said: Said,
     ) -> Result<bool, ArtefactError> {
         match (fetching.asked, said) {
-            (_, Said::Lacks(id)) if id == fetching.id => {
-                Err(ArtefactError::Content("the peer has it not for this node: nothing"))
-            }
+            (_, Said::Lacks(id)) if id == fetching.id => Err(ArtefactError::Lacking),
             (Part::Manifest, Said::Manifest(manifest)) => {
                 if Manifest::decode(&manifest)?.id != fetching.id {
                     return Err(ArtefactError::Content("the manifest"));
                 }
                 let fleet = self.librarian.fleet();
-                let fleet = fleet.ok_or(ArtefactError::Content("without a fleet nothing"))?;
+                let fleet = fleet.ok_or(ArtefactError::NoFleet)?;
                 shelf::take_manifest(records, fleet, &manifest)?;
                 Ok(true)
             }
@@ -254,5 +257,5 @@ impl Trade {
 
 fn find(records: &dyn ReadRecords, id: &ArtefactId) -> Result<Stored, ArtefactError> {
     let stored = shelf::find(records, id)?;
-    stored.ok_or(ArtefactError::Content("a part without its manifest"))
+    stored.ok_or(ArtefactError::Unfounded)
 }

@@ -7,7 +7,7 @@
 
 use super::driver::why_not;
 use crate::Fault;
-use crate::artefact::{self, Librarian, Trade};
+use crate::artefact::{self, Answer, Librarian, Trade};
 use crate::docs::Documents;
 use crate::docs::exchange::{Batch, Exchange, Incoming, Pushed, Steward};
 use crate::identity::Membership;
@@ -155,8 +155,14 @@ impl Desk {
         let message = match self.inbox().pop_front() {
             Some(Said::Document(message)) => message,
             Some(Said::Artefact(message)) => {
-                let bulk = self.trade().map(|mut trade| trade.take(tx, message)).transpose()?;
-                return Ok(Batch { bulk: bulk.unwrap_or_default(), ..Batch::default() });
+                let taken = self.trade().map(|mut trade| trade.take(tx, message)).transpose()?;
+                let mut batch = Batch::default();
+                match taken {
+                    Some(Answer::Ask(ask)) => batch.records.extend(ask),
+                    Some(Answer::Parts(parts)) => batch.parts = Some(parts),
+                    None => {}
+                }
+                return Ok(batch);
             }
             None => return Ok(Batch::default()),
         };

@@ -2,7 +2,9 @@
 //!
 //! A message can be large and an alert must not wait for it, so it leaves in parts with room for
 //! other records between them. What the peer has of a document is noted when the last part of the
-//! message about it is acknowledged. Parts of artefacts leave when nothing of a document waits.
+//! message about it is acknowledged. Parts of artefacts leave when nothing of a document waits; a
+//! peer has one answer about them under way, whatever it asks, so that no flood of questions fills
+//! the memory of this node.
 
 use super::frame::HeldDocuments;
 use crate::docs::exchange::{Batch, Pushed};
@@ -24,8 +26,8 @@ pub(super) struct Outbox {
     /// It is being gathered.
     pub gathering: bool,
     queue: VecDeque<(Vec<u8>, Pushed)>,
-    /// Small records that leave when nothing else waits.
-    bulk: VecDeque<Vec<u8>>,
+    /// Parts of an artefact: small records that leave when nothing else waits.
+    parts: VecDeque<Vec<u8>>,
     under_way: VecDeque<(u64, Pushed)>,
 }
 
@@ -45,9 +47,11 @@ impl Outbox {
     }
 
     pub(super) fn add(&mut self, batch: Batch) {
-        let Batch { records, pushed, bulk, more } = batch;
+        let Batch { records, pushed, parts, more } = batch;
         self.changed |= more;
-        self.bulk.extend(bulk);
+        if let Some(parts) = parts {
+            self.parts = parts.into();
+        }
         for record in records {
             if record.len() <= PART_BYTES {
                 self.queue.push_back((record, Vec::new()));
@@ -66,8 +70,7 @@ impl Outbox {
 
     /// The next record to send.
     pub(super) fn next(&mut self) -> Option<(Vec<u8>, Pushed)> {
-        let bulk = |bulk: &mut VecDeque<_>| bulk.pop_front().map(|record| (record, Vec::new()));
-        self.queue.pop_front().or_else(|| bulk(&mut self.bulk))
+        self.queue.pop_front().or_else(|| Some((self.parts.pop_front()?, Vec::new())))
     }
 
     /// Notes that what `pushed` is about ends at `end` of the stream.
@@ -84,5 +87,25 @@ impl Outbox {
             out.extend(pushed);
         }
         out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A gateway that asked again and again, and took nothing, had the hub keep 256 KiB for each.
+    #[test]
+    fn whoever_asks_again_is_given_what_it_asked_for_last() {
+        let mut outbox = Outbox::default();
+        for ask in 0..100 {
+            let parts = Some(vec![vec![ask; 4096]; 64]);
+            outbox.add(Batch { parts, ..Batch::default() });
+        }
+        outbox.add(Batch { records: vec![vec![200]], ..Batch::default() });
+        let left: Vec<_> = std::iter::from_fn(|| outbox.next()).map(|(record, _)| record).collect();
+        assert_eq!(left[0], [200], "a message about a document goes first");
+        assert_eq!(left.len(), 1 + 64);
+        assert!(left[1..].iter().all(|part| part[0] == 99));
     }
 }

@@ -114,8 +114,9 @@ pub struct Batch {
     pub records: Vec<Vec<u8>>,
     /// What the peer has once it has acknowledged them, for [`Exchange::acked`].
     pub pushed: Pushed,
-    /// Records for which nothing of any document may wait.
-    pub bulk: Vec<Vec<u8>>,
+    /// The parts of an artefact that were asked for last: nothing of a document waits for them, and
+    /// they take the place of those asked for before.
+    pub parts: Option<Vec<Vec<u8>>>,
     /// Whether there is more.
     pub more: bool,
 }
