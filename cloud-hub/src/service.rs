@@ -151,8 +151,14 @@ pub async fn run(node: Local<Settings>) -> Result<ExitCode, Failure> {
     let counts = Arc::new(HttpCounts::of(names));
     let given =
         Given { root, key, net, advertised, findings: report.findings, http: Arc::clone(&counts) };
-    let app = start(&settings, &supervisor, store.clone(), given)?;
-    let app = App { tls, ..app };
+    let anew = [
+        ("HOLDFAST_HTTP_LISTEN", address.to_string()),
+        ("HOLDFAST_SYNC_LISTEN", sync_address.to_string()),
+    ];
+    let app = match start(&settings, &supervisor, store.clone(), given) {
+        Ok(app) => App { tls, ..app },
+        Err(failure) => return Err(rebirth::unless_damaged(failure, &store, &anew).await),
+    };
     let limits = Limits { connections: settings.http.connections, ..Limits::default() };
     let (health, peers, reborn) = (app.health.clone(), app.peers.clone(), Arc::clone(&app.reborn));
     let router: Router = routes.merge(pages::routes("hub.html", pages::WEB)).with_state(app);
@@ -170,9 +176,7 @@ pub async fn run(node: Local<Settings>) -> Result<ExitCode, Failure> {
     let _ = served.await;
     store.close().await;
     if reborn.load(Ordering::Relaxed) {
-        let http = ("HOLDFAST_HTTP_LISTEN", address.to_string());
-        let sync = ("HOLDFAST_SYNC_LISTEN", sync_address.to_string());
-        return Err(rebirth::start_anew(env.now(), &[http, sync]).into());
+        return Err(rebirth::start_anew(env.now(), &anew).into());
     }
     Ok(code)
 }

@@ -208,7 +208,11 @@ pub async fn run(node: Local<Settings>) -> Result<ExitCode, Failure> {
     let counts = Arc::new(HttpCounts::of(names));
     let (findings, http) = (report.findings, Arc::clone(&counts));
     let given = Given { key, findings, http, tls: tls.clone() };
-    let app = start(&settings, &supervisor, store.clone(), given)?;
+    let anew = [("HOLDFAST_HTTP_LISTEN", address.to_string())];
+    let app = match start(&settings, &supervisor, store.clone(), given) {
+        Ok(app) => app,
+        Err(failure) => return Err(rebirth::unless_damaged(failure, &store, &anew).await),
+    };
     let limits = Limits {
         connections: settings.http.connections,
         body_bytes: settings.http.body_max.0,
@@ -228,8 +232,7 @@ pub async fn run(node: Local<Settings>) -> Result<ExitCode, Failure> {
     let _ = served.await;
     store.close().await;
     if reborn.load(Ordering::Relaxed) {
-        let address = ("HOLDFAST_HTTP_LISTEN", address.to_string());
-        return Err(rebirth::start_anew(env.now(), &[address]).into());
+        return Err(rebirth::start_anew(env.now(), &anew).into());
     }
     Ok(code)
 }

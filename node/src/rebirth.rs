@@ -1,10 +1,11 @@
 //! Starting anew in place, so that a damaged store is repaired without anybody's help.
 //!
 //! A repair needs the database closed. A node that meets damage while it runs therefore stops in
-//! good order and executes its own program again, as the same process and at the same addresses. It
+//! good order, or gives up a start that met it, and executes its own program again, as the same process and at the same addresses. It
 //! does so rarely: a disk that damages more and more must not keep a node from serving what is
 //! left.
 
+use crate::cli::Failure;
 use holdfast_core::Timestamp;
 use holdfast_sync::store::Store;
 use std::os::unix::process::CommandExt;
@@ -36,6 +37,20 @@ pub fn when_damaged(store: &Store, reborn: &AtomicBool, stop: &CancellationToken
         tracing::error!(damage, "starting anew to repair the store");
         stop.cancel();
     }
+}
+
+/// What a start that failed with `failure` ends with: where its store has noted damage and it is
+/// time, the process starts anew, and this does not return.
+pub async fn unless_damaged(
+    failure: String,
+    store: &Store,
+    settings: &[(&str, String)],
+) -> Failure {
+    let now = store.env().now();
+    let Some(damage) = store.noted_damage().filter(|_| is_due(now)) else { return failure.into() };
+    tracing::error!(damage, failure, "starting anew to repair the store");
+    store.close().await;
+    start_anew(now, settings).into()
 }
 
 /// Executes the program again with the same arguments; `settings` are added to the environment, so

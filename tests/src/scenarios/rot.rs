@@ -27,7 +27,7 @@ const BATCH: u64 = 60;
 /// The device of the reading that shows that a damaged gateway takes readings.
 const AFTER: &str = "after";
 
-const FAULTS: [&str; 7] = [
+const FAULTS: [&str; 8] = [
     "a bit was flipped",
     "a tail was lost",
     "named by verify",
@@ -35,9 +35,11 @@ const FAULTS: [&str; 7] = [
     "a damaged key refused",
     "the rest is at the hub",
     "started anew by itself",
+    "started anew while it started",
 ];
 
 const IN_A_BODY: &str = "in the body of a commit";
+const IN_A_SERIES: &str = "in the record of a series";
 
 /// A gateway and its hub as they lie on disk, to be copied for each trial.
 struct Base {
@@ -206,15 +208,31 @@ fn flip_in_a_body(data: &Path) {
     database.execute(sql, rusqlite::params![pos, body]).expect("it is changed");
 }
 
-fn describe(damage: Option<&Damage>, tally: &Tally) -> String {
+/// Changes a byte of what a start reads before it serves.
+fn change_a_series(data: &Path) {
+    const SERIES: i64 = 8;
+    let database = Connection::open(data.join("holdfast.db")).expect("the database");
+    let sql = "SELECT key, value FROM records WHERE tab=?1 LIMIT 1";
+    let row = database.query_row(sql, [SERIES], |row| Ok((row.get(0)?, row.get(1)?)));
+    let (key, mut value): (Vec<u8>, Vec<u8>) = row.expect("a series");
+    let at = value.len() - 1;
+    value[at] ^= 1;
+    let sql = "UPDATE records SET value=?3 WHERE tab=?1 AND key=?2";
+    database.execute(sql, rusqlite::params![SERIES, key, value]).expect("it is changed");
+}
+
+fn describe(damage: &Result<Damage, &str>, tally: &Tally) -> String {
     let fault = match damage {
-        Some(Damage::FlippedBit { .. }) | None => FAULTS[0],
-        Some(Damage::LostTail { .. }) => FAULTS[1],
+        Ok(Damage::FlippedBit { .. }) | Err(_) => FAULTS[0],
+        Ok(Damage::LostTail { .. }) => FAULTS[1],
     };
     tally.strike(fault);
-    let Some(damage) = damage else {
-        tally.strike(IN_A_BODY);
-        return IN_A_BODY.to_owned();
+    let damage = match damage {
+        Ok(damage) => damage,
+        Err(place) => {
+            tally.strike(place);
+            return (*place).to_owned();
+        }
     };
     tally.add(&format!("in {}", damage.file().display()), 1);
     format!("{damage:?}")
@@ -253,25 +271,32 @@ async fn trial(base: &Base, number: u64, seed: u64, with_hub: bool, tally: &Tall
     }
     let damage = if number.is_multiple_of(25) {
         flip_in_a_body(&data);
-        None
+        Err(IN_A_BODY)
+    } else if number % 25 == 5 {
+        change_a_series(&data);
+        Err(IN_A_SERIES)
     } else {
         let seed = hash(seed, &[number]);
         let struck = if number % 4 == 3 { cut_tail(&data, seed) } else { flip_bit(&data, seed) };
-        struck.expect("files can be damaged")
+        Ok(struck.expect("files can be damaged").expect("there is a file"))
     };
-    let what = format!("trial {number}: {}", describe(damage.as_ref(), tally));
+    let what = format!("trial {number}: {}", describe(&damage, tally));
     // With a hub in reach the gateway has to find out by itself.
     let findings = verify(&data, !with_hub);
     tally.strike(if findings.is_empty() { FAULTS[3] } else { FAULTS[2] });
     let settings = at(&data).env("HOLDFAST_SYNC_BACKOFF_MAX", "2s");
     let mut edge = Edge::at("ps-000", &home, settings);
-    let key = damage.is_some_and(|damage| damage.file() == Path::new("node.key"));
+    let key = damage.is_ok_and(|damage| damage.file() == Path::new("node.key"));
     if key && !findings.is_empty() {
         let refused = edge.start().expect_err("a gateway does not start with a damaged key");
         assert!(refused.to_string().contains("node.key"), "{what}: {refused}");
         return tally.strike(FAULTS[4]);
     }
     let mut client = serves(&mut edge, base, &what).await;
+    if what.ends_with(IN_A_SERIES) {
+        edge.process().logged("starting anew", LIMIT).expect("it repairs itself");
+        tally.strike(FAULTS[7]);
+    }
     let body = reading(AFTER, 1, 1.0);
     let answer = client.post_json("/v1/readings", &body).await.expect("an answer");
     assert_eq!(answer.status, 200, "{what}: {}", answer.text());
