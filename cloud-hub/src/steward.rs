@@ -19,7 +19,7 @@ use holdfast_sync::Fault;
 use holdfast_sync::artefact::Librarian;
 use holdfast_sync::docs::exchange::Steward;
 use holdfast_sync::docs::{Applied, Class, DocumentName, Documents, Roster};
-use holdfast_sync::identity::{FleetId, Membership};
+use holdfast_sync::identity::{FleetId, Membership, Role};
 use holdfast_sync::store::{ReadRecords, Records, Snapshot, Store, Table, WriteError, WriteTx};
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -97,6 +97,10 @@ impl Roster for FleetSteward {
         let grant = self.fleet.grant(node)?;
         entitled(&grant, document, self.home_of(document).as_deref())
     }
+
+    fn may_cut(&self, node: &NodeId, _: &DocumentName) -> bool {
+        self.fleet.grant(node).is_some_and(|grant| grant.role == Role::Hub)
+    }
 }
 
 impl Librarian for FleetSteward {
@@ -133,6 +137,11 @@ impl Steward for FleetSteward {
             }
             _ => self.home_of(document) == Some(site),
         }
+    }
+
+    fn members(&self, document: &DocumentName) -> Option<Vec<NodeId>> {
+        let nodes = self.fleet.members().into_iter().map(|member| member.membership.node());
+        Some(nodes.filter(|node| self.shares(node, document)).collect())
     }
 
     fn policy(&self, document: &DocumentName) -> Arc<[u8]> {

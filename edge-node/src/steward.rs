@@ -73,6 +73,11 @@ impl Roster for SiteSteward {
         // A device is where its documents are: whoever is of this site may write them.
         known.members.get(node).and_then(|grant| entitled(grant, document, None))
     }
+
+    fn may_cut(&self, node: &NodeId, _: &DocumentName) -> bool {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.members.get(node).is_some_and(|grant| grant.role == Role::Hub)
+    }
 }
 
 impl Librarian for SiteSteward {

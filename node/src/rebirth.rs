@@ -1,9 +1,9 @@
 //! Starting anew in place, so that a damaged store is repaired without anybody's help.
 //!
 //! A repair needs the database closed. A node that meets damage while it runs therefore stops in
-//! good order, or gives up a start that met it, and executes its own program again, as the same process and at the same addresses. It
-//! does so rarely: a disk that damages more and more must not keep a node from serving what is
-//! left.
+//! good order, or gives up the start that met it, and executes its own program again, as the same
+//! process and at the same addresses. It does so rarely: a disk that damages more and more must not
+//! keep a node from serving what is left.
 
 use crate::cli::Failure;
 use holdfast_core::Timestamp;

@@ -9,6 +9,7 @@ use super::change::Change;
 use super::chunk::Hash;
 use super::contents::{Contents, Size};
 use super::cursor;
+use super::cut::{CUT_AT, Confirmed};
 use super::edit::{Edit, Plan, Writer};
 use super::engine::{Broken, Engine};
 use super::limits::{OWN_CHANGES_MAX, SOFT_BYTES, TAIL_BYTES, TAIL_RECORDS};
@@ -32,6 +33,9 @@ pub struct Documents {
     role: Role,
     shelf: Mutex<Shelf>,
     recent: Mutex<Recent>,
+    confirmed: Mutex<Confirmed>,
+    /// Changes from which on a history is cut.
+    pub(super) cut_at: u64,
 }
 
 /// What a local write did.
@@ -56,13 +60,33 @@ impl Documents {
     #[must_use]
     pub fn of_start(incarnation: Incarnation, key: NodeKey, role: Role) -> Self {
         let me = Introduction { node: key.id(), incarnation };
-        Self { key, me, role, shelf: Mutex::default(), recent: Mutex::default() }
+        let (shelf, recent, confirmed) = Default::default();
+        Self { key, me, role, shelf, recent, confirmed, cut_at: CUT_AT }
+    }
+
+    /// The same, cutting histories of so many changes, where this node is the hub.
+    #[must_use]
+    pub const fn cutting_at(mut self, changes: u64) -> Self {
+        self.cut_at = changes;
+        self
     }
 
     /// The node.
     #[must_use]
     pub const fn node(&self) -> NodeId {
         self.me.node
+    }
+
+    pub(super) const fn role(&self) -> Role {
+        self.role
+    }
+
+    pub(super) const fn key(&self) -> &NodeKey {
+        &self.key
+    }
+
+    pub(super) const fn introduction(&self) -> &Introduction {
+        &self.me
     }
 
     /// Whether the node is a gateway, which speaks for its devices.
@@ -231,6 +255,11 @@ impl Documents {
     fn shelf(&self) -> MutexGuard<'_, Shelf> {
         // A panic while it was held left it as it was: documents go in and out whole.
         self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn confirmed(&self) -> MutexGuard<'_, Confirmed> {
+        // A panic while it was held left it whole: notes go in one by one.
+        self.confirmed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn recent(&self) -> MutexGuard<'_, Recent> {

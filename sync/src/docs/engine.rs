@@ -141,11 +141,16 @@ impl Engine {
     pub(super) fn cells(&self, key: &str) -> Result<Vec<Vec<u8>>, Broken> {
         guard(|| {
             let found = self.document.get_all(ROOT, key).map_err(broken)?;
-            let cell = |value: Value<'_>| match value.into_scalar() {
-                Ok(ScalarValue::Bytes(bytes)) => Ok(bytes),
-                _ => Err(broken("a value that is no cell")),
-            };
-            found.into_iter().map(|(value, _)| cell(value)).collect()
+            found.into_iter().map(|(value, _)| cell_of(value)).collect()
+        })
+    }
+
+    /// The same as it was at `heads`, all of which are held.
+    pub(super) fn cells_at(&self, key: &str, heads: &[Hash]) -> Result<Vec<Vec<u8>>, Broken> {
+        let heads: Vec<_> = heads.iter().copied().map(ChangeHash).collect();
+        guard(|| {
+            let found = self.document.get_all_at(ROOT, key, &heads).map_err(broken)?;
+            found.into_iter().map(|(value, _)| cell_of(value)).collect()
         })
     }
 
@@ -159,6 +164,16 @@ impl Engine {
     pub(super) fn after(&self, known: &[Hash]) -> Result<Vec<(Actor, Vec<u8>)>, Broken> {
         let known: Vec<_> = known.iter().copied().map(ChangeHash).collect();
         guard(|| self.document.get_changes(&known).iter().map(actor_and_bytes).collect())
+    }
+
+    /// The chunks of changes that are held, one behind the other.
+    pub(super) fn chunks(&self, hashes: &[Hash]) -> Result<Vec<u8>, Broken> {
+        let chunk = |hash: &Hash| {
+            let found = self.document.get_change_by_hash(&ChangeHash(*hash));
+            found.map(|change| change.raw_bytes().to_vec())
+        };
+        let chunks = guard(|| Ok(hashes.iter().map(chunk).collect::<Option<Vec<_>>>()))?;
+        chunks.map(|chunks| chunks.concat()).ok_or_else(|| broken("a change is gone"))
     }
 
     /// What to say next to a peer in `state`, if anything.
@@ -179,6 +194,13 @@ impl Engine {
     pub(super) fn unsend(state: &mut State, before: &State, sent: &[Hash]) {
         let was = |hash: &ChangeHash| before.sent_hashes.contains(hash) || sent.contains(&hash.0);
         state.sent_hashes.retain(was);
+    }
+}
+
+fn cell_of(value: Value<'_>) -> Result<Vec<u8>, Broken> {
+    match value.into_scalar() {
+        Ok(ScalarValue::Bytes(bytes)) => Ok(bytes),
+        _ => Err(broken("a value that is no cell")),
     }
 }
 

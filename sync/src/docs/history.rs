@@ -77,6 +77,17 @@ impl History {
         self.actors.get(actor).map_or(0, |made| made.len() as u64)
     }
 
+    /// How many changes each actor has made.
+    pub(super) fn counts(&self) -> impl Iterator<Item = (Actor, u64)> {
+        self.actors.iter().map(|(actor, made)| (*actor, made.len() as u64))
+    }
+
+    /// The last of the first `count` changes of an actor that are held.
+    pub(super) fn last_of(&self, actor: &Actor, count: u64) -> Option<Hash> {
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        self.actors.get(actor)?.values().take(count).next_back().copied()
+    }
+
     /// Takes a change in, if it says nothing that is not so.
     pub(super) fn admit(&mut self, change: &Change) -> Result<(), Refusal> {
         if change.seq != self.seq(&change.actor) + 1 {

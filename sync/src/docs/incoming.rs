@@ -28,6 +28,11 @@ pub trait Roster {
     /// has left goes on being what it was: what it wrote before is part of the history, and who
     /// keeps the roster decides when it may bring no more.
     fn role(&self, node: &NodeId, document: &DocumentName) -> Option<Role>;
+
+    /// Whether `node` may cut the history of `document`: the hub, though it may not write it.
+    fn may_cut(&self, node: &NodeId, document: &DocumentName) -> bool {
+        self.role(node, document) == Some(Role::Hub)
+    }
 }
 
 /// By what changes from elsewhere are judged and settled.
@@ -72,6 +77,9 @@ impl Documents {
     ) -> Result<Applied, WriteError> {
         let mut book = Book { records: tx, name };
         let mut status = book.status()?.unwrap_or_default();
+        if parcel.epoch != status.epoch {
+            return Err(Refusal::Epoch.into());
+        }
         let mut open = self.open(&book, &status)?;
         admit(&book, &status, &mut open, from, parcel, judge)?;
         let ready = open.waiting.ready(|hash| open.engine.history.has(hash));

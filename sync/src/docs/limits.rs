@@ -18,6 +18,17 @@ pub const KEYS_MAX: u64 = 8 * LIVE_KEYS;
 pub const CHANGES_MAX: u64 = 16 << 10;
 /// Changes that a local write may not exceed: behind it there is room for what others wrote.
 pub const OWN_CHANGES_MAX: u64 = CHANGES_MAX / 2;
+/// Changes from which on the hub cuts a history: half of what people's writes may fill, so that
+/// there is room for what is written until all have the same.
+pub const CUT_CHANGES: u64 = OWN_CHANGES_MAX / 2;
+/// Keys from which on it cuts where most of them are deleted.
+pub const CUT_KEYS: u64 = KEYS_MAX / 2;
+/// Changes with which an epoch begins: those of its largest document, and one for each cell at a
+/// key that has not seen the others.
+pub const BASE_CHANGES: usize = 64;
+/// Actors, those of earlier epochs too, of which a cut tells how far it covers them: for whoever is
+/// put back to a copy of such an epoch.
+pub const COVERED_ACTORS: usize = 256;
 /// Operations of a document, superseded ones included.
 pub const OPERATIONS_MAX: u64 = 4 * CHANGES_MAX;
 /// Actors of a document: one per writing start of a node.

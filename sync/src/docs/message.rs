@@ -8,7 +8,7 @@
 use super::Refusal;
 use super::change::{Change, hashes};
 use super::limits::CHANGES_MAX;
-use super::parcel::{MESSAGE, Parcel, open, read_chunks};
+use super::parcel::{MESSAGE, Opened, Parcel, open, read_chunks};
 use automerge::sync;
 use holdfast_core::codec::Reader;
 
@@ -28,19 +28,25 @@ pub struct SyncMessage {
 }
 
 impl SyncMessage {
+    /// The epoch of the document in which it was said.
+    #[must_use]
+    pub const fn epoch(&self) -> u64 {
+        self.parcel.epoch
+    }
+
     /// Checks the bytes of a message.
     ///
     /// # Errors
     /// What is wrong with them.
     pub fn check(bytes: &[u8]) -> Result<Self, Refusal> {
-        let (actors, heads, payload) = open(bytes, MESSAGE)?;
+        let Opened { epoch, actors, heads, payload } = open(bytes, MESSAGE)?;
         let changes = read(payload)?;
         let mut inner = sync::Message::decode(payload).map_err(|_| Refusal::Framing)?;
         if !inner.changes.is_empty() {
             // That something came matters to the engine; what came is applied apart from it.
             inner.changes = Vec::<u8>::new().into();
         }
-        Ok(Self { parcel: Parcel { actors, heads, changes }, inner })
+        Ok(Self { parcel: Parcel { epoch, actors, heads, changes }, inner })
     }
 }
 

@@ -14,6 +14,9 @@
 //! whether anything is missing. What breaks the engine all the same is caught and put into
 //! quarantine.
 //!
+//! A history that has become long is *cut*: the document begins its next *epoch* with the cells it
+//! has, once all who have it agree ([`cut`]).
+//!
 //! Who writes is an *actor*: a node in one of its starts, for one document ([`Introduction`]). No
 //! number of an actor can be given twice, because no actor outlives its start.
 //!
@@ -29,9 +32,11 @@ mod clock;
 mod columns;
 mod contents;
 mod cursor;
+mod cut;
 mod documents;
 mod edit;
 mod engine;
+mod epoch;
 pub mod exchange;
 mod history;
 mod incoming;

@@ -13,14 +13,17 @@ use holdfast_core::codec::{Reader, Sink};
 use holdfast_core::{NodeId, Reject};
 use std::collections::BTreeSet;
 
-/// The format written today.
-const FORMAT: u8 = 1;
+/// The format of the first epoch, and of those after it.
+const FIRST_EPOCH: u8 = 1;
+const LATER_EPOCH: u8 = 2;
 const CHANGES: u8 = 0;
 pub(super) const MESSAGE: u8 = 1;
 
 /// A parcel that has been checked as far as it can be without its document.
 #[derive(Clone, Debug)]
 pub struct Parcel {
+    /// The epoch of the document in which its changes were made.
+    pub(super) epoch: u64,
     pub(super) actors: Vec<Introduction>,
     pub(super) heads: Vec<SignedHead>,
     pub(super) changes: Vec<Change>,
@@ -32,10 +35,16 @@ impl Parcel {
     /// # Errors
     /// What is wrong with the bytes.
     pub fn check(bytes: &[u8]) -> Result<Self, Refusal> {
-        let (actors, heads, payload) = open(bytes, CHANGES)?;
+        let Opened { epoch, actors, heads, payload } = open(bytes, CHANGES)?;
         let mut changes = Vec::new();
         read_chunks(payload, &mut changes)?;
-        Ok(Self { actors, heads, changes })
+        Ok(Self { epoch, actors, heads, changes })
+    }
+
+    /// The epoch of the document in which its changes were made.
+    #[must_use]
+    pub const fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     /// How many changes are in it.
@@ -66,8 +75,13 @@ pub(super) fn read_chunks(bytes: &[u8], out: &mut Vec<Change>) -> Result<(), Ref
     Ok(())
 }
 
-/// Who is introduced, signed heads, payload.
-pub(super) type Opened<'a> = (Vec<Introduction>, Vec<SignedHead>, &'a [u8]);
+/// The parts of a parcel.
+pub(super) struct Opened<'a> {
+    pub epoch: u64,
+    pub actors: Vec<Introduction>,
+    pub heads: Vec<SignedHead>,
+    pub payload: &'a [u8],
+}
 
 /// Takes a parcel apart.
 pub(super) fn open(bytes: &[u8], kind: u8) -> Result<Opened<'_>, Refusal> {
@@ -75,9 +89,13 @@ pub(super) fn open(bytes: &[u8], kind: u8) -> Result<Opened<'_>, Refusal> {
         return Err(Refusal::Size);
     }
     let mut reader = Reader::new(bytes);
-    if reader.array()? != [FORMAT, kind] {
-        return Err(Refusal::Framing);
-    }
+    let epoch = match reader.array()? {
+        [FIRST_EPOCH, found] if found == kind => 0,
+        [LATER_EPOCH, found] if found == kind => {
+            reader.uint().ok().filter(|epoch| *epoch > 0).ok_or(Refusal::Framing)?
+        }
+        _ => return Err(Refusal::Framing),
+    };
     let actors = ascending(&mut reader, ACTORS_MAX, Introduction::read)?;
     let count = reader.uint()?;
     if count > ACTORS_MAX as u64 {
@@ -91,29 +109,39 @@ pub(super) fn open(bytes: &[u8], kind: u8) -> Result<Opened<'_>, Refusal> {
         }
         heads.push(head);
     }
-    Ok((actors, heads, reader.rest()))
+    Ok(Opened { epoch, actors, heads, payload: reader.rest() })
 }
 
 /// Who is introduced in a parcel of our own making.
 pub(super) fn authors(bytes: &[u8]) -> BTreeSet<NodeId> {
     let opened = open(bytes, CHANGES).or_else(|_| open(bytes, MESSAGE));
-    opened.map(|(who, ..)| who.into_iter().map(|who| who.node).collect()).unwrap_or_default()
+    let nodes = |opened: Opened<'_>| opened.actors.into_iter().map(|who| who.node).collect();
+    opened.map(nodes).unwrap_or_default()
 }
 
 /// Makes a parcel of changes.
-pub(super) fn pack(actors: &[Introduction], heads: &[SignedHead], changes: &[u8]) -> Vec<u8> {
-    wrap(CHANGES, actors, heads, changes)
+pub(super) fn pack(
+    epoch: u64,
+    actors: &[Introduction],
+    heads: &[SignedHead],
+    changes: &[u8],
+) -> Vec<u8> {
+    wrap(CHANGES, epoch, actors, heads, changes)
 }
 
 /// Makes a parcel of either kind. Introductions and heads ascend.
 pub(super) fn wrap(
     kind: u8,
+    epoch: u64,
     actors: &[Introduction],
     heads: &[SignedHead],
     payload: &[u8],
 ) -> Vec<u8> {
-    let mut out = vec![FORMAT, kind];
+    let mut out = vec![if epoch == 0 { FIRST_EPOCH } else { LATER_EPOCH }, kind];
     let put = |out: &mut Vec<u8>| -> Result<(), Reject> {
+        if epoch > 0 {
+            out.put_uint(epoch)?;
+        }
         out.put_uint(actors.len() as u64)?;
         actors.iter().try_for_each(|actor| actor.put(out))?;
         out.put_uint(heads.len() as u64)?;
@@ -128,5 +156,5 @@ pub(super) fn wrap(
 pub(super) const fn head_bytes(actors: usize, heads: usize) -> usize {
     const INTRODUCTION: usize = size_of::<NodeId>() + 10 + 8;
     const HEAD: usize = 32 + 32 + 64;
-    2 + 2 * 3 + actors * INTRODUCTION + heads * HEAD
+    2 + 10 + 2 * 3 + actors * INTRODUCTION + heads * HEAD
 }

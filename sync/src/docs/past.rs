@@ -8,6 +8,7 @@ use super::DocumentName;
 use super::actor::Actor;
 use super::change::{Change, Put};
 use super::chunk::Hash;
+use super::cut::is_of_base;
 use super::documents::{Documents, unusable};
 use super::engine::read_raw;
 use super::open::Open;
@@ -71,7 +72,9 @@ impl Documents {
         let mut view = *view;
         let book = Book { records: &mut view, name };
         let past = Past::read(&Open::load(&book, &status)?, name)?;
-        let order = past.newest_first();
+        // A base says what was there when a history was cut, not who wrote it when.
+        let mut order = past.newest_first();
+        order.retain(|at| !is_of_base(&past.changes[*at].actor));
         let from = match before {
             None => 0,
             Some(hash) => match order.iter().position(|at| past.changes[*at].hash == hash) {

@@ -7,6 +7,7 @@
 use super::actor::{Actor, Introduction};
 use super::chunk::Hash;
 use super::contents::Size;
+use super::cut::Cut;
 use super::signed::SignedHead;
 use super::{DocumentName, Refusal};
 use crate::Fault;
@@ -175,6 +176,13 @@ impl<R: ReadRecords + ?Sized> Book<'_, R> {
         found.into_iter().map(open).collect()
     }
 
+    /// Where the history was cut last.
+    pub(super) fn cut(&self) -> Result<Option<Cut>, Fault> {
+        let value = self.records.get(Table::DocumentCut, self.name.as_str().as_bytes())?;
+        let read = |value: Vec<u8>| Cut::read(&mut Reader::new(&value));
+        value.map(read).transpose().map_err(|_| damaged(self.name, "its cut cannot be read"))
+    }
+
     /// The cells at a key.
     pub(super) fn cells_at(&self, key: &str) -> Result<Vec<Vec<u8>>, Fault> {
         let value = self.records.get(Table::DocumentCell, &under(self.name, key.as_bytes()))?;
@@ -253,6 +261,12 @@ impl<R: Records + ?Sized> Book<'_, R> {
         let mut value = Vec::new();
         who.put(&mut value).expect("a growing buffer is never full");
         self.records.put(Table::DocumentActor, &under(self.name, actor), &value)
+    }
+
+    pub(super) fn put_cut(&mut self, cut: &Cut) -> Result<(), Fault> {
+        let mut value = Vec::new();
+        cut.put(&mut value).expect("a growing buffer is never full");
+        self.records.put(Table::DocumentCut, self.name.as_str().as_bytes(), &value)
     }
 
     /// Puts the signed heads of an author in the place of those before.

@@ -59,6 +59,10 @@ pub enum Refusal {
     Keys,
     /// The document has been changed too often since its last epoch.
     History,
+    /// A cut does not lead from what is held here to what it says.
+    Cut,
+    /// It is of another epoch than the document is in here.
+    Epoch,
     /// The path is declared to be of another type.
     Type,
     /// A counter, a set or a stamp has no room for another step.
@@ -94,6 +98,8 @@ impl Refusal {
             Self::Full => "document-full",
             Self::Keys => "document-keys",
             Self::History => "document-history",
+            Self::Cut => "document-cut",
+            Self::Epoch => "document-epoch",
             Self::Type => "document-type",
             Self::Exhausted => "document-exhausted",
         }
@@ -133,6 +139,8 @@ impl fmt::Display for Refusal {
             Self::History => {
                 return write!(f, "a document takes {OWN_CHANGES_MAX} changes in an epoch");
             }
+            Self::Cut => "the cut does not lead to the base that it names",
+            Self::Epoch => "it is of another epoch of the document",
             Self::Type => "the path is declared to be of another type",
             Self::Exhausted => "there is no greater number for this counter, set or stamp",
         })

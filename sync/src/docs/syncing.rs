@@ -72,7 +72,7 @@ impl Documents {
         let actors: BTreeSet<Actor> = found.iter().map(|(actor, _)| *actor).collect();
         let (actors, heads) = behind(&book, &actors)?;
         let changes: Vec<u8> = found.into_iter().flat_map(|(_, chunk)| chunk).collect();
-        let parcel = pack(&actors, &heads, &changes);
+        let parcel = pack(status.epoch, &actors, &heads, &changes);
         if parcel.len() > PARCEL_BYTES { Err(Refusal::Diverged.into()) } else { Ok(Some(parcel)) }
     }
 
@@ -189,7 +189,7 @@ impl Documents {
         message.changes = Vec::<Vec<u8>>::new().into();
         message.version = MessageVersion::V1;
         if chunks.is_empty() {
-            return Ok(wrap(MESSAGE, &[], &[], &message.encode()));
+            return Ok(wrap(MESSAGE, status.epoch, &[], &[], &message.encode()));
         }
         let room = PARCEL_BYTES - message.clone().encode().len();
         if whole {
@@ -199,7 +199,7 @@ impl Documents {
             if size <= room {
                 message.version = MessageVersion::V2;
                 message.changes = chunks.into();
-                return Ok(wrap(MESSAGE, &actors, &heads, &message.encode()));
+                return Ok(wrap(MESSAGE, status.epoch, &actors, &heads, &message.encode()));
             }
         }
         let chunks = if whole { unsent(open, book, before, &theirs)? } else { chunks };
@@ -207,7 +207,7 @@ impl Documents {
         Engine::unsend(&mut state.0, before, &hashes);
         message.changes = chunks.into();
         let (actors, heads) = behind(book, &actors)?;
-        Ok(wrap(MESSAGE, &actors, &heads, &message.encode()))
+        Ok(wrap(MESSAGE, status.epoch, &actors, &heads, &message.encode()))
     }
 
     /// Takes a message of `from` and applies what it brings.

@@ -207,7 +207,12 @@ impl Session {
             }
             Input::Stored(frontiers, answers) => {
                 answers.into_iter().for_each(|answer| self.outbox.add(answer));
-                self.stored(frontiers);
+                if self.outbox.is_overfull() {
+                    let reason = "it asks more about documents than it takes".to_owned();
+                    self.refuse(RefusalCode::Protocol, reason);
+                } else {
+                    self.stored(frontiers);
+                }
             }
             Input::DocumentsChanged => self.outbox.changed = true,
             Input::Documents(batch) => {

@@ -12,6 +12,9 @@ use std::collections::VecDeque;
 
 /// Bytes of a message that leave together: two seconds of the thinnest link.
 const PART_BYTES: usize = 4 << 10;
+/// Bytes of messages that wait to leave at most. Large answers wait as names; what two sides tell
+/// each other of 100,000 documents that one has lost is a third of this.
+const WAITING_BYTES_MAX: usize = 32 << 20;
 /// A part of a message in the stream of records: kind, then 1 for the last and 0 for others.
 pub(super) const PART: u8 = 15;
 
@@ -29,6 +32,7 @@ pub(super) struct Outbox {
     /// Parts of an artefact: small records that leave when nothing else waits.
     parts: VecDeque<Vec<u8>>,
     under_way: VecDeque<(u64, Pushed)>,
+    bytes: usize,
 }
 
 impl Outbox {
@@ -39,6 +43,11 @@ impl Outbox {
 
     pub(super) fn is_empty(&self) -> bool {
         self.queue.is_empty()
+    }
+
+    /// Whether more waits than any exchange leaves waiting: the peer asks and takes nothing.
+    pub(super) const fn is_overfull(&self) -> bool {
+        self.bytes > WAITING_BYTES_MAX
     }
 
     /// Whether it is time to gather more.
@@ -53,6 +62,7 @@ impl Outbox {
             self.parts = parts.into();
         }
         for record in records {
+            self.bytes += record.len();
             if record.len() <= PART_BYTES {
                 self.queue.push_back((record, Vec::new()));
                 continue;
@@ -60,6 +70,7 @@ impl Outbox {
             let mut parts = record.chunks(PART_BYTES).peekable();
             while let Some(part) = parts.next() {
                 let last = u8::from(parts.peek().is_none());
+                self.bytes += 2;
                 self.queue.push_back(([&[PART, last], part].concat(), Vec::new()));
             }
         }
@@ -70,7 +81,11 @@ impl Outbox {
 
     /// The next record to send.
     pub(super) fn next(&mut self) -> Option<(Vec<u8>, Pushed)> {
-        self.queue.pop_front().or_else(|| Some((self.parts.pop_front()?, Vec::new())))
+        let Some(next) = self.queue.pop_front() else {
+            return Some((self.parts.pop_front()?, Vec::new()));
+        };
+        self.bytes -= next.0.len();
+        Some(next)
     }
 
     /// Notes that what `pushed` is about ends at `end` of the stream.
@@ -93,6 +108,21 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_waits_is_counted_until_it_leaves() {
+        let mut outbox = Outbox::default();
+        for _ in 0..40 {
+            assert!(!outbox.is_overfull());
+            outbox.add(Batch { records: vec![vec![3; 1 << 20]], ..Batch::default() });
+            if outbox.is_overfull() {
+                break;
+            }
+        }
+        assert!(outbox.is_overfull());
+        while outbox.next().is_some() {}
+        assert_eq!(outbox.bytes, 0);
+    }
 
     /// A gateway that asked again and again, and took nothing, had the hub keep 256 KiB for each.
     #[test]

@@ -75,11 +75,13 @@ pub enum Table {
     ArtefactOutline = 31,
     /// Blocks of artefacts: id, number -> bytes.
     ArtefactBlock = 32,
+    /// Where the histories of documents were cut last: name -> cut.
+    DocumentCut = 33,
 }
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::Meta,
         Self::Chain,
         Self::Acked,
@@ -112,6 +114,7 @@ impl Table {
         Self::Artefact,
         Self::ArtefactOutline,
         Self::ArtefactBlock,
+        Self::DocumentCut,
     ];
 }
 

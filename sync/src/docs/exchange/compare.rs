@@ -12,7 +12,7 @@ use super::{Batch, Exchange, Steward};
 use crate::Fault;
 use crate::docs::DocumentName;
 use crate::docs::chunk::Hash;
-use crate::docs::cursor::{self, Cursor};
+use crate::docs::cursor::Cursor;
 use crate::docs::records::status;
 use crate::docs::sketch::{Difference, Item, SketchKey, Symbol, difference, symbols};
 use crate::store::{ReadRecords, Records, WriteError};
@@ -29,7 +29,12 @@ const LIST_MAX: usize = 1 << 20;
 pub(super) struct Answering {
     pub root: Root,
     collection: Collection,
+    /// Symbols that were asked for last; [`ALL`] once the list was.
+    asked: usize,
 }
+
+/// Behind the last sketch there is the list, and behind the list nothing more to ask.
+const ALL: usize = usize::MAX;
 
 impl Answering {
     pub(super) fn new(
@@ -40,7 +45,7 @@ impl Answering {
         key: SketchKey,
     ) -> Result<Self, Fault> {
         let collection = Collection::read(records, steward, peer)?;
-        Ok(Self { root: collection.root(at, key), collection })
+        Ok(Self { root: collection.root(at, key), collection, asked: 0 })
     }
 }
 
@@ -93,7 +98,13 @@ impl Exchange {
     }
 
     fn sketch(&mut self, count: usize, answer: &mut Batch) -> Result<(), Reject> {
-        let answering = self.answering.as_ref().ok_or(Reject::Malformed)?;
+        let answering = self.answering.as_mut().ok_or(Reject::Malformed)?;
+        let wanted = if count == 0 { ALL } else { count };
+        if wanted <= answering.asked {
+            // Each answer is large: none is given twice.
+            return Err(Reject::Malformed);
+        }
+        answering.asked = wanted;
         let items = &answering.collection.items;
         if count > 0 {
             let all = symbols(items.keys(), &answering.root.key, count);
@@ -204,16 +215,17 @@ impl Exchange {
             items.iter().filter_map(|item| answering.collection.items.get(item)).cloned().collect();
         for name in names {
             // One that the peer has in another state was among those it named, now or before.
-            if !self.under_way.contains_key(&name) && !self.talks.contains_key(&name) {
+            let is_named = self.under_way.contains_key(&name)
+                || self.talks.contains_key(&name)
+                || self.owed.contains_key(&name);
+            if !is_named {
                 self.wants(records, &name, &[], answer)?;
             }
         }
         if last && self.answering.take().is_some() {
             // What changed while the two compared has been sent meanwhile, and nobody was told.
-            self.told = self.after;
-            if let Some(upto) = cursor::end(records, self.told)? {
-                answer.say(&Message::Upto(upto));
-            }
+            self.owes_upto = true;
+            answer.more = true;
         }
         Ok(())
     }

@@ -4,9 +4,11 @@
 //! whole, and what is said of one document follows what was said of it before. Reading checks all
 //! that can be checked without a store. Byte-exact page: `docs/formats/exchange.md`.
 
-use crate::docs::change::hashes;
+use crate::docs::change::{Change, hashes};
 use crate::docs::chunk::Hash;
 use crate::docs::cursor::Cursor;
+use crate::docs::cut::Cut;
+use crate::docs::parcel::read_chunks;
 use crate::docs::sketch::{Item, SketchKey, Symbol};
 use crate::docs::{DocumentName, Parcel, Refusal, SyncMessage};
 use holdfast_core::Reject;
@@ -32,16 +34,17 @@ const SKETCH: u8 = 11;
 const SYMBOLS: u8 = 12;
 const LIST: u8 = 13;
 const DIFFER: u8 = 14;
+const CUT: u8 = 21;
 
 /// Whether a record of this kind is a message about documents.
 #[must_use]
 pub fn is_message(kind: u8) -> bool {
-    (PUSH..=DIFFER).contains(&kind)
+    (PUSH..=DIFFER).contains(&kind) || kind == CUT
 }
 
 /// A message to a peer, or one whose form has been checked.
 #[derive(Clone, Debug)]
-pub(super) enum Message<P, T> {
+pub(super) enum Message<P, T, B> {
     /// Changes of a document behind what the peer is known to have.
     Push {
         /// The document.
@@ -50,6 +53,15 @@ pub(super) enum Message<P, T> {
         heads: Vec<Hash>,
         /// The changes.
         parcel: P,
+    },
+    /// The document is in the epoch that began with this cut.
+    Cut {
+        /// The document.
+        name: DocumentName,
+        /// The cut.
+        cut: Cut,
+        /// The changes with which the epoch begins, or nothing for a peer that can make them.
+        base: B,
     },
     /// The sender has a document up to these heads, and the peer should too.
     Have(DocumentName, Vec<Hash>),
@@ -90,9 +102,10 @@ pub(super) struct Root {
 }
 
 /// As it is sent.
-pub(super) type Outgoing = Message<Vec<u8>, Vec<u8>>;
+pub(super) type Outgoing = Message<Vec<u8>, Vec<u8>, Vec<u8>>;
 /// As it was read.
-pub(super) type Checked = Message<Result<Parcel, Refusal>, Result<SyncMessage, Refusal>>;
+pub(super) type Checked =
+    Message<Result<Parcel, Refusal>, Result<SyncMessage, Refusal>, Result<Vec<Change>, Refusal>>;
 
 impl Outgoing {
     /// The record.
@@ -112,6 +125,11 @@ impl Outgoing {
             Self::Talk(name, message) => {
                 put_kind(out, TALK, name)?;
                 out.put(message)
+            }
+            Self::Cut { name, cut, base } => {
+                put_kind(out, CUT, name)?;
+                cut.put(out)?;
+                out.put(base)
             }
             Self::Have(name, heads) => {
                 put_kind(out, HAVE, name)?;
@@ -181,6 +199,13 @@ impl Checked {
             TALK => {
                 let name = read_name(&mut reader)?;
                 return Ok(Self::Talk(name, SyncMessage::check(reader.rest())));
+            }
+            CUT => {
+                let name = read_name(&mut reader)?;
+                let cut = Cut::read(&mut reader).map_err(|_| Reject::Malformed)?;
+                let mut changes = Vec::new();
+                let base = read_chunks(reader.rest(), &mut changes).map(|()| changes);
+                return Ok(Self::Cut { name, cut, base });
             }
             HAVE => Self::Have(read_name(&mut reader)?, read_hashes(&mut reader)?),
             WANT => Self::Want(read_name(&mut reader)?, read_hashes(&mut reader)?),

@@ -15,7 +15,9 @@
 
 mod collection;
 mod compare;
+mod epoch;
 mod message;
+mod owed;
 mod talk;
 
 pub use message::is_message;
@@ -34,12 +36,15 @@ use compare::{Answering, Asking};
 use holdfast_core::state::{Author, Cell, Policy};
 use holdfast_core::{NodeId, Reject};
 use message::{Checked, Message, Outgoing};
+use owed::{Owed, unless_damaged};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use talk::Talk;
 
 /// Changed documents that are looked at in one transaction.
 const PAGE: usize = 64;
+/// Documents about which something is open between two nodes: more than any fleet has.
+const OPEN_MAX: usize = 1 << 18;
 
 /// What a service decides about documents, and what it hears of them.
 pub trait Steward: Roster + Send + Sync {
@@ -48,6 +53,13 @@ pub trait Steward: Roster + Send + Sync {
 
     /// Whether `document` is for `peer`.
     fn shares(&self, peer: &NodeId, document: &DocumentName) -> bool;
+
+    /// All nodes that have `document` besides this one, where this one may cut its history; nothing
+    /// where it may not, or does not know them all.
+    fn members(&self, document: &DocumentName) -> Option<Vec<NodeId>> {
+        let _ = document;
+        None
+    }
 
     /// How the cells of `document` are resolved: the bytes of a [`Policy`].
     fn policy(&self, document: &DocumentName) -> Arc<[u8]>;
@@ -125,6 +137,10 @@ impl Batch {
     fn say(&mut self, message: &Outgoing) {
         self.records.push(message.encode());
     }
+
+    fn bytes(&self) -> usize {
+        self.records.iter().map(Vec::len).sum()
+    }
 }
 
 /// What came of a message.
@@ -160,6 +176,10 @@ pub struct Exchange {
     failed: bool,
     answering: Option<Answering>,
     asking: Option<Asking>,
+    /// What the peer asked for and was not given yet.
+    owed: BTreeMap<DocumentName, Owed>,
+    /// The end of our sequence is to be told once nothing is owed.
+    owes_upto: bool,
     /// Nodes that the peer was told of.
     vouched: BTreeSet<NodeId>,
 }
@@ -183,6 +203,8 @@ impl Exchange {
             failed: false,
             answering: None,
             asking: None,
+            owed: BTreeMap::new(),
+            owes_upto: false,
             vouched,
         }
     }
@@ -214,11 +236,13 @@ impl Exchange {
         let mut batch = Batch::default();
         let last = last_place(records)?;
         self.began = last;
+        self.documents.confirmed().began(self.peer, 0);
         let Some(end) = cursor::end(records, last)? else { return Ok(batch) };
         if let Some(held) = held
             && cursor::is_ours(records, &held, last)?
         {
             (self.after, self.told) = (held.place, held.place);
+            self.documents.confirmed().began(self.peer, held.place);
             batch.more = held.place < last;
             return Ok(batch);
         }
@@ -239,7 +263,12 @@ impl Exchange {
         max_bytes: usize,
     ) -> Result<Batch, WriteError> {
         let mut batch = Batch::default();
-        let mut bytes = 0;
+        self.pay(records, max_bytes, &mut batch)?;
+        if !self.owed.is_empty() {
+            batch.more = true;
+            return Ok(batch);
+        }
+        let mut bytes = batch.bytes();
         let changed = records.scan_after(Table::DocumentChange, &self.after.to_be_bytes(), PAGE)?;
         batch.more = changed.len() == PAGE;
         for (key, value) in changed {
@@ -249,21 +278,16 @@ impl Exchange {
             }
             let (place, name) = place_and_name(&key, &value)?;
             let first = batch.records.len();
-            match self.offer_change(records, place, &name, &mut batch) {
-                Ok(()) => {}
-                Err(WriteError::Fault(fault)) if fault.is_damage() => {
-                    tracing::error!(document = %name, %fault, "a document cannot be sent");
-                }
-                Err(error) => return Err(error),
-            }
+            let offered = self.offer_change(records, place, &name, &mut batch);
+            unless_damaged(&name, offered)?;
             self.after = place;
             bytes += batch.records[first..].iter().map(Vec::len).sum::<usize>();
         }
-        if self.after > self.told
+        if (self.after > self.told || self.owes_upto)
             && self.answering.is_none()
             && let Some(upto) = cursor::end(records, self.after)?
         {
-            self.told = self.after;
+            (self.told, self.owes_upto) = (self.after, false);
             batch.say(&Message::Upto(upto));
         }
         Ok(batch)
@@ -303,10 +327,12 @@ impl Exchange {
         ours: &[Hash],
         batch: &mut Batch,
     ) -> Result<(), WriteError> {
+        self.drop_talk_of_before(records, name)?;
         if self.is_talking(name) {
             return self.talk(records, name, batch);
         }
-        match self.documents.after(records, name, theirs) {
+        let theirs = self.across(records, name, theirs, batch)?;
+        match self.documents.after(records, name, &theirs) {
             Ok(None) => Ok(()),
             Ok(Some(parcel)) => {
                 self.introduce(&parcel, batch);
@@ -318,8 +344,8 @@ impl Exchange {
             }
             Err(WriteError::Document(Refusal::Diverged)) => {
                 if !self.talks.contains_key(name) {
-                    let state = Documents::sync_state(records, &self.peer, name)?;
-                    self.talks.insert(name.clone(), Talk { state, ..Talk::default() });
+                    let talk = self.new_talk(records, name)?;
+                    self.talks.insert(name.clone(), talk);
                 }
                 self.talk(records, name, batch)
             }
@@ -350,7 +376,7 @@ impl Exchange {
         for (name, heads) in pushed {
             if self.under_way.get(name) == Some(heads) {
                 self.under_way.remove(name);
-                Documents::set_known(records, &self.peer, name, heads)?;
+                self.known(records, name, heads)?;
             }
         }
         Ok(())
@@ -366,10 +392,16 @@ impl Exchange {
         records: &mut R,
         message: Incoming,
     ) -> Result<Taken, WriteError> {
+        if self.wanted.len() + self.owed.len() + self.talks.len() > OPEN_MAX {
+            return Err(Reject::Full.into());
+        }
         let mut taken = Taken::default();
         match message.0 {
             Message::Push { name, heads, parcel } => {
                 self.push(records, &name, &heads, parcel, &mut taken)?;
+            }
+            Message::Cut { name, cut, base } => {
+                self.cut(records, &name, &cut, base, &mut taken)?;
             }
             Message::Talk(name, said) => self.talked(records, &name, said, &mut taken)?,
             Message::Want(name, theirs) => {
@@ -415,6 +447,11 @@ impl Exchange {
         parcel: Result<Parcel, Refusal>,
         taken: &mut Taken,
     ) -> Result<(), WriteError> {
+        if let Ok(parcel) = &parcel
+            && !self.is_of_now(records, name, parcel.epoch(), &mut taken.answer)?
+        {
+            return Ok(());
+        }
         let documents = Arc::clone(&self.documents);
         let peer = self.peer;
         let applied = match parcel {
@@ -464,41 +501,15 @@ impl Exchange {
         answer: &mut Batch,
     ) -> Result<(), Fault> {
         let ours = status(records, name)?.map(|known| known.heads).unwrap_or_default();
+        self.ask(name, ours, answer);
+        Ok(())
+    }
+
+    fn ask(&mut self, name: &DocumentName, ours: Vec<Hash>, answer: &mut Batch) {
         let asked = self.wanted.insert(name.clone(), Some(ours.clone())).flatten();
         if asked.as_ref() != Some(&ours) {
             answer.say(&Message::Want(name.clone(), ours));
         }
-        Ok(())
-    }
-
-    /// The peer has a document up to `theirs` and wants what is behind.
-    fn wants<R: Records>(
-        &mut self,
-        records: &mut R,
-        name: &DocumentName,
-        theirs: &[Hash],
-        answer: &mut Batch,
-    ) -> Result<(), WriteError> {
-        if !self.steward.shares(&self.peer, name) {
-            return Ok(());
-        }
-        self.under_way.remove(name);
-        match status(records, name)? {
-            None if theirs.is_empty() => {}
-            None => self.want(records, name, answer)?,
-            Some(known) if known.heads == theirs => self.known(records, name, theirs)?,
-            Some(known) => self.offer(records, name, theirs, &known.heads, answer)?,
-        }
-        Ok(())
-    }
-
-    fn known<R: Records>(
-        &mut self,
-        records: &mut R,
-        name: &DocumentName,
-        heads: &[Hash],
-    ) -> Result<(), Fault> {
-        Documents::set_known(records, &self.peer, name, heads)
     }
 
     fn judged<T>(
@@ -516,13 +527,13 @@ impl Exchange {
         apply(&Judge { roster, policy: &policy, is_local: &is_local })
     }
 
-    /// What was applied, or nothing when it was refused, which the peer is told.
-    fn unless_refused(
+    /// What came of it, or nothing when it was refused, which the peer is told.
+    fn unless_refused<T>(
         &mut self,
         name: &DocumentName,
-        applied: Result<Applied, WriteError>,
+        applied: Result<T, WriteError>,
         taken: &mut Taken,
-    ) -> Result<Option<Applied>, WriteError> {
+    ) -> Result<Option<T>, WriteError> {
         match applied {
             Ok(applied) => Ok(Some(applied)),
             Err(WriteError::Document(refusal)) => {

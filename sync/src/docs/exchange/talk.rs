@@ -5,7 +5,8 @@
 //! it is itself, and the other has heard of it.
 
 use super::message::Message;
-use super::{Batch, Exchange, Taken};
+use super::{Batch, Exchange, Owed, Taken};
+use crate::Fault;
 use crate::docs::chunk::Hash;
 use crate::docs::records::status;
 use crate::docs::{DocumentName, Documents, Refusal, SyncMessage, SyncState};
@@ -16,6 +17,8 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub(super) struct Talk {
     pub state: SyncState,
+    /// The epoch of the document.
+    pub epoch: u64,
     /// Both sides have had the same heads; from there on changes are pushed again.
     pub done: bool,
     /// Our heads when something was said last.
@@ -25,6 +28,36 @@ pub(super) struct Talk {
 impl Exchange {
     pub(super) fn is_talking(&self, name: &DocumentName) -> bool {
         self.talks.get(name).is_some_and(|talk| !talk.done)
+    }
+
+    /// A talk that begins, where the last one with this peer ended.
+    pub(super) fn new_talk<R: Records>(
+        &self,
+        records: &mut R,
+        name: &DocumentName,
+    ) -> Result<Talk, Fault> {
+        let epoch = status(records, name)?.map_or(0, |known| known.epoch);
+        let known = Documents::known(records, &self.peer, name)?;
+        // What both had in an epoch before means nothing to the engine.
+        let state = match self.documents.holds(records, name, &known)? {
+            true => Documents::sync_state(records, &self.peer, name)?,
+            false => SyncState::default(),
+        };
+        Ok(Talk { state, epoch, ..Talk::default() })
+    }
+
+    /// Gives up a talk about a document whose history has been cut meanwhile.
+    pub(super) fn drop_talk_of_before<R: Records>(
+        &mut self,
+        records: &mut R,
+        name: &DocumentName,
+    ) -> Result<(), Fault> {
+        if let Some(talk) = self.talks.get(name)
+            && status(records, name)?.is_some_and(|known| known.epoch != talk.epoch)
+        {
+            self.talks.remove(name);
+        }
+        Ok(())
     }
 
     /// Adds what the engine says next of a document.
@@ -51,11 +84,17 @@ impl Exchange {
         said: Result<SyncMessage, Refusal>,
         taken: &mut Taken,
     ) -> Result<(), WriteError> {
+        if let Ok(said) = &said
+            && !self.is_of_now(records, name, said.epoch(), &mut taken.answer)?
+        {
+            return Ok(());
+        }
         let documents = Arc::clone(&self.documents);
         let peer = self.peer;
-        let Talk { mut state, said: before, .. } = match self.talks.remove(name) {
+        self.drop_talk_of_before(records, name)?;
+        let Talk { mut state, epoch, said: before, .. } = match self.talks.remove(name) {
             Some(talk) => talk,
-            None => Talk { state: Documents::sync_state(records, &peer, name)?, ..Talk::default() },
+            None => self.new_talk(records, name)?,
         };
         let applied = match said {
             Ok(said) => self.judged(name, |judge| {
@@ -69,23 +108,34 @@ impl Exchange {
             self.note(name, applied, taken);
             return Ok(());
         }
+        self.talks.insert(name.clone(), Talk { state, epoch, done: false, said: before });
+        self.wanted.entry(name.clone()).or_default();
+        self.owe(name, Owed::Reply, &mut taken.answer);
+        self.note(name, applied, taken);
+        Ok(())
+    }
+
+    /// Answers what the peer's engine has said of a document.
+    pub(super) fn reply<R: Records>(
+        &mut self,
+        records: &mut R,
+        name: &DocumentName,
+        batch: &mut Batch,
+    ) -> Result<(), WriteError> {
+        self.drop_talk_of_before(records, name)?;
         let ours = status(records, name)?.map(|known| known.heads).unwrap_or_default();
-        let agreed = state.agrees(&ours);
-        self.talks.insert(name.clone(), Talk { state, done: false, said: before });
-        self.talk(records, name, &mut taken.answer)?;
-        let talk = self.talks.entry(name.clone()).or_default();
-        if agreed {
+        let Some(talk) = self.talks.get(name) else { return Ok(()) };
+        let agreed = talk.state.agrees(&ours);
+        self.talk(records, name, batch)?;
+        if agreed && let Some(talk) = self.talks.get_mut(name) {
             talk.done = true;
             if talk.said != ours {
                 // The engine says no more where a push has made both the same, but the peer waits.
-                taken.answer.say(&Message::Have(name.clone(), ours.clone()));
+                batch.say(&Message::Have(name.clone(), ours.clone()));
             }
             self.wanted.remove(name);
             self.known(records, name, &ours)?;
-        } else {
-            self.wanted.entry(name.clone()).or_default();
         }
-        self.note(name, applied, taken);
         Ok(())
     }
 }

@@ -1,8 +1,12 @@
 //! The vectors of `docs/formats/document.md`.
 
 use super::*;
+use crate::docs::cut::{Cut, base};
 use crate::docs::digest;
+use crate::docs::documents::sorted_cells;
+use crate::docs::records::Keyed;
 use data_encoding::HEXLOWER;
+use holdfast_core::codec::Reader;
 
 const FIRST: &[&str] = &[
     "856f4a8389750b64016600101e461b6e0f82ba33d718dc4ab965c5e9010180d095ffbc3100000615",
@@ -15,6 +19,20 @@ const SECOND: &[&str] = &[
     "940a5f101e461b6e0f82ba33d718dc4ab965c5e9020381d095ffbc31000008150434014202560357",
     "127002710273027f026f6e017f017fa702014804000068e5cf8b0101020304050607087f017f007f",
     "02",
+];
+
+const BASE: &[&str] = &[
+    "856f4a837bee6e78014a001000000000000000000000000000000001010100000006150834014202",
+    "5603571670027f066e65742f6970017f017fe702011003000068e5cf8b010102030405060708033a",
+    "3a317f00",
+];
+
+const CUT: &[&str] = &[
+    "ea4a6c63e29c520abef5507b132ec5f9954776aebebe7b92421eea691446d22c0101d2c2f6002e3b",
+    "42de37b8832f55a9d775dc2030e67f3f4c48eb57366cf5dbd467017bee6e78258c0c955998dbd9f2",
+    "5f401b4a7b563a2a8bf77c767d74a1a0e0b27e01101e461b6e0f82ba33d718dc4ab965c5e90222b1",
+    "183a1d4989dda16e0628b77c1445b590e8e9432e90d50ac742731471eec48f7647d28918308ceac2",
+    "c849a98ba918c88764c5473d7781d7cb435caf957e08",
 ];
 
 /// The bytes of a change follow from the actor, the time and the cells: whoever makes it makes the
@@ -48,4 +66,16 @@ fn a_change_has_these_bytes() {
     assert_eq!(HEXLOWER.encode(&head.signature), signature.concat());
     assert_eq!(head.check(&name(), 0), Ok(()));
     assert!(head.check(&name(), 1).is_err());
+    let cells: Vec<Keyed> = ["net/ip", "on"]
+        .map(|key| (key.to_owned(), sorted_cells(&engine, &name(), key).unwrap()))
+        .into();
+    let base = base(&cells).unwrap().unwrap();
+    assert_eq!(base.len(), 1, "what is deleted is left out");
+    assert_eq!(HEXLOWER.encode(&base[0].raw), BASE.concat());
+    let covers = Cut::covers(None, &engine.history);
+    let cut = Cut::sign(&NodeKey::for_test(7), &name(), 1, engine.heads(), &base, covers);
+    let mut bytes = Vec::new();
+    cut.put(&mut bytes).unwrap();
+    assert_eq!(HEXLOWER.encode(&bytes), CUT.concat());
+    assert_eq!(Cut::read(&mut Reader::new(&bytes)), Ok(cut));
 }

@@ -30,7 +30,7 @@ const NO_BITS: &str = "42000001000301000700";
 const PROBES: &str = "4200000100080108ffffffff0fff00";
 
 fn message(hex: &str) -> Vec<u8> {
-    wrap(MESSAGE, &[], &[], &HEXLOWER.decode(hex.as_bytes()).unwrap())
+    wrap(MESSAGE, 0, &[], &[], &HEXLOWER.decode(hex.as_bytes()).unwrap())
 }
 
 /// A few bytes that inflate to 512 MiB.
@@ -84,7 +84,7 @@ const RUNS: [u8; 10] = [0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x10, 0x
 /// What the child process does with the input that its environment names.
 fn child(input: &str) {
     setrlimit(Resource::As, Rlimit { current: Some(MEMORY), maximum: Some(MEMORY) }).unwrap();
-    let parcel = |changes: &[u8]| Parcel::check(&pack(&[], &[], changes)).map(drop).unwrap_err();
+    let parcel = |changes: &[u8]| Parcel::check(&pack(0, &[], &[], changes)).map(drop).unwrap_err();
     let decoded = |hex: &str| SyncMessage::check(&message(hex)).map(drop).unwrap_err();
     match input {
         "filter without bits" => assert_eq!(decoded(NO_BITS), Refusal::Filter),
@@ -203,7 +203,7 @@ fn operations_that_are_no_puts_of_cells_are_refused() {
         let options = automerge::transaction::CommitOptions::default().with_time(0);
         transaction.commit_with(options);
         let change = document.get_last_local_change().unwrap();
-        Parcel::check(&pack(&[], &[], change.raw_bytes())).map(drop)
+        Parcel::check(&pack(0, &[], &[], change.raw_bytes())).map(drop)
     };
     assert_eq!(made(&|_| {}), Ok(()));
     use automerge::ObjType;
@@ -237,9 +237,9 @@ async fn what_a_member_may_not_write_is_refused_and_changes_nothing() {
     let from = hand.key.id();
     let check = |bytes: &[u8]| Parcel::check(bytes).unwrap();
     // Nobody was introduced; somebody else was.
-    let alone = check(&pack(&[], &[], &good.raw));
+    let alone = check(&pack(0, &[], &[], &good.raw));
     assert_eq!(refused(node.apply(from, alone).await), Refusal::Actor);
-    let wrong = check(&pack(&[other.who], &[], &good.raw));
+    let wrong = check(&pack(0, &[other.who], &[], &good.raw));
     assert_eq!(refused(node.apply(from, wrong).await), Refusal::Actor);
     // A cell in another's name.
     let forged = cell("k", 9, Author::node(&other.key.id()), Content::Tombstone);
@@ -248,15 +248,15 @@ async fn what_a_member_may_not_write_is_refused_and_changes_nothing() {
     let parcel = check(&forger.parcel(&forged.raw));
     assert_eq!(refused(node.apply(from, parcel).await), Refusal::Author);
     // A change from somebody else than its author, under no head, or a head that is not signed so.
-    let relayed = check(&pack(&[hand.who], &[], &good.raw));
+    let relayed = check(&pack(0, &[hand.who], &[], &good.raw));
     let applied = node.apply(other.key.id(), relayed).await.unwrap();
     assert_eq!((applied.changes, applied.waiting), (0, 1));
     let mut head = SignedHead::sign(&hand.key, &name(), 0, good.hash);
     head.signature[5] ^= 1;
-    let relayed = check(&pack(&[hand.who], &[head.clone()], &good.raw));
+    let relayed = check(&pack(0, &[hand.who], &[head.clone()], &good.raw));
     assert_eq!(refused(node.apply(other.key.id(), relayed).await), Refusal::Signature);
     let of_other = SignedHead::sign(&other.key, &name(), 0, good.hash);
-    let relayed = check(&pack(&[hand.who], &[of_other], &good.raw));
+    let relayed = check(&pack(0, &[hand.who], &[of_other], &good.raw));
     assert_eq!(node.apply(other.key.id(), relayed).await.unwrap().changes, 0);
     // Under its author's head it is taken from anybody.
     let relayed = check(&hand.parcel(&good.raw));
@@ -391,10 +391,10 @@ fn mutated_documents_and_messages_never_panic() {
         let mut bytes = saved.clone();
         let at = 4 + random(bytes.len() - 4);
         bytes[at] = random(256) as u8;
-        refused += u32::from(Parcel::check(&pack(&[], &[], &bytes)).is_err());
+        refused += u32::from(Parcel::check(&pack(0, &[], &[], &bytes)).is_err());
     }
     let said = hand.engine.next_message(&mut State::new()).unwrap().unwrap().encode();
-    let whole = wrap(MESSAGE, &[], &[], &said);
+    let whole = wrap(MESSAGE, 0, &[], &[], &said);
     SyncMessage::check(&whole).unwrap();
     for _ in 0..20_000 {
         let mut bytes = whole.clone();

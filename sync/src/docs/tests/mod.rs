@@ -1,5 +1,6 @@
 //! The engine from inside: golden vectors, and what it must never see.
 
+mod epochs;
 mod golden;
 mod hostile;
 mod pair;
@@ -64,7 +65,7 @@ impl Hand {
     pub(super) fn parcel(&self, changes: &[u8]) -> Vec<u8> {
         let heads = self.engine.heads();
         let head = SignedHead::sign(&self.key, &name(), 0, heads[0]);
-        pack(&[self.who], &[head], changes)
+        pack(0, &[self.who], &[head], changes)
     }
 }
 

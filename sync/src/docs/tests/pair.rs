@@ -14,9 +14,17 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// A hub and a gateway may write everything; all is for everybody, or nothing is.
-struct Two {
-    hub: NodeId,
+pub(super) struct Two {
+    pub hub: NodeId,
+    pub edge: NodeId,
     shares: bool,
+}
+
+impl Two {
+    pub(super) fn of(nodes: &[Node; 2]) -> Self {
+        let [hub, edge] = [0, 1].map(|at| nodes[at].key.id());
+        Self { hub, edge, shares: true }
+    }
 }
 
 impl Roster for Two {
@@ -29,6 +37,9 @@ impl Steward for Two {
     fn met(&self, _: &Membership) {}
     fn shares(&self, _: &NodeId, _: &DocumentName) -> bool {
         self.shares
+    }
+    fn members(&self, _: &DocumentName) -> Option<Vec<NodeId>> {
+        Some(vec![self.edge])
     }
     fn policy(&self, _: &DocumentName) -> Arc<[u8]> {
         Policy::LWW.as_bytes().into()
@@ -56,42 +67,58 @@ impl Steward for Two {
     }
 }
 
-struct Node {
-    key: NodeKey,
-    role: Role,
+pub(super) struct Node {
+    pub key: NodeKey,
+    pub role: Role,
     boot: u64,
-    documents: Arc<Documents>,
-    records: Memory,
+    pub documents: Arc<Documents>,
+    pub records: Memory,
+    /// Changes from which on the hub cuts a history.
+    cut_at: u64,
+    /// What its clock says.
+    pub clock_ms: u64,
 }
 
 impl Node {
-    fn new(seed: u8, role: Role) -> Self {
+    pub(super) fn new(seed: u8, role: Role) -> Self {
         let key = NodeKey::for_test(seed);
         let documents = Arc::new(Documents::of_start(start(1), key.clone(), role));
-        Self { key, role, boot: 1, documents, records: Memory::default() }
+        let (records, cut_at) = (Memory::default(), 1_000_000);
+        Self { key, role, boot: 1, documents, records, cut_at, clock_ms: 1_790_000_000_000 }
+    }
+
+    pub(super) fn cutting_at(mut self, changes: u64) -> Self {
+        self.cut_at = changes;
+        self.restart();
+        self
     }
 
     /// Starts anew over what is on disk.
-    fn restart(&mut self) {
+    pub(super) fn restart(&mut self) {
         self.boot += 1;
         // No two starts have one nonce, the one after a restore of a copy included.
         let incarnation = Incarnation { boot: self.boot, nonce: rand(&mut self.boot.clone()) };
-        self.documents = Arc::new(Documents::of_start(incarnation, self.key.clone(), self.role));
+        let documents = Documents::of_start(incarnation, self.key.clone(), self.role);
+        self.documents = Arc::new(documents.cutting_at(self.cut_at));
     }
 
-    fn put(&mut self, name: &str, path: &str, value: i64) {
+    pub(super) fn put(&mut self, name: &str, path: &str, value: i64) {
         self.write(name, path, Value::Int(value));
     }
 
     fn write(&mut self, name: &str, path: &str, value: Value<'_>) {
+        self.edit(name, path, What::Put(value));
+    }
+
+    pub(super) fn edit(&mut self, name: &str, path: &str, what: What<'_>) {
         let author = Author::node(&self.key.id());
-        let writer = Writer { author, role: self.role, clock: Stamp::new(1_790_000_000_000, 0) };
-        let edit = Edit { path: Path::new(path).unwrap(), what: What::Put(value) };
+        let writer = Writer { author, role: self.role, clock: Stamp::new(self.clock_ms, 0) };
+        let edit = Edit { path: Path::new(path).unwrap(), what };
         let name = DocumentName::new(name).unwrap();
         self.documents.write(&mut self.records, &name, &Policy::LWW, writer, &[edit]).unwrap();
     }
 
-    fn contents(&self) -> BTreeMap<DocumentName, Contents> {
+    pub(super) fn contents(&self) -> BTreeMap<DocumentName, Contents> {
         let names = Documents::list(&self.records, "").unwrap();
         let read = |name: DocumentName| {
             let contents = Contents::read(&self.records, &name).unwrap();
@@ -105,14 +132,14 @@ fn start(boot: u64) -> Incarnation {
     Incarnation { boot, nonce: boot }
 }
 
-fn rand(state: &mut u64) -> u64 {
+pub(super) fn rand(state: &mut u64) -> u64 {
     *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
     *state >> 16
 }
 
 /// What a connection cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Cost {
+pub(super) struct Cost {
     bytes: usize,
     messages: usize,
     /// The longest chain of messages that answer each other; two are a round trip.
@@ -122,22 +149,21 @@ struct Cost {
 type Pushed = Vec<(DocumentName, Vec<Hash>)>;
 
 /// A connection of two nodes.
-struct Link {
-    ends: [Exchange; 2],
-    under_way: [VecDeque<(Vec<u8>, usize)>; 2],
+pub(super) struct Link {
+    pub ends: [Exchange; 2],
+    pub under_way: [VecDeque<(Vec<u8>, usize)>; 2],
     pushed: [Pushed; 2],
     cost: Cost,
 }
 
 impl Link {
-    fn new(nodes: &mut [Node; 2], shuffle: u64) -> Self {
+    pub(super) fn new(nodes: &mut [Node; 2], shuffle: u64) -> Self {
         Self::sharing(nodes, shuffle, true)
     }
 
     fn sharing(nodes: &mut [Node; 2], shuffle: u64, shares: bool) -> Self {
-        let hub = nodes[0].key.id();
-        let steward: Arc<dyn Steward> = Arc::new(Two { hub, shares });
         let ids = [nodes[0].key.id(), nodes[1].key.id()];
+        let steward: Arc<dyn Steward> = Arc::new(Two { shares, ..Two::of(nodes) });
         let exchange = |at: usize| {
             Exchange::new(Arc::clone(&nodes[at].documents), Arc::clone(&steward), ids[1 - at])
         };
@@ -168,7 +194,7 @@ impl Link {
     }
 
     /// Lets each side say what it has to.
-    fn gather(&mut self, nodes: &mut [Node; 2], at: usize) -> bool {
+    pub(super) fn gather(&mut self, nodes: &mut [Node; 2], at: usize) -> bool {
         let batch = self.ends[at].next(&mut nodes[at].records, 64 << 10).unwrap();
         let some = !batch.records.is_empty() || batch.more;
         self.send(at, batch, 0);
@@ -176,7 +202,7 @@ impl Link {
     }
 
     /// Delivers what `at` sent first.
-    fn deliver(&mut self, nodes: &mut [Node; 2], at: usize) -> bool {
+    pub(super) fn deliver(&mut self, nodes: &mut [Node; 2], at: usize) -> bool {
         let Some((record, hop)) = self.under_way[at].pop_front() else { return false };
         let to = 1 - at;
         let message = Incoming::read(&record).unwrap();
@@ -189,7 +215,7 @@ impl Link {
         true
     }
 
-    fn settle(mut self, nodes: &mut [Node; 2]) -> Cost {
+    pub(super) fn settle(mut self, nodes: &mut [Node; 2]) -> Cost {
         for _ in 0..100_000 {
             let gathered = [self.gather(nodes, 0), self.gather(nodes, 1)];
             let delivered = [self.deliver(nodes, 0), self.deliver(nodes, 1)];
@@ -201,11 +227,11 @@ impl Link {
     }
 }
 
-fn exchange(nodes: &mut [Node; 2]) -> Cost {
+pub(super) fn exchange(nodes: &mut [Node; 2]) -> Cost {
     Link::new(nodes, 7).settle(nodes)
 }
 
-fn pair() -> [Node; 2] {
+pub(super) fn pair() -> [Node; 2] {
     [Node::new(1, Role::Hub), Node::new(2, Role::Edge)]
 }
 
@@ -214,7 +240,7 @@ fn assert_equal(nodes: &[Node; 2]) {
     assert!(!nodes[0].contents().is_empty());
 }
 
-fn device(n: usize) -> String {
+pub(super) fn device(n: usize) -> String {
     format!("device/pump-{n}/desired")
 }
 
@@ -449,7 +475,8 @@ fn a_history_of_more_than_a_parcel_is_told_in_several() {
 fn whatever_happens_they_agree_in_the_end() {
     for seed in 0..150u64 {
         let mut random = seed;
-        let mut nodes = pair();
+        let [hub, edge] = pair();
+        let mut nodes = [hub.cutting_at([3, 12, 1_000_000][seed as usize % 3]), edge];
         let mut copies: [Option<Memory>; 2] = [None, None];
         let keeps = (rand(&mut random) % 2) as usize;
         for _ in 0..12 {
@@ -483,6 +510,42 @@ fn whatever_happens_they_agree_in_the_end() {
         assert_eq!(nodes[0].contents(), nodes[1].contents(), "seed {seed}");
         assert_eq!(exchange(&mut nodes), Cost::default(), "seed {seed}");
     }
+}
+
+/// Every question was answered at once, whatever of the answers before had left: a gateway that
+/// asked again and again and took nothing had the hub keep a document for each question.
+#[test]
+fn whoever_asks_again_and_again_is_owed_one_answer() {
+    let mut nodes = pair();
+    for n in 0..200 {
+        nodes[0].put(&device(0), &format!("part-{}", n % 50), n);
+    }
+    let mut link = Link::new(&mut nodes, 1);
+    let name = device(0);
+    let want = [&[5, name.len() as u8], name.as_bytes(), &[0]].concat();
+    let mut answers = 0;
+    for _ in 0..1_000 {
+        let message = Incoming::read(&want).unwrap();
+        let taken = link.ends[0].take(&mut nodes[0].records, message).unwrap();
+        answers += taken.answer.records.len();
+        assert!(taken.answer.more);
+    }
+    let batch = link.ends[0].next(&mut nodes[0].records, 1 << 20).unwrap();
+    let kinds: Vec<u8> = batch.records.iter().map(|record| record[0]).collect();
+    assert_eq!((answers, kinds.as_slice()), (0, [3, 4, 7].as_slice()), "one push, have, upto");
+    // The list of all that is here is given once.
+    let mut nodes = [Node::new(4, Role::Hub), Node::new(5, Role::Edge)];
+    nodes[0].put(&device(0), "level", 1);
+    nodes[1].put(&device(1), "level", 1);
+    let mut link = Link::new(&mut nodes, 1);
+    let mut ask = |count: &[u8]| {
+        let message = Incoming::read(&[&[11], count].concat()).unwrap();
+        link.ends[0].take(&mut nodes[0].records, message).map(|taken| taken.answer.records.len())
+    };
+    assert_eq!(ask(&[48]).unwrap(), 1);
+    assert!(ask(&[48]).is_err(), "the same symbols once more");
+    assert_eq!(ask(&[0]).unwrap(), 1);
+    assert!(ask(&[0]).is_err() && ask(&[96]).is_err());
 }
 
 #[test]

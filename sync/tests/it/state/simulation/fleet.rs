@@ -231,6 +231,10 @@ impl Roster for Stew {
         }
         self.members.read().unwrap().get(node).and_then(|grant| entitled(grant, document, None))
     }
+
+    fn may_cut(&self, node: &NodeId, _: &DocumentName) -> bool {
+        self.fleet.find(node).is_some_and(|grant| grant.role == Role::Hub)
+    }
 }
 
 impl Steward for Stew {
@@ -253,6 +257,12 @@ impl Steward for Stew {
             }
             _ => self.home_of(document).as_ref() == Some(&grant.site),
         }
+    }
+
+    fn members(&self, document: &DocumentName) -> Option<Vec<NodeId>> {
+        let first = if self.bug == Bug::CutsAlone { self.fleet.keys.len() } else { 1 };
+        let gateways = || self.fleet.keys[first..].iter().map(NodeKey::id);
+        self.is_hub.then(|| gateways().filter(|node| self.shares(node, document)).collect())
     }
 
     fn policy(&self, _: &DocumentName) -> Arc<[u8]> {

@@ -3,6 +3,7 @@
 use super::fleet::HUB;
 use super::node::{Node, journal_key};
 use holdfast_core::codec::Reader;
+use holdfast_core::hlc::Stamp;
 use holdfast_core::state::{Cell, ConflictId, Key, Policy, ViewDigest, conflict_id};
 use holdfast_sync::Fault;
 use holdfast_sync::docs::exchange::Steward as _;
@@ -16,9 +17,14 @@ struct Acknowledged {
     node: usize,
     document: DocumentName,
     change: Hash,
+    /// What it put.
+    puts: Vec<Put>,
     /// No replica had it any more.
     lost: bool,
 }
+
+/// A key and the cell that a write put there.
+pub type Put = (String, Vec<u8>);
 
 /// Watches a world and remembers what was wrong first.
 #[derive(Default)]
@@ -30,6 +36,10 @@ pub struct Judge {
     numbers: BTreeMap<(Vec<u8>, u64), Vec<u8>>,
     /// Cells that were knowingly hidden by who wrote above or below them.
     knowingly: BTreeSet<Vec<u8>>,
+    /// The last deletion at each key of a document, which a cut makes forgotten.
+    deleted: BTreeMap<(DocumentName, String), Stamp>,
+    /// All that was ever put, in the order in which it was written.
+    written: BTreeMap<(DocumentName, Put), usize>,
 }
 
 impl Judge {
@@ -55,6 +65,10 @@ impl Judge {
                 let (change, after) = split_change(rest);
                 rest = after;
                 let (actor, seq) = actor_and_number(change);
+                if actor[..15] == [0; 15] {
+                    // What an epoch begins with is by no node.
+                    continue;
+                }
                 let known = self.numbers.entry((actor.clone(), seq));
                 if *known.or_insert_with(|| change.to_vec()) != change {
                     self.find(format!("actor {actor:02x?} has two changes of number {seq}"));
@@ -69,7 +83,8 @@ impl Judge {
         node: &Node,
         name: &DocumentName,
         before: &Contents,
-    ) -> Result<(), Fault> {
+    ) -> Result<Vec<Put>, Fault> {
+        let mut puts = Vec::new();
         let after = Contents::read(&node.disk, name)?;
         let old: BTreeMap<&str, &[Vec<u8>]> = before.iter().collect();
         for (text, cells) in after.iter().filter(|(text, cells)| old.get(text) != Some(cells)) {
@@ -83,6 +98,14 @@ impl Judge {
             if cells.len() != 1 || !exceeds {
                 self.find(format!("node {}: a write at {text} is not the last", node.number));
             }
+            if !new.is_live() {
+                let last = self.deleted.entry((name.clone(), text.to_owned())).or_insert(new.stamp);
+                *last = new.stamp.max(*last);
+            }
+            let put = (text.to_owned(), cells[0].clone());
+            let order = self.written.len();
+            self.written.entry((name.clone(), put.clone())).or_insert(order);
+            puts.push(put);
         }
         for (path, cell) in losers(node, name, &after) {
             let key = journal_key(name, &path, &cell);
@@ -90,7 +113,7 @@ impl Judge {
                 self.knowingly.insert(key);
             }
         }
-        Ok(())
+        Ok(puts)
     }
 
     /// At any time: what lost without its loser's knowledge is in the journal.
@@ -120,13 +143,26 @@ impl Judge {
         if record[0] == 8 {
             self.find(format!("refused: {}", String::from_utf8_lossy(record)));
         }
+        if record[0] == 21 {
+            // Chunks begin with these bytes.
+            let with_base = record.windows(4).any(|bytes| bytes == [0x85, 0x6f, 0x4a, 0x83]);
+            let how =
+                if with_base { "cut told with its base" } else { "cut told without its base" };
+            self.strike(how, 1);
+        }
         let known = [(5, "something wanted"), (6, "engines talked"), (10, "all compared")];
         let kind = known.iter().find(|(kind, _)| *kind == record[0]);
         kind.iter().for_each(|(_, what)| self.strike(what, 1));
     }
 
-    pub fn acknowledged(&mut self, node: usize, document: DocumentName, change: Hash) {
-        self.acknowledged.push(Acknowledged { node, document, change, lost: false });
+    pub fn acknowledged(
+        &mut self,
+        node: usize,
+        document: DocumentName,
+        change: Hash,
+        puts: Vec<Put>,
+    ) {
+        self.acknowledged.push(Acknowledged { node, document, change, puts, lost: false });
     }
 
     pub fn writes(&self) -> u64 {
@@ -135,10 +171,10 @@ impl Judge {
 
     /// A node has forgotten something: notes what no replica has any more.
     pub fn forgotten(&mut self, nodes: &mut [Node]) {
-        for write in &mut self.acknowledged {
-            if nodes[write.node].restores > 0 && !nodes.iter_mut().any(|node| holds(node, write)) {
-                write.lost = true;
-            }
+        let Self { acknowledged, deleted, .. } = self;
+        for write in acknowledged {
+            write.lost |= nodes[write.node].restores > 0
+                && !nodes.iter_mut().any(|node| holds(node, write, deleted));
         }
     }
 
@@ -155,14 +191,31 @@ impl Judge {
         for write in self.acknowledged.iter().filter(|write| !write.lost) {
             let without = (0..nodes.len()).find(|&at| {
                 let shares = at == HUB || at == write.node || shares(nodes, at, &write.document);
-                shares && !holds(&mut nodes[at], write)
+                shares && !holds(&mut nodes[at], write, &self.deleted)
             });
-            if let Some(at) = without {
+            let lost = |node: &Node| {
+                let name = &write.document;
+                write.puts.iter().all(|(key, cell)| {
+                    let path = Key::parse(key).unwrap().path;
+                    let key = journal_key(name, path.as_str(), cell);
+                    node.disk.get(Table::Event, &key).unwrap().is_some()
+                })
+            };
+            if let Some(at) = without
+                && !nodes.iter().any(lost)
+            {
                 let (node, document) = (write.node, &write.document);
                 missing = Some(format!("node {at} lacks a write of {document} by node {node}"));
             }
         }
         missing.into_iter().for_each(|missing| self.find(missing));
+        if let Some(back) = self.came_back(&nodes[HUB]) {
+            self.find(back);
+        }
+        for name in Documents::list(&nodes[HUB].disk, "").unwrap() {
+            let status = Documents::status(&nodes[HUB].disk, &name).unwrap();
+            self.strike("history cut", status.map_or(0, |status| status.epoch));
+        }
         for node in nodes.iter() {
             for name in Documents::list(&node.disk, "").unwrap() {
                 let took = self.took(node, &name);
@@ -172,10 +225,54 @@ impl Judge {
     }
 }
 
-fn holds(node: &mut Node, write: &Acknowledged) -> bool {
+impl Judge {
+    /// What was deleted and stands there again, though it was written before and is earlier.
+    fn came_back(&self, hub: &Node) -> Option<String> {
+        let last = |key: &str| key.starts_with("last/");
+        let deletions = self.acknowledged.iter().filter(|write| !write.lost).flat_map(|write| {
+            let puts = write.puts.iter().filter(|(key, _)| last(key));
+            puts.map(|put| (&write.document, put))
+        });
+        for (name, put) in deletions {
+            let deletion = Cell::from_bytes(&put.1).unwrap();
+            let contents = Contents::read(&hub.disk, name).unwrap();
+            let here = contents.iter().find(|(key, _)| *key == put.0);
+            let Some(first) = here.map(|(_, cells)| &cells[0]) else { continue };
+            let standing = Cell::from_bytes(first).unwrap();
+            let order = |put: &Put| self.written.get(&(name.clone(), put.clone()));
+            let was_before = order(&(put.0.clone(), first.clone())) < order(put);
+            let is_back = !deletion.is_live() && standing.is_live() && was_before;
+            if is_back && standing.stamp < deletion.stamp {
+                return Some(format!("{} of {name} was deleted and came back", put.0));
+            }
+        }
+        None
+    }
+}
+
+/// Whether a node has a write, or what came after it. A history that was cut has forgotten the
+/// write itself; then there has to be a cell at its keys that is no earlier, or a deletion.
+fn holds(
+    node: &mut Node,
+    write: &Acknowledged,
+    deleted: &BTreeMap<(DocumentName, String), Stamp>,
+) -> bool {
     let Node { documents, disk, .. } = node;
-    let held = documents.holds(disk, &write.document, &[write.change]);
-    held.unwrap_or_default()
+    let name = &write.document;
+    if documents.holds(disk, name, &[write.change]).unwrap_or_default() {
+        return true;
+    }
+    let epoch = Documents::status(disk, name).ok().flatten().map_or(0, |status| status.epoch);
+    let Ok(contents) = Contents::read(disk, name) else { return false };
+    let cells: BTreeMap<&str, &[Vec<u8>]> = contents.iter().collect();
+    epoch > 0
+        && write.puts.iter().all(|(key, cell)| {
+            let stamp = Cell::from_bytes(cell).unwrap().stamp;
+            let mut here = cells.get(key.as_str()).into_iter().copied().flatten();
+            // What comes after a deletion that is forgotten may be of any time.
+            deleted.get(&(name.clone(), key.clone())) >= Some(&stamp)
+                || here.any(|cell| Cell::from_bytes(cell).unwrap().stamp >= stamp)
+        })
 }
 
 fn shares(nodes: &[Node], gateway: usize, name: &DocumentName) -> bool {

@@ -6,7 +6,8 @@
 //! count on paths under every rule. A judge watches what must hold at any time, and in the end,
 //! when nothing goes wrong any more: all have the same, down to the byte, and nothing is lost that
 //! was acknowledged and that any replica still had. Planted bugs show that it can find something.
-//! Histories are not cut here: there are no epochs yet.
+//! Histories are cut after a few changes already, so that late writers and copies of earlier epochs
+//! are nothing rare.
 
 pub mod crash;
 mod disk;
@@ -57,9 +58,11 @@ pub enum Bug {
     ForgetsLosers,
     /// The hub shows nobody's membership to others.
     VouchesForNobody,
+    /// The hub cuts histories of which it does not know who has what.
+    CutsAlone,
 }
 
-pub const BUGS: [Bug; 13] = [
+pub const BUGS: [Bug; 14] = [
     Bug::OwnPolicy,
     Bug::ClockAtTheEnd,
     Bug::AnswersBeforeItSyncs,
@@ -73,6 +76,7 @@ pub const BUGS: [Bug; 13] = [
     Bug::HearsNoChanges,
     Bug::ForgetsLosers,
     Bug::VouchesForNobody,
+    Bug::CutsAlone,
 ];
 
 /// What may strike.
@@ -130,6 +134,8 @@ pub struct Plan {
     pub heal_ms: u64,
     /// By how much clocks are off at most.
     pub clock_ms: u64,
+    /// Changes from which on the hub cuts a history.
+    pub cut_at: u64,
 }
 
 const TEN_YEARS_MS: u64 = 10 * 365 * 86_400_000;
@@ -165,6 +171,7 @@ impl Plan {
             first_connect_ms: rng.pick(&[1, 10_000, 30_000]),
             heal_ms: rng.within(20_000, 60_000),
             clock_ms: rng.pick(&[0, 60_000, TEN_YEARS_MS, TEN_YEARS_MS]),
+            cut_at: rng.pick(&[4, 8, 20, 1_000_000]),
         }
     }
 
@@ -220,16 +227,19 @@ fn rest(world: &mut World) {
 }
 
 /// What must have struck in a campaign of many seeds.
-const STRUCK: [&str; 16] = [
+const STRUCK: [&str; 19] = [
     "all compared",
     "clock set",
     "connection cut",
     "connection given up",
     "copy made",
     "copy put back",
+    "cut told with its base",
+    "cut told without its base",
     "darkness",
     "engines talked",
     "hub not reached",
+    "history cut",
     "losing cell in a journal",
     "packet held up in the dark",
     "packet of an old connection beside a new one",

@@ -4,11 +4,11 @@
 //! one transaction, each in a savepoint of its own, and nothing that came of it leaves before the
 //! transaction is synced.
 
-use super::Bug;
 use super::disk::Disk;
 use super::draft::Draft;
 use super::fleet::{Fleet, HUB, Stew, policy};
-use super::judge::Judge;
+use super::judge::{Judge, Put};
+use super::{Bug, Plan};
 use holdfast_core::hlc::{Hlc, MAX_MILLIS, Stamp};
 use holdfast_core::state::{self, Author, Policy};
 use holdfast_core::{Incarnation, NodeId};
@@ -41,7 +41,7 @@ pub enum Job {
 
 /// What came of it, to be told once it is synced.
 pub enum Done {
-    Wrote(DocumentName, Hash),
+    Wrote(DocumentName, Hash, Vec<Put>),
     Held(At, HeldDocuments),
     Said(At, Batch),
     Took(At, Batch),
@@ -71,16 +71,18 @@ pub struct Node {
     hlc: Hlc,
     fleet: Arc<Fleet>,
     bug: Bug,
+    cut_at: u64,
 }
 
 impl Node {
-    pub fn new(fleet: &Arc<Fleet>, number: usize, nonce: u64, bug: Bug) -> Self {
+    pub fn new(fleet: &Arc<Fleet>, number: usize, nonce: u64, plan: &Plan) -> Self {
+        let (bug, cut_at) = (plan.bug, plan.cut_at);
         let start = Incarnation { boot: 1, nonce };
         let mut disk = Disk::default();
         (disk.boot, disk.bug) = (1, bug);
         Self {
             number,
-            documents: documents(fleet, number, start),
+            documents: documents(fleet, number, start, cut_at),
             steward: Arc::new(steward(fleet, number, &disk, bug)),
             disk,
             start,
@@ -95,6 +97,7 @@ impl Node {
             hlc: Hlc::default(),
             fleet: Arc::clone(fleet),
             bug,
+            cut_at,
         }
     }
 
@@ -132,7 +135,7 @@ impl Node {
             self.disk.boot += 1;
             self.start = Incarnation { boot: self.disk.boot, nonce };
         }
-        self.documents = documents(&self.fleet, self.number, self.start);
+        self.documents = documents(&self.fleet, self.number, self.start, self.cut_at);
         self.steward = Arc::new(steward(&self.fleet, self.number, &self.disk, self.bug));
         // No mark is kept on disk: the clock may run back over a start.
         self.hlc = Hlc::default();
@@ -209,8 +212,8 @@ impl Node {
             Err(error) => return Err(error),
         };
         let Some(change) = written.change else { return Ok(None) };
-        judge.wrote(self, name, &before)?;
-        Ok(Some(Done::Wrote(name.clone(), change)))
+        let puts = judge.wrote(self, name, &before)?;
+        Ok(Some(Done::Wrote(name.clone(), change, puts)))
     }
 
     fn take(
@@ -244,9 +247,10 @@ pub fn journal_key(name: &DocumentName, path: &str, cell: &[u8]) -> Vec<u8> {
     [name.as_str().as_bytes(), &[0], path.as_bytes(), &[0], cell].concat()
 }
 
-fn documents(fleet: &Fleet, number: usize, start: Incarnation) -> Arc<Documents> {
+fn documents(fleet: &Fleet, number: usize, start: Incarnation, cut_at: u64) -> Arc<Documents> {
     let role = if number == HUB { state::Role::Hub } else { state::Role::Edge };
-    Arc::new(Documents::of_start(start, fleet.keys[number].clone(), role))
+    let documents = Documents::of_start(start, fleet.keys[number].clone(), role);
+    Arc::new(documents.cutting_at(cut_at))
 }
 
 fn steward(fleet: &Arc<Fleet>, number: usize, disk: &Disk, bug: Bug) -> Stew {

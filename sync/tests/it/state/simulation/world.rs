@@ -73,7 +73,7 @@ impl World {
         let mut rng = Rng(seed);
         let fleet = Arc::new(Fleet::new(rng.next(), plan.gateways, plan.sites));
         let mut nodes: Vec<_> =
-            (0..=plan.gateways).map(|n| Node::new(&fleet, n, rng.next(), plan.bug)).collect();
+            (0..=plan.gateways).map(|n| Node::new(&fleet, n, rng.next(), &plan)).collect();
         for node in &mut nodes {
             node.clock_ms = plan.clock(&mut rng);
         }
@@ -307,7 +307,7 @@ impl World {
     /// Tells whoever waits for it what came of a job.
     fn told(&mut self, node: usize, done: Done) {
         match done {
-            Done::Wrote(name, change) => self.judge.acknowledged(node, name, change),
+            Done::Wrote(name, change, puts) => self.judge.acknowledged(node, name, change, puts),
             Done::Held(at, held) => {
                 self.give(at, Input::Held(held));
                 self.give(at, Input::Chains(Vec::new()));
