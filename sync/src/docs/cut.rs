@@ -1,9 +1,8 @@
 //! Cuts: a document begins a new epoch with what its cells are, and forgets how they came about.
 //!
-//! Only the hub cuts, and only where every node that has the document is known to have just what
-//! the hub has: then nobody holds a change that is behind neither the cut nor its own author. What
-//! a node has written beyond it meanwhile it writes anew into the next epoch, as the cells they
-//! are. The first changes of an epoch, its *base*, are a function of the cells at the heads where
+//! Only the hub cuts, and only once every node that has the document has said that it has just what
+//! the hub has. Whatever any of them has written since then has seen all that is cut, so it comes
+//! after it: the node writes it anew into the next epoch, as the cells they are. The first changes of an epoch, its *base*, are a function of the cells at the heads where
 //! the epoch before it ended, so whoever holds those heads makes the base itself and need not
 //! believe the hub; who does not is given it, under the hub's signature.
 //! Byte-exact page: `docs/formats/document.md`.
@@ -215,32 +214,20 @@ pub(super) fn check_base(cut: &Cut, base: &[Change]) -> Result<(), Refusal> {
 /// What a node writes anew into an epoch.
 #[derive(Debug, Default)]
 pub(super) struct Anew {
-    /// Cells that had not seen the base.
+    /// Cells of a node that was put back to a copy, which may not have seen the base.
     pub beside: Vec<(String, Vec<u8>)>,
-    /// Cells that had seen what of the base is at their keys.
+    /// Cells that have seen the base.
     pub behind: Vec<(String, Vec<u8>)>,
 }
 
 /// Who has said in this start that it has just what is here of a document whose history is long.
 #[derive(Debug, Default)]
-pub(super) struct Confirmed {
-    documents: BTreeMap<DocumentName, (Vec<Hash>, BTreeSet<NodeId>)>,
-    /// Up to which place of the sequence of document changes each node said that it has all.
-    places: BTreeMap<NodeId, u64>,
-}
+pub(super) struct Confirmed(BTreeMap<DocumentName, (Vec<Hash>, BTreeSet<NodeId>)>);
 
 impl Confirmed {
-    /// A session with `node` begins; it holds all up to `place`.
-    pub(super) fn began(&mut self, node: NodeId, place: u64) {
-        self.places.insert(node, place);
-        self.documents.values_mut().for_each(|(_, nodes)| {
-            nodes.remove(&node);
-        });
-    }
-
-    /// `node` has the document at `heads`.
+    /// `node` has the document at just `heads`.
     pub(super) fn note(&mut self, node: NodeId, name: &DocumentName, heads: &[Hash]) {
-        let (at, nodes) = self.documents.entry(name.clone()).or_default();
+        let (at, nodes) = self.0.entry(name.clone()).or_default();
         if at != heads {
             (*at, *nodes) = (heads.to_vec(), BTreeSet::new());
         }
@@ -249,14 +236,11 @@ impl Confirmed {
 
     /// Whether all of `nodes` have the document as it is here.
     pub(super) fn all(&self, nodes: &[NodeId], name: &DocumentName, status: &Status) -> bool {
-        let noted = self.documents.get(name).filter(|(heads, _)| *heads == status.heads);
-        nodes.iter().all(|node| {
-            noted.is_some_and(|(_, nodes)| nodes.contains(node))
-                || self.places.get(node).is_some_and(|place| *place >= status.position)
-        })
+        let noted = self.0.get(name).filter(|(heads, _)| *heads == status.heads);
+        noted.is_some_and(|(_, noted)| nodes.iter().all(|node| noted.contains(node)))
     }
 
     pub(super) fn forget(&mut self, name: &DocumentName) {
-        self.documents.remove(name);
+        self.0.remove(name);
     }
 }

@@ -12,6 +12,7 @@ use super::cursor;
 use super::cut::{CUT_AT, Confirmed};
 use super::edit::{Edit, Plan, Writer};
 use super::engine::{Broken, Engine};
+use super::fold::FOLD_AT;
 use super::limits::{OWN_CHANGES_MAX, SOFT_BYTES, TAIL_BYTES, TAIL_RECORDS};
 use super::open::{Open, Shelf};
 use super::recent::Recent;
@@ -23,7 +24,7 @@ use crate::identity::NodeKey;
 use crate::store::{ReadRecords, Records, Snapshot, Store, Table, WriteError};
 use holdfast_core::state::{Author, Cell, Policy, Role};
 use holdfast_core::{Incarnation, NodeId};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The documents of a node.
@@ -36,6 +37,10 @@ pub struct Documents {
     confirmed: Mutex<Confirmed>,
     /// Changes from which on a history is cut.
     pub(super) cut_at: u64,
+    /// How often each document was folded in this start.
+    folded: Mutex<HashMap<DocumentName, u64>>,
+    /// Changes from which on one is folded.
+    pub(super) fold_at: u64,
 }
 
 /// What a local write did.
@@ -60,8 +65,9 @@ impl Documents {
     #[must_use]
     pub fn of_start(incarnation: Incarnation, key: NodeKey, role: Role) -> Self {
         let me = Introduction { node: key.id(), incarnation };
-        let (shelf, recent, confirmed) = Default::default();
-        Self { key, me, role, shelf, recent, confirmed, cut_at: CUT_AT }
+        let (shelf, recent, confirmed, folded) = Default::default();
+        let (cut_at, fold_at) = (CUT_AT, FOLD_AT);
+        Self { key, me, role, shelf, recent, confirmed, cut_at, folded, fold_at }
     }
 
     /// The same, cutting histories of so many changes, where this node is the hub.
@@ -75,6 +81,13 @@ impl Documents {
     #[must_use]
     pub const fn node(&self) -> NodeId {
         self.me.node
+    }
+
+    /// The same, folding histories of so many changes, where this node is a gateway.
+    #[must_use]
+    pub const fn folding_at(mut self, changes: u64) -> Self {
+        self.fold_at = changes;
+        self
     }
 
     pub(super) const fn role(&self) -> Role {
@@ -130,7 +143,8 @@ impl Documents {
             return Err(Refusal::History.into());
         }
         let mut open = self.open(&book, &status)?;
-        let actor = self.me.actor(name, status.epoch);
+        let me = self.writer_of(name);
+        let actor = me.actor(name, status.epoch);
         let is_new = open.engine.history.seq(&actor) == 0;
         if is_new && book.actor(&actor)?.is_some() {
             // It would count from 1 again, and no two replicas would ever agree.
@@ -141,7 +155,7 @@ impl Documents {
         let change =
             open.engine.commit(actor, time_ms, &puts).map_err(|broken| unusable(name, &broken))?;
         if is_new {
-            book.put_actor(&actor, &self.me)?;
+            book.put_actor(&actor, &me)?;
         }
         // All that is here is behind the change, so its head covers what this node wrote before.
         let head = SignedHead::sign(&self.key, name, status.epoch, change.hash);
@@ -149,8 +163,9 @@ impl Documents {
         let made = std::slice::from_ref(&change);
         self.note_start(book.records, &status)?;
         keep(&mut book, &mut status, &open.engine, made, |_| Ok(()))?;
+        let folded = self.fold_if_due(&mut book, &mut status, &mut open)?;
         self.close(name, open, &status);
-        Ok(written(Some(change.hash), &status))
+        Ok(written(folded.or(Some(change.hash)), &status))
     }
 
     /// Moves a document to the end of the sequence of document changes, as if it had changed. To be
@@ -260,6 +275,11 @@ impl Documents {
     pub(super) fn confirmed(&self) -> MutexGuard<'_, Confirmed> {
         // A panic while it was held left it whole: notes go in one by one.
         self.confirmed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn folded(&self) -> MutexGuard<'_, HashMap<DocumentName, u64>> {
+        // A panic while it was held left it whole: numbers are changed in one step.
+        self.folded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn recent(&self) -> MutexGuard<'_, Recent> {

@@ -18,7 +18,7 @@ use super::{Refusal, records};
 use crate::Fault;
 use crate::store::{ReadRecords, Records, Table, WriteError};
 use holdfast_core::NodeId;
-use holdfast_core::state::{Cell, Concurrent, Key, Role, resolve};
+use holdfast_core::state::{Cell, Key, Role};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What came of a cut that another node has told of.
@@ -35,7 +35,12 @@ pub(super) enum Taken {
 }
 
 impl Documents {
-    /// Notes that `node` has a document at `heads`, where that may lead to a cut.
+    /// Whether a document is on the way to being so long that its history is cut.
+    pub(super) const fn may_be_cut(&self, status: &Status) -> bool {
+        is_due(status, self.cut_at / 2)
+    }
+
+    /// Notes that `node` has a document at just `heads`, where that may lead to a cut.
     pub(super) fn confirm(
         &self,
         records: &(impl ReadRecords + ?Sized),
@@ -46,7 +51,7 @@ impl Documents {
         if self.role() == Role::Hub
             && let Some(status) = records::status(records, name)?
             && status.heads == heads
-            && is_due(&status, self.cut_at / 2)
+            && self.may_be_cut(&status)
         {
             self.confirmed().note(*node, name, heads);
         }
@@ -144,7 +149,7 @@ impl Documents {
             let before = cells_at(&open.engine, name, &held, &cut.seen(history))?;
             (given, before)
         };
-        let anew = Passage { name, judge, held: &held, before, base: &base, holds }.anew();
+        let anew = Passage { judge, held: &held, before, base: &base, holds }.anew();
         let (mut applied, touched) = self.begin_epoch(&mut book, status, cut, &base, anew)?;
         let paths = touched.iter().filter_map(|key| Key::parse(key).ok());
         let paths: BTreeSet<String> = paths.map(|key| key.path.as_str().to_owned()).collect();
@@ -230,7 +235,8 @@ impl Documents {
         let changed = keys.into_iter().filter(|key| before.get(*key) != after.get(*key));
         status.touched = changed.cloned().collect();
         if let Some(head) = last {
-            book.put_actor(&self.introduction().actor(name, cut.epoch), self.introduction())?;
+            let who = self.writer_of(name);
+            book.put_actor(&who.actor(name, cut.epoch), &who)?;
             let head = SignedHead::sign(self.key(), name, cut.epoch, head);
             book.put_signed(&self.node(), &[head])?;
         }
@@ -255,7 +261,7 @@ impl Documents {
         epoch: u64,
         puts: &[(String, Vec<u8>)],
     ) -> Result<Option<Hash>, Fault> {
-        let actor = self.introduction().actor(name, epoch);
+        let actor = self.writer_of(name).actor(name, epoch);
         let mut last = None;
         for puts in puts.chunks(CHANGE_OPERATIONS) {
             let stamps = puts.iter().filter_map(|(_, cell)| Cell::from_bytes(cell).ok());
@@ -268,7 +274,11 @@ impl Documents {
     }
 }
 
-fn begin_with(engine: &mut Engine, name: &DocumentName, base: &[Change]) -> Result<(), Fault> {
+pub(super) fn begin_with(
+    engine: &mut Engine,
+    name: &DocumentName,
+    base: &[Change],
+) -> Result<(), Fault> {
     let admitted = base.iter().try_for_each(|change| engine.history.admit(change));
     admitted.map_err(|refusal| Fault::damaged(format!("document {name}"), refusal.code()))?;
     engine.apply(base).map_err(|broken| unusable(name, &broken))
@@ -295,7 +305,6 @@ fn cells_at(
 
 /// What a node has of a document as it goes over to another epoch.
 struct Passage<'a> {
-    name: &'a DocumentName,
     judge: &'a Judge<'a>,
     /// What it has now.
     held: &'a [Keyed],
@@ -309,42 +318,24 @@ struct Passage<'a> {
 impl Passage<'_> {
     /// The node's own cells of which the next epoch does not know.
     fn anew(&self) -> Anew {
-        let mut based: BTreeMap<&str, Vec<&[u8]>> = BTreeMap::new();
+        let mut known: BTreeSet<(&str, &[u8])> = BTreeSet::new();
         for change in self.base {
-            for put in &change.puts {
-                based.entry(&put.key).or_default().push(change.cell(put));
-            }
+            known.extend(change.puts.iter().map(|put| (put.key.as_str(), change.cell(put))));
         }
-        let before: BTreeMap<&str, &Vec<Vec<u8>>> =
-            self.before.iter().map(|(key, cells)| (key.as_str(), cells)).collect();
+        for (key, cells) in &self.before {
+            known.extend(cells.iter().map(|cell| (key.as_str(), cell.as_slice())));
+        }
         let mut out = Anew::default();
         for (key, cells) in self.held {
-            let based = based.get(key.as_str()).map(Vec::as_slice).unwrap_or_default();
             let is_new = |cell: &&Vec<u8>| {
-                let known = before.get(key.as_str()).is_some_and(|before| before.contains(cell));
                 let own = Cell::from_bytes(cell).is_ok_and(|cell| (self.judge.is_local)(&cell));
-                own && !known && !based.contains(&cell.as_slice())
+                own && !known.contains(&(key.as_str(), cell.as_slice()))
             };
             // Of several of its own, from starts that had not seen each other, the last counts.
             let Some(cell) = cells.iter().find(is_new) else { continue };
             let put = (key.clone(), cell.clone());
-            let beside = based.iter().any(|other| cells.iter().any(|held| held == other));
-            if !self.holds || beside {
-                out.beside.push(put);
-            } else if !based.is_empty() || self.stands(key, cells) {
-                out.behind.push(put);
-            }
+            if self.holds { out.behind.push(put) } else { out.beside.push(put) }
         }
         out
-    }
-
-    /// Whether something stands at a key of which the base has nothing, so that whatever else is
-    /// there was deleted.
-    fn stands(&self, key: &str, cells: &[Vec<u8>]) -> bool {
-        let Ok(key) = Key::parse(key) else { return false };
-        let mut cells: Vec<Cell<'_>> =
-            cells.iter().filter_map(|cell| Cell::from_bytes(cell).ok()).collect();
-        let rule = self.judge.policy.rule(self.name.path(), key.path);
-        resolve(Concurrent::sort(&mut cells), rule).is_live()
     }
 }

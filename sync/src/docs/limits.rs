@@ -18,6 +18,9 @@ pub const KEYS_MAX: u64 = 8 * LIVE_KEYS;
 pub const CHANGES_MAX: u64 = 16 << 10;
 /// Changes that a local write may not exceed: behind it there is room for what others wrote.
 pub const OWN_CHANGES_MAX: u64 = CHANGES_MAX / 2;
+/// Changes from which on a gateway folds what nobody else has seen of its own: few enough that a
+/// document which is written once a minute is opened at once after weeks alone.
+pub const FOLD_CHANGES: u64 = 1 << 10;
 /// Changes from which on the hub cuts a history: half of what people's writes may fill, so that
 /// there is room for what is written until all have the same.
 pub const CUT_CHANGES: u64 = OWN_CHANGES_MAX / 2;

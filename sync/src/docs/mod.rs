@@ -38,6 +38,7 @@ mod edit;
 mod engine;
 mod epoch;
 pub mod exchange;
+mod fold;
 mod history;
 mod incoming;
 pub mod limits;

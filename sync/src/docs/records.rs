@@ -183,6 +183,14 @@ impl<R: ReadRecords + ?Sized> Book<'_, R> {
         value.map(read).transpose().map_err(|_| damaged(self.name, "its cut cannot be read"))
     }
 
+    /// The heads up to which others may have the document.
+    pub(super) fn offered(&self) -> Result<Vec<Hash>, Fault> {
+        let value = self.records.get(Table::DocumentOffered, self.name.as_str().as_bytes())?;
+        let read = |value: Vec<u8>| super::change::hashes(&mut Reader::new(&value));
+        let heads = value.map(read).transpose();
+        Ok(heads.map_err(|_| damaged(self.name, "what was offered of it"))?.unwrap_or_default())
+    }
+
     /// The cells at a key.
     pub(super) fn cells_at(&self, key: &str) -> Result<Vec<Vec<u8>>, Fault> {
         let value = self.records.get(Table::DocumentCell, &under(self.name, key.as_bytes()))?;
@@ -261,6 +269,16 @@ impl<R: Records + ?Sized> Book<'_, R> {
         let mut value = Vec::new();
         who.put(&mut value).expect("a growing buffer is never full");
         self.records.put(Table::DocumentActor, &under(self.name, actor), &value)
+    }
+
+    pub(super) fn put_offered(&mut self, heads: &[Hash]) -> Result<(), Fault> {
+        let mut value = Vec::new();
+        let put = |out: &mut Vec<u8>| -> Result<(), Reject> {
+            out.put_uint(heads.len() as u64)?;
+            heads.iter().try_for_each(|head| out.put(head))
+        };
+        put(&mut value).expect("a growing buffer is never full");
+        self.records.put(Table::DocumentOffered, self.name.as_str().as_bytes(), &value)
     }
 
     pub(super) fn put_cut(&mut self, cut: &Cut) -> Result<(), Fault> {

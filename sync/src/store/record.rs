@@ -77,11 +77,13 @@ pub enum Table {
     ArtefactBlock = 32,
     /// Where the histories of documents were cut last: name -> cut.
     DocumentCut = 33,
+    /// Up to where others may have documents: name -> heads.
+    DocumentOffered = 34,
 }
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::Meta,
         Self::Chain,
         Self::Acked,
@@ -115,6 +117,7 @@ impl Table {
         Self::ArtefactOutline,
         Self::ArtefactBlock,
         Self::DocumentCut,
+        Self::DocumentOffered,
     ];
 }
 

@@ -93,7 +93,26 @@ impl Exchange {
         Ok(epoch == ours)
     }
 
-    /// The peer is known to have a document at `heads`, which may be what a cut has waited for.
+    /// Says that a document is here just as the peer has pushed it, where a cut may wait for that:
+    /// that the push was stored does not say that nothing else was written here.
+    pub(super) fn confirm<R: Records>(
+        &self,
+        records: &R,
+        name: &DocumentName,
+        theirs: &[Hash],
+        answer: &mut Batch,
+    ) -> Result<(), Fault> {
+        if self.documents.is_edge()
+            && let Some(known) = status(records, name)?
+            && known.heads == theirs
+            && self.documents.may_be_cut(&known)
+        {
+            answer.say(&Message::Have(name.clone(), known.heads));
+        }
+        Ok(())
+    }
+
+    /// The peer says that it has a document at `heads`, which may be what a cut has waited for.
     pub(super) fn known<R: Records>(
         &mut self,
         records: &mut R,

@@ -236,13 +236,11 @@ impl Exchange {
         let mut batch = Batch::default();
         let last = last_place(records)?;
         self.began = last;
-        self.documents.confirmed().began(self.peer, 0);
         let Some(end) = cursor::end(records, last)? else { return Ok(batch) };
         if let Some(held) = held
             && cursor::is_ours(records, &held, last)?
         {
             (self.after, self.told) = (held.place, held.place);
-            self.documents.confirmed().began(self.peer, held.place);
             batch.more = held.place < last;
             return Ok(batch);
         }
@@ -339,6 +337,7 @@ impl Exchange {
                 let heads = ours.to_vec();
                 batch.pushed.push((name.clone(), heads.clone()));
                 self.under_way.insert(name.clone(), heads.clone());
+                self.documents.note_offered(records, name, &heads)?;
                 batch.say(&Message::Push { name: name.clone(), heads, parcel });
                 Ok(())
             }
@@ -376,7 +375,7 @@ impl Exchange {
         for (name, heads) in pushed {
             if self.under_way.get(name) == Some(heads) {
                 self.under_way.remove(name);
-                self.known(records, name, heads)?;
+                Documents::set_known(records, &self.peer, name, heads)?;
             }
         }
         Ok(())
@@ -465,6 +464,7 @@ impl Exchange {
             self.failed = true;
         } else {
             self.held_there(records, name, heads, &mut taken.answer)?;
+            self.confirm(records, name, heads, &mut taken.answer)?;
         }
         self.note(name, applied, taken);
         Ok(())

@@ -71,6 +71,7 @@ impl Exchange {
         talk.done = false;
         if let Some(said) = self.documents.next_message(records, name, &mut talk.state)? {
             talk.said = status(records, name)?.map(|known| known.heads).unwrap_or_default();
+            self.documents.note_offered(records, name, &talk.said)?;
             self.introduce(&said, batch);
             batch.say(&Message::Talk(name.clone(), said));
         }

@@ -1,4 +1,4 @@
-//! Histories that are cut: nothing changes but that they are short, whoever was late or put back.
+//! Histories that are cut and folded: nothing changes but that they are short, whoever was late or put back.
 
 use super::pair::{Cost, Link, Node, Two, device, exchange, pair, rand};
 use crate::docs::cut::{Cut, base};
@@ -16,7 +16,7 @@ const CUT_AT: u64 = 20;
 
 fn cutting() -> [Node; 2] {
     let [hub, edge] = pair();
-    [hub.cutting_at(CUT_AT), edge]
+    [hub.cutting_at(CUT_AT), edge.cutting_at(CUT_AT)]
 }
 
 fn name() -> DocumentName {
@@ -80,7 +80,6 @@ fn what_is_there_is_the_same_as_if_nothing_had_been_cut() {
     rest(&mut whole);
     assert_eq!(live(&cut[0]), live(&whole[0]));
     assert!(epoch(&cut[0]) > 5, "{}", epoch(&cut[0]));
-    let changes = |node: &Node| Documents::status(&node.records, &name()).unwrap().unwrap().changes;
     assert!(changes(&cut[0]) < 2 * CUT_AT && changes(&whole[0]) > 100);
 }
 
@@ -95,29 +94,47 @@ fn nearly_cut() -> [Node; 2] {
     nodes
 }
 
-/// The gateway has all that the hub has, and writes on before the hub hears that it has it.
+/// The gateway has said that it has just what the hub has, and writes on before the hub cuts.
 #[test]
 fn what_was_written_beyond_a_cut_is_there_after_it_as_it_was() {
     let mut nodes = nearly_cut();
     let mut link = Link::new(&mut nodes, 1);
     link.gather(&mut nodes, 0);
-    nodes[1].put(&device(0), "b", 7);
-    nodes[1].put(&device(0), "keep", 2);
-    while link.under_way[0].len() > 1 {
-        link.deliver(&mut nodes, 0);
-    }
-    // It has seen `a` now; `b` and `keep` it had written beside the hub's.
+    while link.deliver(&mut nodes, 0) {}
     nodes[1].put(&device(0), "a", 100);
+    nodes[1].edit(&device(0), "keep", What::Delete);
     nodes[1].put(&device(0), "new", 5);
-    let before: Vec<_> = ["a", "b", "keep", "new"].map(|path| at(&nodes[1], path)).into();
-    link.deliver(&mut nodes, 0);
-    assert_eq!(epoch(&nodes[0]), 1, "all that the hub had was known to be there");
+    let paths = ["a", "b", "new"];
+    let before: Vec<_> = paths.map(|path| at(&nodes[1], path)).into();
+    while epoch(&nodes[0]) == 0 {
+        assert!(link.deliver(&mut nodes, 1), "it is cut when the gateway's word arrives");
+    }
+    assert_eq!(at(&nodes[0], "new").len(), 0);
     link.settle(&mut nodes);
     rest(&mut nodes);
     assert_eq!(epoch(&nodes[1]), 1);
-    let after: Vec<_> = ["a", "b", "keep", "new"].map(|path| at(&nodes[0], path)).into();
+    let after: Vec<_> = paths.map(|path| at(&nodes[0], path)).into();
     assert_eq!(after, before);
-    assert_eq!(after.iter().map(Vec::len).collect::<Vec<_>>(), [1, 2, 2, 1]);
+    assert_eq!(after.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1, 1]);
+    assert_eq!(at(&nodes[0], "keep").len(), 0);
+}
+
+/// A gateway that holds what the hub has, and something of its own beside it, holds up the cut: it
+/// may have written beside a deletion that the cut would forget.
+#[test]
+fn nothing_is_cut_while_somebody_has_more_than_the_hub() {
+    let mut nodes = nearly_cut();
+    nodes[0].edit(&device(0), "keep", What::Delete);
+    let mut link = Link::new(&mut nodes, 1);
+    link.gather(&mut nodes, 0);
+    nodes[1].put(&device(0), "keep", 9);
+    while link.deliver(&mut nodes, 0) {}
+    while link.deliver(&mut nodes, 1) {}
+    assert_eq!(epoch(&nodes[0]), 0);
+    link.settle(&mut nodes);
+    rest(&mut nodes);
+    assert_eq!(epoch(&nodes[0]), 1, "now both have the same");
+    assert_eq!(at(&nodes[0], "keep").len(), 2, "neither has seen the other");
 }
 
 #[test]
@@ -271,21 +288,66 @@ fn every_flipped_bit_of_a_cut_is_noticed() {
     assert_eq!(live(&nodes[1]), live(&nodes[0]));
 }
 
-/// A deletion is forgotten with a cut; what had not seen it comes back only if it had beaten it.
+fn changes(node: &Node) -> u64 {
+    Documents::status(&node.records, &name()).unwrap().unwrap().changes
+}
+
+/// A gateway that was alone took 8,192 changes of a document, then none.
 #[test]
-fn what_a_forgotten_deletion_had_beaten_does_not_come_back() {
-    for writes in [1, 9] {
-        let mut nodes = nearly_cut();
-        nodes[0].edit(&device(0), "keep", What::Delete);
-        let mut link = Link::new(&mut nodes, 1);
-        link.gather(&mut nodes, 0);
-        // Each write has a stamp above the one before.
-        (0..writes).for_each(|n| nodes[1].put(&device(0), "keep", n));
-        while link.deliver(&mut nodes, 0) {}
-        assert_eq!(epoch(&nodes[0]), 1);
-        assert_eq!(at(&nodes[0], "keep").len(), 0, "it is deleted, and that is forgotten");
-        link.settle(&mut nodes);
-        rest(&mut nodes);
-        assert_eq!(at(&nodes[0], "keep").len(), usize::from(writes > 1), "{writes} writes");
+fn a_gateway_that_is_alone_writes_on_for_ever() {
+    let [hub, edge] = pair();
+    let mut nodes = [hub, edge.folding_at(64)];
+    nodes[0].put(&device(0), "of the hub", 1);
+    nodes[1].put(&device(0), "shared", 1);
+    exchange(&mut nodes);
+    let (met, alone) = (changes(&nodes[1]), pair()[1].key.id());
+    assert_eq!(nodes[1].key.id(), alone);
+    for n in 0..2_000 {
+        nodes[1].put(&device(0), &format!("p{}", n % 5), n);
+        assert!(changes(&nodes[1]) <= met + 64 + 16, "{} after {n}", changes(&nodes[1]));
+        if n % 300 == 0 {
+            nodes[1].restart();
+        }
     }
+    audit(&mut nodes[1].records, name().as_str()).unwrap();
+    assert_eq!(at(&nodes[1], "p4").len(), 1);
+    let cost = exchange(&mut nodes);
+    rest(&mut nodes);
+    assert_eq!(at(&nodes[0], "p4"), at(&nodes[1], "p4"));
+    assert!(cost.bytes < 16_000, "{cost:?}");
+    assert!(live(&nodes[0]).iter().all(|(_, cells)| cells.len() == 1), "all have seen the others");
+}
+
+/// What was offered may be with the hub, though it never said so; folded it would come back from
+/// there and stand beside what had replaced it.
+#[test]
+fn what_was_offered_is_not_folded() {
+    let [hub, edge] = pair();
+    let mut nodes = [hub, edge.folding_at(16)];
+    for n in 0..8 {
+        nodes[1].put(&device(0), "p", n);
+    }
+    let mut link = Link::new(&mut nodes, 1);
+    while link.gather(&mut nodes, 1) && link.deliver(&mut nodes, 1) {}
+    assert_eq!(at(&nodes[0], "p").len(), 1);
+    drop(link);
+    for n in 0..100 {
+        nodes[1].put(&device(0), "p", 100 + n);
+    }
+    assert!((9..32).contains(&changes(&nodes[1])), "{}", changes(&nodes[1]));
+    rest(&mut nodes);
+    assert_eq!(at(&nodes[0], "p").len(), 1, "the last one has seen all before");
+    // Beside something of the hub's at the same key nothing is folded, and nothing is lost.
+    nodes[0].put(&device(0), "p", -1);
+    let mut link = Link::new(&mut nodes, 1);
+    link.gather(&mut nodes, 0);
+    nodes[1].put(&device(0), "p", 1_000);
+    while link.deliver(&mut nodes, 0) {}
+    drop(link);
+    for n in 0..100 {
+        nodes[1].put(&device(0), "q", n);
+    }
+    assert_eq!(at(&nodes[1], "p").len(), 2);
+    rest(&mut nodes);
+    assert_eq!(at(&nodes[0], "p").len(), 2);
 }

@@ -75,6 +75,8 @@ pub(super) struct Node {
     pub records: Memory,
     /// Changes from which on the hub cuts a history.
     cut_at: u64,
+    /// Changes from which on a gateway folds one.
+    fold_at: u64,
     /// What its clock says.
     pub clock_ms: u64,
 }
@@ -83,8 +85,15 @@ impl Node {
     pub(super) fn new(seed: u8, role: Role) -> Self {
         let key = NodeKey::for_test(seed);
         let documents = Arc::new(Documents::of_start(start(1), key.clone(), role));
-        let (records, cut_at) = (Memory::default(), 1_000_000);
-        Self { key, role, boot: 1, documents, records, cut_at, clock_ms: 1_790_000_000_000 }
+        let (records, never) = (Memory::default(), 1_000_000);
+        let (cut_at, fold_at, clock_ms) = (never, never, 1_790_000_000_000);
+        Self { key, role, boot: 1, documents, records, cut_at, fold_at, clock_ms }
+    }
+
+    pub(super) fn folding_at(mut self, changes: u64) -> Self {
+        self.fold_at = changes;
+        self.restart();
+        self
     }
 
     pub(super) fn cutting_at(mut self, changes: u64) -> Self {
@@ -99,7 +108,7 @@ impl Node {
         // No two starts have one nonce, the one after a restore of a copy included.
         let incarnation = Incarnation { boot: self.boot, nonce: rand(&mut self.boot.clone()) };
         let documents = Documents::of_start(incarnation, self.key.clone(), self.role);
-        self.documents = Arc::new(documents.cutting_at(self.cut_at));
+        self.documents = Arc::new(documents.cutting_at(self.cut_at).folding_at(self.fold_at));
     }
 
     pub(super) fn put(&mut self, name: &str, path: &str, value: i64) {
@@ -140,7 +149,7 @@ pub(super) fn rand(state: &mut u64) -> u64 {
 /// What a connection cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Cost {
-    bytes: usize,
+    pub bytes: usize,
     messages: usize,
     /// The longest chain of messages that answer each other; two are a round trip.
     hops: usize,
@@ -476,7 +485,8 @@ fn whatever_happens_they_agree_in_the_end() {
     for seed in 0..150u64 {
         let mut random = seed;
         let [hub, edge] = pair();
-        let mut nodes = [hub.cutting_at([3, 12, 1_000_000][seed as usize % 3]), edge];
+        let cut_at = [3, 12, 1_000_000][seed as usize % 3];
+        let mut nodes = [hub.cutting_at(cut_at), edge.cutting_at(cut_at)];
         let mut copies: [Option<Memory>; 2] = [None, None];
         let keeps = (rand(&mut random) % 2) as usize;
         for _ in 0..12 {

@@ -4,7 +4,7 @@ use super::fleet::HUB;
 use super::node::{Node, journal_key};
 use holdfast_core::codec::Reader;
 use holdfast_core::hlc::Stamp;
-use holdfast_core::state::{Cell, ConflictId, Key, Policy, ViewDigest, conflict_id};
+use holdfast_core::state::{Cell, ConflictId, Content, Key, Policy, ViewDigest, conflict_id};
 use holdfast_sync::Fault;
 use holdfast_sync::docs::exchange::Steward as _;
 use holdfast_sync::docs::{Contents, DocumentName, Documents, Hash};
@@ -171,10 +171,9 @@ impl Judge {
 
     /// A node has forgotten something: notes what no replica has any more.
     pub fn forgotten(&mut self, nodes: &mut [Node]) {
-        let Self { acknowledged, deleted, .. } = self;
-        for write in acknowledged {
-            write.lost |= nodes[write.node].restores > 0
-                && !nodes.iter_mut().any(|node| holds(node, write, deleted));
+        for write in &mut self.acknowledged {
+            write.lost |=
+                nodes[write.node].restores > 0 && !nodes.iter_mut().any(|node| has(node, write));
         }
     }
 
@@ -191,7 +190,7 @@ impl Judge {
         for write in self.acknowledged.iter().filter(|write| !write.lost) {
             let without = (0..nodes.len()).find(|&at| {
                 let shares = at == HUB || at == write.node || shares(nodes, at, &write.document);
-                shares && !holds(&mut nodes[at], write, &self.deleted)
+                shares && !has(&mut nodes[at], write) && !self.is_over(&nodes[at], write)
             });
             let lost = |node: &Node| {
                 let name = &write.document;
@@ -226,6 +225,24 @@ impl Judge {
 }
 
 impl Judge {
+    /// Whether a node may have nothing of a write any more: it deleted something or was deleted, and
+    /// a cut has forgotten that. What came after it may be of any time.
+    fn is_over(&self, node: &Node, write: &Acknowledged) -> bool {
+        let name = &write.document;
+        let Ok(contents) = Contents::read(&node.disk, name) else { return false };
+        write.puts.iter().all(|(key, cell)| {
+            let Cell { stamp, content, .. } = Cell::from_bytes(cell).unwrap();
+            let here = || contents.iter().filter(|(other, _)| other == key).flat_map(|(_, c)| c);
+            let order =
+                |cell: &Vec<u8>| self.written.get(&(name.clone(), (key.clone(), cell.clone())));
+            here().any(|other| Cell::from_bytes(other).unwrap().stamp >= stamp)
+                || match content {
+                    Content::Tombstone => here().all(|other| order(other) > order(cell)),
+                    _ => self.deleted.get(&(name.clone(), key.clone())) >= Some(&stamp),
+                }
+        })
+    }
+
     /// What was deleted and stands there again, though it was written before and is earlier.
     fn came_back(&self, hub: &Node) -> Option<String> {
         let last = |key: &str| key.starts_with("last/");
@@ -250,29 +267,20 @@ impl Judge {
     }
 }
 
-/// Whether a node has a write, or what came after it. A history that was cut has forgotten the
-/// write itself; then there has to be a cell at its keys that is no earlier, or a deletion.
-fn holds(
-    node: &mut Node,
-    write: &Acknowledged,
-    deleted: &BTreeMap<(DocumentName, String), Stamp>,
-) -> bool {
+/// Whether a node has a write, or a later one of what it put. A history that was cut or folded has
+/// forgotten the write itself.
+fn has(node: &mut Node, write: &Acknowledged) -> bool {
     let Node { documents, disk, .. } = node;
     let name = &write.document;
     if documents.holds(disk, name, &[write.change]).unwrap_or_default() {
         return true;
     }
-    let epoch = Documents::status(disk, name).ok().flatten().map_or(0, |status| status.epoch);
     let Ok(contents) = Contents::read(disk, name) else { return false };
-    let cells: BTreeMap<&str, &[Vec<u8>]> = contents.iter().collect();
-    epoch > 0
-        && write.puts.iter().all(|(key, cell)| {
-            let stamp = Cell::from_bytes(cell).unwrap().stamp;
-            let mut here = cells.get(key.as_str()).into_iter().copied().flatten();
-            // What comes after a deletion that is forgotten may be of any time.
-            deleted.get(&(name.clone(), key.clone())) >= Some(&stamp)
-                || here.any(|cell| Cell::from_bytes(cell).unwrap().stamp >= stamp)
-        })
+    write.puts.iter().all(|(key, cell)| {
+        let stamp = Cell::from_bytes(cell).unwrap().stamp;
+        let mut here = contents.iter().filter(|(other, _)| other == key).flat_map(|(_, c)| c);
+        here.any(|cell| Cell::from_bytes(cell).unwrap().stamp >= stamp)
+    })
 }
 
 fn shares(nodes: &[Node], gateway: usize, name: &DocumentName) -> bool {

@@ -136,6 +136,8 @@ pub struct Plan {
     pub clock_ms: u64,
     /// Changes from which on the hub cuts a history.
     pub cut_at: u64,
+    /// Changes from which on a gateway folds what nobody else has seen.
+    pub fold_at: u64,
 }
 
 const TEN_YEARS_MS: u64 = 10 * 365 * 86_400_000;
@@ -172,6 +174,7 @@ impl Plan {
             heal_ms: rng.within(20_000, 60_000),
             clock_ms: rng.pick(&[0, 60_000, TEN_YEARS_MS, TEN_YEARS_MS]),
             cut_at: rng.pick(&[4, 8, 20, 1_000_000]),
+            fold_at: rng.pick(&[4, 12, 1_000_000]),
         }
     }
 

@@ -71,18 +71,19 @@ pub struct Node {
     hlc: Hlc,
     fleet: Arc<Fleet>,
     bug: Bug,
-    cut_at: u64,
+    /// The lengths at which histories are cut and folded.
+    ages: [u64; 2],
 }
 
 impl Node {
     pub fn new(fleet: &Arc<Fleet>, number: usize, nonce: u64, plan: &Plan) -> Self {
-        let (bug, cut_at) = (plan.bug, plan.cut_at);
+        let (bug, ages) = (plan.bug, [plan.cut_at, plan.fold_at]);
         let start = Incarnation { boot: 1, nonce };
         let mut disk = Disk::default();
         (disk.boot, disk.bug) = (1, bug);
         Self {
             number,
-            documents: documents(fleet, number, start, cut_at),
+            documents: documents(fleet, number, start, ages),
             steward: Arc::new(steward(fleet, number, &disk, bug)),
             disk,
             start,
@@ -97,7 +98,7 @@ impl Node {
             hlc: Hlc::default(),
             fleet: Arc::clone(fleet),
             bug,
-            cut_at,
+            ages,
         }
     }
 
@@ -135,7 +136,7 @@ impl Node {
             self.disk.boot += 1;
             self.start = Incarnation { boot: self.disk.boot, nonce };
         }
-        self.documents = documents(&self.fleet, self.number, self.start, self.cut_at);
+        self.documents = documents(&self.fleet, self.number, self.start, self.ages);
         self.steward = Arc::new(steward(&self.fleet, self.number, &self.disk, self.bug));
         // No mark is kept on disk: the clock may run back over a start.
         self.hlc = Hlc::default();
@@ -247,10 +248,15 @@ pub fn journal_key(name: &DocumentName, path: &str, cell: &[u8]) -> Vec<u8> {
     [name.as_str().as_bytes(), &[0], path.as_bytes(), &[0], cell].concat()
 }
 
-fn documents(fleet: &Fleet, number: usize, start: Incarnation, cut_at: u64) -> Arc<Documents> {
+fn documents(
+    fleet: &Fleet,
+    number: usize,
+    start: Incarnation,
+    [cut_at, fold_at]: [u64; 2],
+) -> Arc<Documents> {
     let role = if number == HUB { state::Role::Hub } else { state::Role::Edge };
     let documents = Documents::of_start(start, fleet.keys[number].clone(), role);
-    Arc::new(documents.cutting_at(cut_at))
+    Arc::new(documents.cutting_at(cut_at).folding_at(fold_at))
 }
 
 fn steward(fleet: &Arc<Fleet>, number: usize, disk: &Disk, bug: Bug) -> Stew {
