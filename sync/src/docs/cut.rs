@@ -2,9 +2,10 @@
 //!
 //! Only the hub cuts, and only once every node that has the document has said that it has just what
 //! the hub has. Whatever any of them has written since then has seen all that is cut, so it comes
-//! after it: the node writes it anew into the next epoch, as the cells they are. The first changes of an epoch, its *base*, are a function of the cells at the heads where
-//! the epoch before it ended, so whoever holds those heads makes the base itself and need not
-//! believe the hub; who does not is given it, under the hub's signature.
+//! after it: the node writes it anew into the next epoch, as the cells they are. The first changes
+//! of an epoch, its *base*, are a function of the cells at the heads where the epoch before it
+//! ended, so whoever holds those heads makes the base itself and need not believe the hub; who does
+//! not is given it, under the hub's signature.
 //! Byte-exact page: `docs/formats/document.md`.
 
 use super::actor::Actor;

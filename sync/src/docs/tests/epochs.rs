@@ -1,4 +1,5 @@
-//! Histories that are cut and folded: nothing changes but that they are short, whoever was late or put back.
+//! Histories that are cut and folded: nothing changes but that they are short, whoever was late or
+//! put back.
 
 use super::pair::{Cost, Link, Node, Two, device, exchange, pair, rand};
 use crate::docs::cut::{Cut, base};

@@ -225,8 +225,8 @@ impl Judge {
 }
 
 impl Judge {
-    /// Whether a node may have nothing of a write any more: it deleted something or was deleted, and
-    /// a cut has forgotten that. What came after it may be of any time.
+    /// Whether a node may have nothing of a write any more: it deleted something or was deleted,
+    /// and a cut has forgotten that. What came after it may be of any time.
     fn is_over(&self, node: &Node, write: &Acknowledged) -> bool {
         let name = &write.document;
         let Ok(contents) = Contents::read(&node.disk, name) else { return false };
