@@ -1,10 +1,10 @@
 //! Folding: what nobody else has seen of a node's own changes becomes one change.
 //!
 //! A gateway that is alone for weeks would fill a document with changes that only it has, and
-//! nobody could cut them ([`cut`](super::cut)). Changes that were never offered to anybody are its own
-//! business: it puts the cells that they left into one change and forgets how it came to them. That
-//! change is made by another actor, since no number of an actor may be given twice, not even where
-//! only a copy of this store still has the first.
+//! nobody could cut them ([`cut`](super::cut)). Changes that were never offered to anybody are its
+//! own affair: it puts the cells that they left into one change and forgets how it came to them.
+//! That change is made by another actor, since no number of an actor may be given twice, not even
+//! where only a copy of this store still has the first.
 
 use super::DocumentName;
 use super::actor::Introduction;
