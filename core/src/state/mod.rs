@@ -44,6 +44,8 @@ mod sizes;
 mod tally;
 mod union;
 mod value;
+#[cfg(any(test, feature = "vectors"))]
+pub mod vectors;
 mod version;
 mod view;
 

@@ -5,6 +5,7 @@
 
 mod arm;
 mod doc;
+mod firmware;
 mod lint;
 mod progress;
 mod suite;
@@ -32,13 +33,15 @@ pub enum Lane {
     Scenario,
     /// The gateway built for ARM, under an emulator
     Arm,
+    /// What runs on a microcontroller, under an emulator
+    Firmware,
     /// The pages in a browser
     Web,
 }
 
 impl Lane {
-    const ALL: [Self; 6] =
-        [Self::Lint, Self::Unit, Self::Sim, Self::Scenario, Self::Arm, Self::Web];
+    const ALL: [Self; 7] =
+        [Self::Lint, Self::Unit, Self::Sim, Self::Scenario, Self::Arm, Self::Firmware, Self::Web];
 
     /// The name it is called by on the command line.
     pub fn name(self) -> &'static str {
@@ -48,6 +51,7 @@ impl Lane {
             Self::Sim => "sim",
             Self::Scenario => "scenario",
             Self::Arm => "arm",
+            Self::Firmware => "firmware",
             Self::Web => "web",
         }
     }
@@ -56,13 +60,14 @@ impl Lane {
         match self {
             Self::Scenario => needs::SCENARIO.to_vec(),
             Self::Arm => arm::needs(),
+            Self::Firmware => firmware::NEEDS.to_vec(),
             Self::Web => needs::WEB.to_vec(),
             Self::Lint | Self::Unit | Self::Sim => Vec::new(),
         }
     }
 
     fn needs_build(self) -> bool {
-        self != Self::Lint
+        !matches!(self, Self::Lint | Self::Firmware)
     }
 }
 
@@ -103,6 +108,9 @@ pub fn run(options: &Options) -> Result<ExitCode, Problem> {
     // The cheapest answer comes first; what the other lanes share is built after it.
     if lanes.contains(&Lane::Lint) {
         run.timed(Lane::Lint, lint::run);
+    }
+    if lanes.contains(&Lane::Firmware) {
+        run.timed(Lane::Firmware, firmware::run);
     }
     let built = lanes.iter().filter(|lane| lane.needs_build());
     let built: Vec<Lane> = built.copied().collect();
@@ -202,6 +210,7 @@ fn exists(root: &Path, lane: Lane) -> bool {
         }
         Lane::Scenario => root.join("tests/tests/scenarios/main.rs").exists(),
         Lane::Arm => root.join("tests/tests/scenarios/smoke.rs").exists(),
+        Lane::Firmware => firmware::workspace(root).exists(),
         Lane::Web => !web::files(root).is_empty(),
     }
 }

@@ -5,6 +5,7 @@
 
 use super::source::Source;
 use crate::workspace::{self, Problem};
+use std::path::Path;
 
 /// Licences that let anyone use, change and ship the whole.
 const ALLOWED: &[&str] = &[
@@ -44,7 +45,18 @@ pub struct InUse {
 
 /// Asks cargo what is built for the targets we ship, tests included.
 pub fn packages_in_use() -> Result<Vec<InUse>, Problem> {
+    let root = workspace::root();
+    let mut all = in_use_in(&root)?;
+    let firmware = root.join("firmware");
+    if firmware.exists() {
+        all.extend(in_use_in(&firmware)?);
+    }
+    Ok(all)
+}
+
+fn in_use_in(workspace: &Path) -> Result<Vec<InUse>, Problem> {
     let mut cargo = workspace::cargo();
+    cargo.current_dir(workspace);
     cargo.args(["tree", "--quiet", "--workspace", "--prefix=none", "--format={p}\t{l}"]);
     cargo.args(["--edges=normal,build,dev"]);
     cargo.args(TARGETS.iter().flat_map(|target| ["--target", target]));

@@ -17,6 +17,7 @@ const OURS: &[(&str, &[&str])] = &[
     // Preloaded into a node's process, it must bring nothing of ours with it.
     ("holdfast-shim", &[]),
     ("holdfast-firmware", &["holdfast-core"]),
+    ("holdfast-firmware-tests", &["holdfast-core"]),
     ("xtask", &[]),
 ];
 

@@ -6,6 +6,7 @@ mod laws;
 mod replicas;
 mod resolution;
 mod sizes;
+mod vectors;
 mod views;
 
 use super::{Author, Cell, Content, Elements, Role, Tally, Value};

@@ -1,0 +1,77 @@
+//! What runs on a microcontroller, built for one and run under an emulator.
+//!
+//! `firmware/` is a workspace of its own, because its target is another. Each program of its tests
+//! prints what it did and leaves the emulator with an exit code.
+
+use super::{Lane, Run};
+use crate::child;
+use crate::cross;
+use crate::needs::{self, Need, need};
+use crate::report::{Record, Verdict};
+use crate::workspace::{self, Problem};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+const TARGET: &str = "thumbv7m-none-eabi";
+/// What one program may take before something must be wrong: it takes a second.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// What the lane needs from the system.
+pub const NEEDS: &[Need] = &[need("qemu-system-arm", "qemu-system-arm")];
+
+/// The folder of the workspace.
+pub fn workspace(root: &Path) -> PathBuf {
+    root.join("firmware")
+}
+
+/// The programs of its tests.
+fn programs(root: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(workspace(root).join("tests/src")).into_iter().flatten();
+    let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let mut found: Vec<String> =
+        names.filter_map(|name| name.strip_suffix(".rs").map(str::to_owned)).collect();
+    found.sort();
+    found
+}
+
+/// Looks the workspace over, builds its tests and runs them.
+pub fn run(run: &mut Run<'_>) -> Result<(), Problem> {
+    if let Err(line) = cross::bring_library(TARGET) {
+        eprintln!("firmware: left out; to have it: {line}");
+        let verdict = if needs::on_build_machine() { Verdict::Failed } else { Verdict::Skipped };
+        let name = format!("the whole lane; it needs: {line}");
+        run.records.push(Record::new(Lane::Firmware, name, verdict));
+        return Ok(());
+    }
+    let cargo = |arguments: &[&str]| {
+        let mut cargo = workspace::cargo();
+        cargo.current_dir(workspace(&run.root)).args(arguments);
+        cargo
+    };
+    let mut steps = vec![
+        ("format".to_owned(), cargo(&["fmt", "--all", "--check"])),
+        ("clippy".to_owned(), cargo(&["clippy", "--workspace", "--", "-D", "warnings"])),
+    ];
+    for program in programs(&run.root) {
+        steps.push((program.clone(), cargo(&["run", "--quiet", "--bin", &program])));
+    }
+    let filter = run.options.filter.as_deref().unwrap_or_default();
+    for (name, command) in steps.into_iter().filter(|(name, _)| name.contains(filter)) {
+        step(run, name, command)?;
+    }
+    Ok(())
+}
+
+fn step(run: &mut Run<'_>, name: String, mut command: Command) -> Result<(), Problem> {
+    if child::interrupted() {
+        return Ok(());
+    }
+    let started = Instant::now();
+    command.stdin(Stdio::null()).stdout(std::io::stderr());
+    let end = child::run(&mut command, Some(LIMIT));
+    let end = end.map_err(|error| format!("cannot run cargo: {error}"))?;
+    let took = Some(started.elapsed());
+    run.records.push(Record { took, ..Record::check(Lane::Firmware, name, end.success()) });
+    Ok(())
+}
