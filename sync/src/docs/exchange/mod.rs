@@ -138,8 +138,9 @@ impl Batch {
         self.records.push(message.encode());
     }
 
-    fn bytes(&self) -> usize {
-        self.records.iter().map(Vec::len).sum()
+    /// The bytes of the records from number `first` on.
+    fn bytes_from(&self, first: usize) -> usize {
+        self.records[first..].iter().map(Vec::len).sum()
     }
 }
 
@@ -266,7 +267,7 @@ impl Exchange {
             batch.more = true;
             return Ok(batch);
         }
-        let mut bytes = batch.bytes();
+        let mut bytes = batch.bytes_from(0);
         let changed = records.scan_after(Table::DocumentChange, &self.after.to_be_bytes(), PAGE)?;
         batch.more = changed.len() == PAGE;
         for (key, value) in changed {
@@ -279,7 +280,7 @@ impl Exchange {
             let offered = self.offer_change(records, place, &name, &mut batch);
             unless_damaged(&name, offered)?;
             self.after = place;
-            bytes += batch.records[first..].iter().map(Vec::len).sum::<usize>();
+            bytes += batch.bytes_from(first);
         }
         if (self.after > self.told || self.owes_upto)
             && self.answering.is_none()

@@ -27,9 +27,11 @@ impl Exchange {
         max_bytes: usize,
         batch: &mut Batch,
     ) -> Result<(), WriteError> {
-        while batch.bytes() < max_bytes
+        let mut bytes = 0;
+        while bytes < max_bytes
             && let Some((name, owed)) = self.owed.pop_first()
         {
+            let first = batch.records.len();
             let paid = match owed {
                 Owed::Reply => self.reply(records, &name, batch),
                 Owed::Behind(theirs) => match status(records, &name)? {
@@ -38,6 +40,7 @@ impl Exchange {
                 },
             };
             unless_damaged(&name, paid)?;
+            bytes += batch.bytes_from(first);
         }
         self.settle(records)?;
         Ok(())
