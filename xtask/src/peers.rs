@@ -1,12 +1,16 @@
-//! The programs that benches measure ours beside, from Debian's packages.
+//! The programs that benches measure ours beside.
 //!
-//! They are downloaded and unpacked below `target/`, not installed: installing them would start
-//! services on the ports of this machine, and needs root.
+//! Those that keep readings are Debian's packages, downloaded and unpacked below `target/`, not
+//! installed: installing them would start services on the ports of this machine, and needs root.
+//! Those that keep documents are libraries: small programs around them lie below `tests/peers`, and
+//! are built, or their packages fetched, into `target/` too, so that nothing of them is ever among
+//! what the workspace builds. No script of a fetched package is run.
 
 use crate::child;
 use crate::workspace::{self, Metadata, Problem};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Packages with nothing but the C library behind them.
 const PACKAGES: [&str; 2] = ["influxdb", "nats-server"];
@@ -16,10 +20,34 @@ pub fn dir(metadata: &Metadata) -> PathBuf {
     metadata.target_directory.join("peers")
 }
 
-/// Downloads and unpacks what is not there yet.
-pub fn fetch() -> Result<(), Problem> {
+/// Brings the peers of a bench that are not there yet.
+pub fn fetch(bench: &str) -> Result<(), Problem> {
     let metadata = workspace::metadata(&workspace::root().join("Cargo.toml"))?;
     let dir = dir(&metadata);
+    match bench {
+        "docs" => documents(&dir),
+        _ => packages(&dir),
+    }
+}
+
+/// Builds the one that is Rust, and fetches what the one for Node.js needs.
+fn documents(dir: &Path) -> Result<(), Problem> {
+    let sources = workspace::root().join("tests/peers");
+    let mut cargo = workspace::cargo();
+    cargo.current_dir(sources.join("samod")).args(["build", "--release", "--locked"]);
+    cargo.arg("--target-dir").arg(dir.join("samod"));
+    end_well(cargo, "cargo build in tests/peers/samod", "it needs the registry once")?;
+    let place = dir.join("pouchdb");
+    let cannot = |e: std::io::Error| format!("cannot make {}: {e}", place.display());
+    fs::create_dir_all(&place).map_err(cannot)?;
+    fs::copy(sources.join("pouchdb/package.json"), place.join("package.json")).map_err(cannot)?;
+    let mut npm = child::command("npm", &place);
+    npm.args(["install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock"]);
+    end_well(npm, "npm install", "it needs Node.js, npm and the registry once")
+}
+
+/// Downloads and unpacks those that are Debian's.
+fn packages(dir: &Path) -> Result<(), Problem> {
     for package in PACKAGES {
         // Debian's packages all bring this folder, so it tells what was unpacked to its end.
         if dir.join("usr/share/doc").join(package).exists() {
@@ -39,14 +67,16 @@ pub fn fetch() -> Result<(), Problem> {
 
 fn run(words: &[&str], dir: &Path) -> Result<(), Problem> {
     let mut command = child::command(words[0], dir);
-    command.args(&words[1..]).stdout(std::io::stderr());
-    let failed = |why: String| {
-        format!(
-            "`{}` {why}; peers are Debian's packages: on Debian try `sudo apt-get update` and \
-             again, elsewhere put `influxd` and `nats-server` into PATH",
-            words.join(" ")
-        )
-    };
+    command.args(&words[1..]);
+    let advice = "peers are Debian's packages: on Debian try `sudo apt-get update` and again, \
+                  elsewhere put `influxd` and `nats-server` into PATH";
+    end_well(command, &words.join(" "), advice)
+}
+
+/// Runs a command that has to succeed; `called` and `advice` are for whoever reads that it did not.
+fn end_well(mut command: Command, called: &str, advice: &str) -> Result<(), Problem> {
+    let failed = |why: String| format!("`{called}` {why}; {advice}");
+    command.stdout(std::io::stderr());
     let end = child::run(&mut command, None).map_err(|error| failed(error.to_string()))?;
     end.success().then_some(()).ok_or_else(|| failed("failed".into()))
 }

@@ -39,7 +39,8 @@ const ROOMS: &[Room] = &[
     Room { library: "rusqlite", folders: &["sync/src/store", "sync/tests", "tests"] },
     Room { library: "libp2p", folders: &["sync/src/net"] },
     Room { library: "quinn", folders: &["sync/src/net"] },
-    Room { library: "automerge", folders: &["sync/src/docs"] },
+    // A peer of the benches is a program of its own, which nothing of ours is built from.
+    Room { library: "automerge", folders: &["sync/src/docs", "tests/peers"] },
 ];
 
 /// Judges the declared dependencies.
@@ -180,6 +181,9 @@ mod tests {
         assert_eq!(found, ["sync/src/network.rs:1: names libp2p; only sync/src/net may"]);
         assert_eq!(rooms(&[rust("node/src/a.rs", "\nlet x = libp2p_stream::new();")]).len(), 1);
         assert_eq!(rooms(&[rust("edge-node/src/a.rs", "fn a(_: &rusqlite::Row) {}")]).len(), 1);
+        let text = "use automerge::ROOT;\n";
+        assert!(rooms(&[rust("tests/peers/samod/src/main.rs", text)]).is_empty());
+        assert_eq!(rooms(&[rust("tests/src/bench/docs/mod.rs", text)]).len(), 1);
     }
 
     #[test]
