@@ -39,12 +39,12 @@ pub struct NamedOptions {
 /// `cargo xtask bench`.
 #[derive(Args)]
 pub struct BenchOptions {
-    /// Which one: ingest, sync, query, link or size
+    /// Which one: ingest, sync, query, link, size or docs
     name: String,
     /// Print one JSON object for each figure instead of a table
     #[arg(long)]
     json: bool,
-    /// Fetch the peers' Debian packages first and unpack them below target/; nothing is installed
+    /// Fetch the peers of this bench first, or build them, below target/; nothing is installed
     #[arg(long)]
     install_peers: bool,
 }
@@ -70,7 +70,7 @@ pub fn soak(options: &NamedOptions) -> Result<ExitCode, Problem> {
 /// Builds and becomes a measurement.
 pub fn bench(options: &BenchOptions) -> Result<ExitCode, Problem> {
     if options.install_peers {
-        peers::fetch()?;
+        peers::fetch(&options.name)?;
     }
     let mut arguments = vec![options.name.clone()];
     arguments.extend(options.json.then(|| "--json".to_owned()));

@@ -5,6 +5,7 @@
 //! each figure, otherwise a table. Peers that do the same are measured in the same run and printed
 //! beside ours.
 
+mod docs;
 mod ingest;
 mod link;
 mod load;
@@ -14,6 +15,7 @@ mod size;
 mod sync;
 mod wire;
 
+pub use docs::docs;
 pub use ingest::ingest;
 pub use link::link;
 pub use query::query;
@@ -80,7 +82,11 @@ impl Figure {
         let (name, value, unit, target) = (self.name, self.value, self.unit, self.target);
         let word = if met { "met" } else { "missed" };
         // Of small figures the fraction counts.
-        let places = if target < 100.0 { 1 } else { 0 };
+        let places = match target {
+            ..1.0 => 2,
+            1.0..100.0 => 1,
+            _ => 0,
+        };
         println!(
             "{name:<32} {value:>12.places$} {unit:<12} target {target:>10.places$} \
              ({better} is better): {word}"

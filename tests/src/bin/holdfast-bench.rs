@@ -27,6 +27,8 @@ enum Name {
     Link,
     /// Bytes of a reading on disk, sealed.
     Size,
+    /// Twins on their way: time and bytes of a sync, and cells a second.
+    Docs,
 }
 
 #[tokio::main]
@@ -38,6 +40,7 @@ async fn main() -> ExitCode {
         Name::Query => bench::query(options.json).await,
         Name::Link => bench::link(options.json).await,
         Name::Size => bench::size(options.json).await,
+        Name::Docs => bench::docs(options.json).await,
     };
     match ran {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,10 +1,11 @@
-//! Peers: other programs that keep readings, measured beside ours in the same run.
+//! Peers: other programs that keep readings or documents, measured beside ours in the same run.
 //!
 //! A peer is asked for the same work on the same machine: as many connections, batches of the same
 //! size, the same data. It runs on the loopback at a port of its own choice, in a temporary
 //! directory, and is ended by its own number. What is not installed is left out, with a line that
 //! says how to get it. What a peer promises with its answer is said, since they differ.
 
+pub mod documents;
 pub mod influx;
 pub mod nats;
 pub mod rows;
