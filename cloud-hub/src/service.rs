@@ -218,7 +218,7 @@ fn start(
     let nodes = Arc::new(fleet.clone()) as Arc<dyn Nodes>;
     let (catalog, progress) = (pipeline.catalog(), pipeline.progress());
     let data = Data { store: store.clone(), catalog, progress, nodes };
-    let alerts = Alerts { data: data.clone(), book: pipeline.book(), on_alerts };
+    let book = pipeline.book();
     let heard = data.catalog.by_origin();
     live.remember(heard.iter().filter_map(|(node, totals)| Some((*node, totals.received?))));
     supervisor.run_once("pipeline", |stop| pipeline.run(stop));
@@ -238,6 +238,8 @@ fn start(
     );
     let tokens = Tokens::load(store.clone()).map_err(text)?;
     let twins = twins(library, &data, supervisor.stop().clone()).map_err(text)?;
+    let outward = Some(twins.clone());
+    let alerts = Alerts { data: data.clone(), book, on_alerts, outward };
     let app = App {
         fleet,
         labels: Labels::load(store.clone()).map_err(text)?,

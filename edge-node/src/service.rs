@@ -12,7 +12,7 @@ use crate::uplink::{Fleet, Keeper};
 use axum::Router;
 use holdfast_core::NodeId;
 use holdfast_core::state::Role;
-use holdfast_node::alerts::{self, OnAlerts, Plan};
+use holdfast_node::alerts::{self, Book, OnAlerts, Plan, notice};
 use holdfast_node::api::{self, Alerts, Data, Nodes, Tokens};
 use holdfast_node::auth::Auth;
 use holdfast_node::cli::{Failure, Local, Service as _};
@@ -288,7 +288,8 @@ fn start(
         progress: pipeline.progress(),
         nodes,
     };
-    let alerts = Alerts { data: data.clone(), book: pipeline.book(), on_alerts };
+    follow_notices(supervisor, store.clone(), pipeline.book(), Arc::clone(&on_alerts));
+    let alerts = Alerts { data: data.clone(), book: pipeline.book(), on_alerts, outward: None };
     supervisor.run_once("pipeline", |stop| pipeline.run(stop));
     supervisor.run_once("uplink", |stop| keeper.run(stop));
     let tokens = Tokens::load(store.clone()).map_err(text)?;
@@ -319,6 +320,13 @@ fn start(
     let watched = app.clone();
     supervisor.spawn("watch", move |stop| watch_over(watched.clone(), stop));
     Ok(app)
+}
+
+/// Learns who took note of this node's alerts at the hub.
+fn follow_notices(supervisor: &Supervisor, store: Store, book: Arc<Book>, on_alerts: OnAlerts) {
+    supervisor.spawn("notices", move |stop| {
+        notice::follow(store.clone(), Arc::clone(&book), Arc::clone(&on_alerts), stop)
+    });
 }
 
 /// The twins of devices that have posted, or have a token to do so.

@@ -10,6 +10,7 @@ mod alert;
 mod book;
 mod glob;
 mod load;
+pub mod notice;
 mod observe;
 mod round;
 mod rule;

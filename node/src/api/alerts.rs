@@ -3,12 +3,13 @@
 use super::Nodes;
 use super::data::{Data, limit};
 use super::wire::{AsOf, ValueShape};
-use crate::alerts::{Alert, Book, Fact, Filter, id_text, parse_id};
+use crate::alerts::{Alert, Book, Fact, Filter, id_text, notice, parse_id};
 use crate::auth::{Admin, Auth, Reader};
 use crate::http::{Json as Body, Path, Query};
 use crate::problem::Problem;
 use crate::routes::Routes;
 use crate::time_text::Time;
+use crate::twins::Twins;
 use axum::Json;
 use axum::extract::{FromRef, State};
 use axum::http::StatusCode;
@@ -29,6 +30,8 @@ pub struct Alerts {
     pub book: Arc<Book>,
     /// Takes alerts that changed.
     pub on_alerts: crate::alerts::OnAlerts,
+    /// At the hub: through which gateways are told who took note of their alerts.
+    pub outward: Option<Twins>,
 }
 
 /// The routes.
@@ -290,12 +293,16 @@ async fn acknowledge(
     let alert = alerts.named(&id)?;
     let store = &alerts.data.store;
     let (here, name) = (store.node(), who.grant.name.clone());
+    let (outward, book) = (alerts.outward.clone(), Arc::clone(&alerts.book));
     let written = store.write(move |tx| {
         let (origin, id) = (alert.origin, alert.id);
         let ack = AlertAcknowledged { origin, id, who: &name, note: &note };
         let event = Event::AlertAcknowledged(ack);
         let now = tx.now();
         tx.append_events_at(now, &[event])?;
+        if let Some(twins) = outward.filter(|_| origin != here) {
+            notice::tell(tx, &twins, &book, &ack)?;
+        }
         let fact = Fact::of(&event, here, now, here).expect("an acknowledgement of ours");
         Book::record(tx, &[fact])
     });

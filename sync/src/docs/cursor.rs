@@ -109,15 +109,17 @@ pub(super) fn of_peer(
     Ok(value.and_then(|value| Cursor::read(&mut Reader::new(&value)).ok()))
 }
 
-/// Notes up to where the sequence of `peer` is held here. Within a start it never goes back: an
-/// older connection may still deliver when a newer one has come further.
+/// Notes up to where the sequence of `peer` is held here. Within a start it goes back only where
+/// the two have `compared` all, because the peer was put back to a copy of that start: an older
+/// connection may still deliver when a newer one has come further.
 pub(super) fn keep(
     records: &mut (impl Records + ?Sized),
     peer: &NodeId,
     cursor: &Cursor,
+    compared: bool,
 ) -> Result<(), Fault> {
     let further = |held: Cursor| held.start == cursor.start && held.place > cursor.place;
-    if of_peer(records, peer)?.is_some_and(further) {
+    if !compared && of_peer(records, peer)?.is_some_and(further) {
         return Ok(());
     }
     let mut value = Vec::new();
@@ -158,11 +160,15 @@ mod tests {
     fn a_cursor_goes_back_only_with_another_start() {
         let (mut records, peer) = (Memory::default(), NodeId([1; 32]));
         for (kept, held) in [(cursor(1, 5), 5), (cursor(1, 9), 9), (cursor(1, 7), 9)] {
-            keep(&mut records, &peer, &kept).unwrap();
+            keep(&mut records, &peer, &kept, false).unwrap();
             assert_eq!(of_peer(&records, &peer).unwrap(), Some(cursor(1, held)));
         }
-        keep(&mut records, &peer, &cursor(2, 3)).unwrap();
+        keep(&mut records, &peer, &cursor(2, 3), false).unwrap();
         assert_eq!(of_peer(&records, &peer).unwrap(), Some(cursor(2, 3)));
+        // The peer was put back to a copy of its start, and had nothing to write since: with the
+        // cursor as it was each connection compared anew.
+        keep(&mut records, &peer, &cursor(2, 2), true).unwrap();
+        assert_eq!(of_peer(&records, &peer).unwrap(), Some(cursor(2, 2)));
     }
 
     #[test]

@@ -29,3 +29,8 @@ fn a_gateway_that_is_stopped_is_told_and_told_to_be_back() {
 fn a_full_disk_is_told_and_ends_when_the_hub_has_what_fills_it() {
     alerts::filling(Scale::test(15));
 }
+
+#[test]
+fn who_took_note_at_the_hub_is_told_to_the_gateway() {
+    alerts::notice(Scale::test(16));
+}

@@ -173,6 +173,8 @@ pub struct Exchange {
     /// when it was asked, and the cursor that waits for it.
     wanted: BTreeMap<DocumentName, Option<Vec<Hash>>>,
     upto: Option<Cursor>,
+    /// The peer has said in this session that our cursor is not of its past.
+    compared: bool,
     /// Something could not be stored: the cursor stays where it is.
     failed: bool,
     answering: Option<Answering>,
@@ -201,6 +203,7 @@ impl Exchange {
             talks: BTreeMap::new(),
             wanted: BTreeMap::new(),
             upto: None,
+            compared: false,
             failed: false,
             answering: None,
             asking: None,
@@ -434,7 +437,7 @@ impl Exchange {
     fn settle<R: Records>(&mut self, records: &mut R) -> Result<(), Fault> {
         let complete = self.wanted.is_empty() && self.asking.is_none() && !self.failed;
         if complete && let Some(upto) = self.upto.take() {
-            cursor::keep(records, &self.peer, &upto)?;
+            cursor::keep(records, &self.peer, &upto, self.compared)?;
         }
         Ok(())
     }

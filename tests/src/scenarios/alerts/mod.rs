@@ -7,11 +7,13 @@
 mod clocks;
 mod kills;
 mod log;
+mod notice;
 mod outage;
 mod watched;
 
 pub use clocks::clocks;
 pub use kills::kills;
+pub use notice::notice;
 pub use outage::outage;
 pub use watched::{filling, silence};
 
