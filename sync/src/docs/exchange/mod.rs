@@ -175,6 +175,8 @@ pub struct Exchange {
     upto: Option<Cursor>,
     /// The peer has said in this session that our cursor is not of its past.
     compared: bool,
+    /// The cursor that the peer was told when the session began.
+    said: Option<Cursor>,
     /// Something could not be stored: the cursor stays where it is.
     failed: bool,
     answering: Option<Answering>,
@@ -204,6 +206,7 @@ impl Exchange {
             wanted: BTreeMap::new(),
             upto: None,
             compared: false,
+            said: None,
             failed: false,
             answering: None,
             asking: None,
@@ -218,9 +221,10 @@ impl Exchange {
     ///
     /// # Errors
     /// A database fault, or [`Fault::Damaged`].
-    pub fn held(&self, records: &impl ReadRecords) -> Result<Option<Cursor>, Fault> {
-        if let Some(held) = cursor::of_peer(records, &self.peer)? {
-            return Ok(Some(held));
+    pub fn held(&mut self, records: &impl ReadRecords) -> Result<Option<Cursor>, Fault> {
+        self.said = cursor::of_peer(records, &self.peer)?;
+        if self.said.is_some() {
+            return Ok(self.said);
         }
         let shared = Collection::any(records, self.steward.as_ref(), &self.peer)?;
         Ok((!shared).then_some(Cursor::BEGINNING))
@@ -437,7 +441,9 @@ impl Exchange {
     fn settle<R: Records>(&mut self, records: &mut R) -> Result<(), Fault> {
         let complete = self.wanted.is_empty() && self.asking.is_none() && !self.failed;
         if complete && let Some(upto) = self.upto.take() {
-            cursor::keep(records, &self.peer, &upto, self.compared)?;
+            // A newer connection may have moved it since this one began.
+            let is_as_said = cursor::of_peer(records, &self.peer)? == self.said;
+            cursor::keep(records, &self.peer, &upto, self.compared && is_as_said)?;
         }
         Ok(())
     }

@@ -149,7 +149,7 @@ impl Node {
         let done = match job {
             Job::Write(draft) => self.write(&draft, now, judge),
             Job::Load(at, desk) => {
-                desk.borrow().held(&self.disk).map_err(WriteError::from).map(|held| {
+                desk.borrow_mut().held(&self.disk).map_err(WriteError::from).map(|held| {
                     let held = held.map_or(HeldDocuments::Unknown, HeldDocuments::Upto);
                     Some(Done::Held(at, held))
                 })
