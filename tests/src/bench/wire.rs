@@ -11,7 +11,8 @@ use crate::process::{Edge, Hub, Settings};
 use std::io;
 use std::time::{Duration, Instant};
 
-const SENT: &str = "holdfast_sync_sent_bytes_total";
+/// Bytes of a node's sessions that it has sent.
+pub(super) const SENT: &str = "holdfast_sync_sent_bytes_total";
 const BATCHES: u64 = 200;
 const BATCH: u64 = 10;
 const EVERY: Duration = Duration::from_millis(100);
@@ -26,7 +27,7 @@ pub async fn measure(edge: &mut Edge, held: u64, as_json: bool) -> io::Result<()
     let mut at_hub = Client::new(hub.http()).with_token(hub.admin_token()?);
     arrive(&mut at_hub, held).await?;
     let mut at_edge = Client::new(edge.http()).with_token(edge.admin_token()?);
-    let sent = until_quiet(&mut at_edge).await?;
+    let sent = until_quiet(&mut at_edge, &[SENT]).await?;
     let name = "backlog_bytes_per_reading";
     print(name, 3.0, sent / held as f64, as_json);
     if !as_json {
@@ -36,7 +37,7 @@ pub async fn measure(edge: &mut Edge, held: u64, as_json: bool) -> io::Result<()
     let datagrams = link.counts().up.bytes;
     live(&mut at_edge).await?;
     arrive(&mut at_hub, held + BATCHES * BATCH).await?;
-    let after = until_quiet(&mut at_edge).await?;
+    let after = until_quiet(&mut at_edge, &[SENT]).await?;
     print("live_bytes_per_reading", 15.0, (after - sent) / (BATCHES * BATCH) as f64, as_json);
     if !as_json {
         let bytes = (link.counts().up.bytes - datagrams) as f64 / (BATCHES * BATCH) as f64;
@@ -82,8 +83,8 @@ async fn arrive(client: &mut Client, wanted: u64) -> io::Result<()> {
     }
 }
 
-/// Waits until next to nothing is sent for five seconds; what was sent in all.
-async fn until_quiet(client: &mut Client) -> io::Result<f64> {
+/// Waits until next to nothing was added to counters of a node for five seconds; what they are.
+pub(super) async fn until_quiet(client: &mut Client, names: &[&str]) -> io::Result<f64> {
     const PINGS: f64 = 64.0;
     let (started, mut before, mut still) = (Instant::now(), 0.0, 0);
     while still < 10 {
@@ -91,12 +92,22 @@ async fn until_quiet(client: &mut Client) -> io::Result<f64> {
             return Err(io::Error::other("the session is never quiet"));
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
-        let metrics = client.get("/metrics").await.map_err(io::Error::other)?.text();
-        let line = metrics.lines().find_map(|line| line.strip_prefix(SENT));
-        let now = line.and_then(|value| value.trim().parse::<f64>().ok());
-        let now = now.ok_or_else(|| io::Error::other(format!("{SENT} is not told")))?;
+        let now = counted(client, names).await?;
         still = if now - before < PINGS { still + 1 } else { 0 };
         before = now;
     }
     Ok(before)
+}
+
+/// Counters of a node, all together.
+pub(super) async fn counted(client: &mut Client, names: &[&str]) -> io::Result<f64> {
+    let metrics = client.get("/metrics").await.map_err(io::Error::other)?.text();
+    let mut sum = 0.0;
+    for name in names {
+        let lines = metrics.lines().filter(|line| line.starts_with(name));
+        let values = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+        let told = values.reduce(|all, one| all + one);
+        sum += told.ok_or_else(|| io::Error::other(format!("{name} is not told")))?;
+    }
+    Ok(sum)
 }

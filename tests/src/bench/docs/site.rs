@@ -1,6 +1,7 @@
 //! A hub and one gateway, written to over HTTP, and between them a link that counts and can be cut.
 
 use super::LIMIT;
+use crate::bench::wire::{SENT, counted, until_quiet};
 use crate::client::{Answer, Client};
 use crate::net::{Profile, Proxy};
 use crate::process::{Edge, Hub, Settings};
@@ -19,7 +20,6 @@ use tokio::task::JoinSet;
 const WRITERS: usize = 16;
 /// Devices that are given tokens in one request.
 const REGISTERED: u64 = 10_000;
-const SENT: &str = "holdfast_sync_sent_bytes_total";
 const RECEIVED: &str = "holdfast_sync_received_bytes_total";
 const CONNECTED: &str = "holdfast_sync_connected_total";
 
@@ -138,7 +138,8 @@ impl Site {
     pub async fn reconnect(&mut self, changed: u64) -> io::Result<Carried> {
         self.part()?;
         self.change_at_hub(changed).await?;
-        let (session, connected) = (self.session().await?, self.counted(CONNECTED).await?);
+        let (session, connected) =
+            (self.session().await?, counted(&mut self.at_edge, &[CONNECTED]).await?);
         let before = self.join_link();
         self.until_connected(connected).await?;
         self.until_same(changed).await?;
@@ -214,7 +215,7 @@ impl Site {
 
     async fn until_connected(&mut self, before: f64) -> io::Result<()> {
         let started = Instant::now();
-        while self.counted(CONNECTED).await? <= before {
+        while counted(&mut self.at_edge, &[CONNECTED]).await? <= before {
             pause(started, "no session comes about").await?;
         }
         Ok(())
@@ -222,17 +223,7 @@ impl Site {
 
     /// Waits until next to nothing was carried for five seconds; all that was so far.
     pub async fn quiet(&mut self) -> io::Result<Carried> {
-        const PINGS: f64 = 64.0;
-        let (started, mut before, mut still) = (Instant::now(), 0.0, 0);
-        while still < 10 {
-            if started.elapsed() > LIMIT {
-                return Err(io::Error::other("the session is never quiet"));
-            }
-            tokio::time::sleep(Duration::from_millis(500)).await;
-            let now = self.session().await?;
-            still = if now - before < PINGS { still + 1 } else { 0 };
-            before = now;
-        }
+        let before = until_quiet(&mut self.at_edge, &[SENT, RECEIVED]).await?;
         Ok(Carried { session: before, datagrams: self.datagrams() })
     }
 
@@ -243,20 +234,7 @@ impl Site {
 
     /// Bytes of the gateway's sessions so far.
     async fn session(&mut self) -> io::Result<f64> {
-        Ok(self.counted(SENT).await? + self.counted(RECEIVED).await?)
-    }
-
-    /// A counter of the gateway.
-    async fn counted(&mut self, name: &str) -> io::Result<f64> {
-        let metrics = self.at_edge.get("/metrics").await.map_err(io::Error::other)?.text();
-        let lines = metrics.lines().filter(|line| line.starts_with(name));
-        let value =
-            |line: &str| line.rsplit(' ').next().and_then(|value| value.parse::<f64>().ok());
-        let values: Vec<f64> = lines.filter_map(value).collect();
-        if values.is_empty() {
-            return Err(io::Error::other(format!("{name} is not told")));
-        }
-        Ok(values.iter().sum())
+        counted(&mut self.at_edge, &[SENT, RECEIVED]).await
     }
 }
 
