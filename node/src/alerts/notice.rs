@@ -8,13 +8,14 @@
 
 use super::{Alert, Book, Fact, OnAlerts, id_text, parse_id};
 use crate::twins::Twins;
+use holdfast_core::codec::Reader;
 use holdfast_core::log::alerts::{AlertAcknowledged, AlertId};
 use holdfast_core::log::events::Event;
 use holdfast_core::state::{Author, Path, Policy, Role, Text, Value};
 use holdfast_core::{NodeId, Timestamp};
 use holdfast_sync::Fault;
 use holdfast_sync::docs::{Contents, DocumentName, Documents, Edit, What};
-use holdfast_sync::store::{ReadRecords, Store, WriteError, WriteTx};
+use holdfast_sync::store::{ReadRecords, Snapshot, Store, WriteError, WriteTx};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -99,12 +100,12 @@ fn told(records: &(impl ReadRecords + ?Sized), here: NodeId) -> Result<Vec<Fact>
 fn fact(origin: NodeId, id: AlertId, hub: NodeId, at: Timestamp, text: &str) -> Option<Fact> {
     let mut lines = text.splitn(3, '\n').skip(1);
     let (who, note) = (lines.next()?, lines.next()?);
-    let event = Event::AlertAcknowledged(AlertAcknowledged { origin, id, who, note });
-    // Checked as what comes from elsewhere is: too long a text is not taken.
-    let mut bytes = Vec::new();
-    let fits = who.len() + note.len() <= holdfast_core::limits::NOTE_MAX_BYTES * 2;
     let ack = AlertAcknowledged { origin, id, who, note };
-    (fits && ack.encode(&mut bytes).is_ok()).then(|| Fact::of(&event, hub, at, hub)).flatten()
+    // What is kept has to be read again: too long a text is not taken.
+    let mut bytes = Vec::new();
+    ack.encode(&mut bytes).ok()?;
+    AlertAcknowledged::decode(&mut Reader::new(&bytes)).ok()?;
+    Fact::of(&Event::AlertAcknowledged(ack), hub, at, hub)
 }
 
 /// Joins what the hub has put for this gateway with its book, now and whenever there is more.
@@ -118,7 +119,7 @@ pub async fn follow(
     let mut changes = store.watch_documents();
     let mut seen = None;
     loop {
-        let place = move |view: &holdfast_sync::store::Snapshot<'_>| {
+        let place = move |view: &Snapshot<'_>| {
             let status = Documents::status(view, &document_of(&here))?;
             let place = status.map(|status| status.position);
             Ok((place, if place == seen { Vec::new() } else { told(view, here)? }))
