@@ -109,17 +109,18 @@ pub(super) fn of_peer(
     Ok(value.and_then(|value| Cursor::read(&mut Reader::new(&value)).ok()))
 }
 
-/// Notes up to where the sequence of `peer` is held here. Within a start it goes back only where
-/// the two have `compared` all, because the peer was put back to a copy of that start: an older
-/// connection may still deliver when a newer one has come further.
+/// Notes up to where the sequence of `peer` is held here, for an exchange that has `found` or left
+/// its cursor so. Within a start it goes back only if it still is so, because the peer was put back
+/// to a copy: an exchange that was given up may still deliver when a newer one has come further.
 pub(super) fn keep(
     records: &mut (impl Records + ?Sized),
     peer: &NodeId,
     cursor: &Cursor,
-    compared: bool,
+    found: Option<&Cursor>,
 ) -> Result<(), Fault> {
-    let further = |held: Cursor| held.start == cursor.start && held.place > cursor.place;
-    if !compared && of_peer(records, peer)?.is_some_and(further) {
+    let held = of_peer(records, peer)?;
+    let is_behind = |held: Cursor| held.start == cursor.start && held.place > cursor.place;
+    if held.as_ref() != found && held.is_some_and(is_behind) {
         return Ok(());
     }
     let mut value = Vec::new();
@@ -154,21 +155,26 @@ mod tests {
         assert!(!ours(cursor(2, 5)), "a start that is not known here");
     }
 
-    /// What a connection that had been given up still delivered moved the cursor back behind what
-    /// the next connection had brought, and all of that was told once more.
     #[test]
-    fn a_cursor_goes_back_only_with_another_start() {
+    fn a_cursor_that_another_has_moved_does_not_go_back_within_a_start() {
         let (mut records, peer) = (Memory::default(), NodeId([1; 32]));
-        for (kept, held) in [(cursor(1, 5), 5), (cursor(1, 9), 9), (cursor(1, 7), 9)] {
-            keep(&mut records, &peer, &kept, false).unwrap();
-            assert_eq!(of_peer(&records, &peer).unwrap(), Some(cursor(1, held)));
-        }
-        keep(&mut records, &peer, &cursor(2, 3), false).unwrap();
-        assert_eq!(of_peer(&records, &peer).unwrap(), Some(cursor(2, 3)));
-        // The peer was put back to a copy of its start, and had nothing to write since: with the
-        // cursor as it was each connection compared anew.
-        keep(&mut records, &peer, &cursor(2, 2), true).unwrap();
-        assert_eq!(of_peer(&records, &peer).unwrap(), Some(cursor(2, 2)));
+        let mut keep = |found: Option<Cursor>, kept| {
+            keep(&mut records, &peer, &kept, found.as_ref()).unwrap();
+            of_peer(&records, &peer).unwrap().unwrap()
+        };
+        let old = Some(cursor(1, 5));
+        assert_eq!(keep(None, cursor(1, 5)), cursor(1, 5));
+        assert_eq!(keep(old, cursor(1, 9)), cursor(1, 9));
+        // What a connection that had been given up still delivered moved the cursor back behind
+        // what the next one had brought, and all of that was told once more.
+        assert_eq!(keep(old, cursor(1, 7)), cursor(1, 9));
+        assert_eq!(keep(old, cursor(1, 12)), cursor(1, 12));
+        // The peer was put back to a copy of its start and had nothing to write since: with the
+        // cursor as it was, each connection compared all.
+        assert_eq!(keep(Some(cursor(1, 12)), cursor(1, 3)), cursor(1, 3));
+        assert_eq!(keep(Some(cursor(1, 3)), cursor(1, 4)), cursor(1, 4));
+        // What the newest exchange has is kept, whatever one of an earlier start did meanwhile.
+        assert_eq!(keep(Some(cursor(1, 3)), cursor(2, 2)), cursor(2, 2));
     }
 
     #[test]

@@ -85,7 +85,6 @@ impl Exchange {
         root: Root,
         answer: &mut Batch,
     ) -> Result<(), WriteError> {
-        self.compared = true;
         let collection = Collection::read(records, self.steward.as_ref(), &self.peer)?;
         if collection.root(root.at, root.key) == root {
             self.upto = Some(root.at);

@@ -68,7 +68,8 @@ impl Exchange {
                 self.owed.remove(name);
                 self.under_way.remove(name);
                 self.wanted.remove(name);
-                self.known(records, name, &cut.base)?;
+                // It has the base, and may have more: that it has just this it has not said.
+                Documents::set_known(records, &self.peer, name, &cut.base)?;
                 self.note(name, applied, taken);
             }
         }

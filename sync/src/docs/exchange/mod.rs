@@ -158,6 +158,8 @@ pub struct Exchange {
     documents: Arc<Documents>,
     steward: Arc<dyn Steward>,
     peer: NodeId,
+    /// Up to where its sequence is held, as this exchange found and left it.
+    cursor: Option<Cursor>,
     /// Where our sequence ended when the session began. What is noted of the peer from before may
     /// be more than it has now.
     began: u64,
@@ -173,10 +175,6 @@ pub struct Exchange {
     /// when it was asked, and the cursor that waits for it.
     wanted: BTreeMap<DocumentName, Option<Vec<Hash>>>,
     upto: Option<Cursor>,
-    /// The peer has said in this session that our cursor is not of its past.
-    compared: bool,
-    /// The cursor that the peer was told when the session began.
-    said: Option<Cursor>,
     /// Something could not be stored: the cursor stays where it is.
     failed: bool,
     answering: Option<Answering>,
@@ -198,6 +196,7 @@ impl Exchange {
             documents,
             steward,
             peer,
+            cursor: None,
             began: 0,
             after: 0,
             told: 0,
@@ -205,8 +204,6 @@ impl Exchange {
             talks: BTreeMap::new(),
             wanted: BTreeMap::new(),
             upto: None,
-            compared: false,
-            said: None,
             failed: false,
             answering: None,
             asking: None,
@@ -222,9 +219,9 @@ impl Exchange {
     /// # Errors
     /// A database fault, or [`Fault::Damaged`].
     pub fn held(&mut self, records: &impl ReadRecords) -> Result<Option<Cursor>, Fault> {
-        self.said = cursor::of_peer(records, &self.peer)?;
-        if self.said.is_some() {
-            return Ok(self.said);
+        self.cursor = cursor::of_peer(records, &self.peer)?;
+        if self.cursor.is_some() {
+            return Ok(self.cursor);
         }
         let shared = Collection::any(records, self.steward.as_ref(), &self.peer)?;
         Ok((!shared).then_some(Cursor::BEGINNING))
@@ -421,7 +418,7 @@ impl Exchange {
             Message::Refused(document, code) => {
                 tracing::warn!(peer = %self.peer, %document, code, "a document was refused there");
                 self.under_way.remove(&document);
-                self.known(records, &document, &[])?;
+                Documents::set_known(records, &self.peer, &document, &[])?;
             }
             Message::Member(membership) => {
                 self.steward.learn(records, &self.peer, &membership)?;
@@ -441,9 +438,8 @@ impl Exchange {
     fn settle<R: Records>(&mut self, records: &mut R) -> Result<(), Fault> {
         let complete = self.wanted.is_empty() && self.asking.is_none() && !self.failed;
         if complete && let Some(upto) = self.upto.take() {
-            // A newer connection may have moved it since this one began.
-            let is_as_said = cursor::of_peer(records, &self.peer)? == self.said;
-            cursor::keep(records, &self.peer, &upto, self.compared && is_as_said)?;
+            cursor::keep(records, &self.peer, &upto, self.cursor.as_ref())?;
+            self.cursor = Some(upto);
         }
         Ok(())
     }

@@ -522,6 +522,22 @@ fn whatever_happens_they_agree_in_the_end() {
     }
 }
 
+/// What a connection that had been given up still delivered moved the cursor back behind what the
+/// next one had brought, and all of that was told once more; or to a place of a start before the
+/// peer was put back to a copy, and all was compared.
+#[test]
+fn a_connection_that_was_given_up_moves_no_cursor() {
+    let mut nodes = pair();
+    nodes[0].put(&device(0), "level", 1);
+    let mut old = Link::new(&mut nodes, 1);
+    old.gather(&mut nodes, 0);
+    nodes[0].put(&device(0), "level", 2);
+    exchange(&mut nodes);
+    exchange(&mut nodes);
+    while old.deliver(&mut nodes, 0) {}
+    assert_eq!(exchange(&mut nodes), Cost::default());
+}
+
 /// Every question was answered at once, whatever of the answers before had left: a gateway that
 /// asked again and again and took nothing had the hub keep a document for each question.
 #[test]
