@@ -85,11 +85,7 @@ pub(crate) fn mend(records: &mut impl Records, text: &str) -> Result<Option<Stri
     book.remove_all(Table::DocumentChunk)?;
     let mut status = Status { epoch, heads: engine.heads(), ..Status::default() };
     status.changes = engine.history.changes();
-    for key in engine.keys().map_err(|broken| Fault::damaged(text, &broken.0))? {
-        let cells = sorted_cells(&engine, &name, &key)?;
-        status.size = status.size.plus(Size::of(&key, &cells));
-        book.put_cells(&key, &cells)?;
-    }
+    status.size = book.put_all_cells(&engine)?;
     status.position = book.advance(0)?;
     if status.changes > 0 {
         compact(&mut book, &mut status, &engine)?;

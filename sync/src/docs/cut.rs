@@ -14,7 +14,7 @@ use super::chunk::Hash;
 use super::engine::{Broken, Engine};
 use super::history::History;
 use super::limits::{
-    ACTORS_MAX, BASE_CHANGES, CHANGE_OPERATIONS, COVERED_ACTORS, CUT_CHANGES, CUT_KEYS,
+    ACTORS_MAX, BASE_CHANGES, CHANGE_OPERATIONS, COVERED_ACTORS, CUT_KEYS, DELETIONS_REMEMBERED,
     FOREIGN_BYTES, HARD_BYTES, KEYS_MAX,
 };
 use super::records::{Keyed, Status};
@@ -22,6 +22,7 @@ use super::{DocumentName, Refusal};
 use crate::identity::NodeKey;
 use ed25519_dalek::{Signature, VerifyingKey};
 use holdfast_core::codec::{Reader, Sink};
+use holdfast_core::hlc::Stamp;
 use holdfast_core::state::{Cell, Key};
 use holdfast_core::{NodeId, Reject};
 use std::collections::{BTreeMap, BTreeSet};
@@ -143,9 +144,6 @@ pub(super) const fn is_due(status: &Status, cut_at: u64) -> bool {
     status.changes >= cut_at || (deleted && status.changes >= cut_at / 64)
 }
 
-/// The number of changes from which on a history is cut, unless another is chosen.
-pub(super) const CUT_AT: u64 = CUT_CHANGES;
-
 /// Whether `actor` is one of those that make a base and nothing else: their numbers are small.
 pub(super) fn is_of_base(actor: &Actor) -> bool {
     let number = u128::from_be_bytes(*actor);
@@ -153,9 +151,11 @@ pub(super) fn is_of_base(actor: &Actor) -> bool {
 }
 
 /// The base of an epoch, from the cells at the end of the one before it, the greatest at each key
-/// first; nothing when there are too many that have not seen each other.
-pub(super) fn base(cells: &[Keyed]) -> Result<Option<Vec<Change>>, Broken> {
-    let kept: Vec<&Keyed> = cells.iter().filter(|(_, cells)| !all_deleted(cells)).collect();
+/// first; nothing when there are too many that have not seen each other. Deletions that are older
+/// than `remembered_ms`, by the stamps of the document, are left out.
+pub(super) fn base(cells: &[Keyed], remembered_ms: u64) -> Result<Option<Vec<Change>>, Broken> {
+    let forgotten = forgotten(cells, remembered_ms);
+    let kept: Vec<&Keyed> = cells.iter().filter(|(key, _)| !forgotten.contains(key)).collect();
     let most = kept.iter().map(|(_, cells)| cells.len()).max().unwrap_or_default();
     let mut out = Vec::new();
     for round in 0..most {
@@ -178,8 +178,19 @@ pub(super) fn base(cells: &[Keyed]) -> Result<Option<Vec<Change>>, Broken> {
     Ok(Some(out))
 }
 
-fn all_deleted(cells: &[Vec<u8>]) -> bool {
-    cells.iter().all(|cell| Cell::from_bytes(cell).is_ok_and(|cell| !cell.is_live()))
+/// The keys at which all is deleted, and has been for long or longer than at many others. A node
+/// that is put back to a copy may bring again what it wrote before such a deletion.
+fn forgotten(cells: &[Keyed], remembered_ms: u64) -> BTreeSet<&String> {
+    let stamp = |cell: &Vec<u8>| Cell::from_bytes(cell).map_or(Stamp(0), |cell| cell.stamp);
+    let newest = cells.iter().flat_map(|(_, cells)| cells).map(stamp).max().unwrap_or_default();
+    let is_deleted = |cell: &Vec<u8>| Cell::from_bytes(cell).is_ok_and(|cell| !cell.is_live());
+    let deleted = cells.iter().filter(|(_, cells)| cells.iter().all(is_deleted));
+    let mut deleted: Vec<_> = deleted.map(|(key, cells)| (stamp(&cells[0]), key)).collect();
+    deleted.sort_unstable_by(|a, b| b.cmp(a));
+    let is_old = |at: Stamp| at.millis().saturating_add(remembered_ms) <= newest.millis();
+    let gone = deleted.iter().enumerate();
+    let gone = gone.filter(|(place, (at, _))| *place >= DELETIONS_REMEMBERED || is_old(*at));
+    gone.map(|(_, (_, key))| *key).collect()
 }
 
 fn begin(made: usize, puts: &[(String, Vec<u8>)]) -> Result<Change, Broken> {

@@ -9,11 +9,12 @@ use super::change::Change;
 use super::chunk::Hash;
 use super::contents::{Contents, Size};
 use super::cursor;
-use super::cut::{CUT_AT, Confirmed};
+use super::cut::Confirmed;
 use super::edit::{Edit, Plan, Writer};
 use super::engine::{Broken, Engine};
-use super::fold::FOLD_AT;
-use super::limits::{OWN_CHANGES_MAX, SOFT_BYTES, TAIL_BYTES, TAIL_RECORDS};
+use super::limits::{
+    CUT_CHANGES, FOLD_CHANGES, OWN_CHANGES_MAX, REMEMBERED_MS, SOFT_BYTES, TAIL_BYTES, TAIL_RECORDS,
+};
 use super::open::{Open, Shelf};
 use super::recent::Recent;
 use super::records::{Book, Status, last_place, status};
@@ -41,6 +42,8 @@ pub struct Documents {
     folded: Mutex<HashMap<DocumentName, u64>>,
     /// Changes from which on one is folded.
     pub(super) fold_at: u64,
+    /// For how long deletions outlive cuts.
+    pub(super) remembered_ms: u64,
 }
 
 /// What a local write did.
@@ -66,8 +69,8 @@ impl Documents {
     pub fn of_start(incarnation: Incarnation, key: NodeKey, role: Role) -> Self {
         let me = Introduction { node: key.id(), incarnation };
         let (shelf, recent, confirmed, folded) = Default::default();
-        let (cut_at, fold_at) = (CUT_AT, FOLD_AT);
-        Self { key, me, role, shelf, recent, confirmed, cut_at, folded, fold_at }
+        let (cut_at, fold_at, remembered_ms) = (CUT_CHANGES, FOLD_CHANGES, REMEMBERED_MS);
+        Self { key, me, role, shelf, recent, confirmed, cut_at, folded, fold_at, remembered_ms }
     }
 
     /// The same, cutting histories of so many changes, where this node is the hub.
@@ -81,6 +84,13 @@ impl Documents {
     #[must_use]
     pub const fn node(&self) -> NodeId {
         self.me.node
+    }
+
+    /// The same, where deletions outlive cuts for so long: the same in a whole fleet.
+    #[must_use]
+    pub const fn remembering_for(mut self, ms: u64) -> Self {
+        self.remembered_ms = ms;
+        self
     }
 
     /// The same, folding histories of so many changes, where this node is a gateway.
@@ -330,7 +340,12 @@ pub(super) fn sorted_cells(
     name: &DocumentName,
     key: &str,
 ) -> Result<Vec<Vec<u8>>, Fault> {
-    let mut cells = engine.cells(key).map_err(|broken| unusable(name, &broken))?;
+    let cells = engine.cells(key).map_err(|broken| unusable(name, &broken))?;
+    sorted(name, cells)
+}
+
+/// Cells that have not seen each other in their order, none twice.
+pub(super) fn sorted(name: &DocumentName, mut cells: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>, Fault> {
     if cells.iter().any(|cell| Cell::from_bytes(cell).is_err()) {
         return Err(Fault::damaged(format!("document {name}"), "a value that is no cell"));
     }

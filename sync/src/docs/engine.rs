@@ -116,6 +116,12 @@ impl Engine {
         Ok(change)
     }
 
+    /// Admits and applies changes that are known to fit, each behind those it depends on.
+    pub(super) fn take(&mut self, changes: &[Change]) -> Result<(), Broken> {
+        changes.iter().try_for_each(|change| self.history.admit(change)).map_err(broken)?;
+        self.apply(changes)
+    }
+
     /// Applies changes that the history has admitted, each behind those it depends on.
     pub(super) fn apply(&mut self, changes: &[Change]) -> Result<(), Broken> {
         let mut heads = self.heads();

@@ -3,9 +3,9 @@
 use super::DocumentName;
 use super::change::Change;
 use super::chunk::Hash;
-use super::contents::{Contents, Size};
+use super::contents::Contents;
 use super::cut::{Anew, Cut, base, check_base, is_due};
-use super::documents::{Documents, compact, keep, sorted_cells, unusable};
+use super::documents::{Documents, compact, keep, sorted, unusable};
 use super::engine::Engine;
 use super::incoming::{Applied, Judge};
 use super::limits::CHANGE_OPERATIONS;
@@ -77,7 +77,9 @@ impl Documents {
             return Ok(false);
         }
         let held = cells(&*book.records, name)?;
-        let Some(base) = base(&held).map_err(|broken| unusable(name, &broken))? else {
+        let Some(base) =
+            base(&held, self.remembered_ms).map_err(|broken| unusable(name, &broken))?
+        else {
             return Ok(false);
         };
         let open = self.open(&book, &status)?;
@@ -139,7 +141,8 @@ impl Documents {
         let held = cells(&*book.records, name)?;
         let (base, before) = if holds {
             let before = cells_at(&open.engine, name, &held, &cut.heads)?;
-            let made = base(&before).map_err(|broken| unusable(name, &broken))?;
+            let made = base(&before, self.remembered_ms);
+            let made = made.map_err(|broken| unusable(name, &broken))?;
             let made = made.filter(|made| cut.begins_with(made)).ok_or(Refusal::Cut)?;
             (made, before)
         } else if given.is_empty() && !cut.base.is_empty() {
@@ -187,7 +190,7 @@ impl Documents {
             self.close(name, open, &status);
             return Ok(Taken::Here);
         }
-        begin_with(&mut open.engine, name, &lost)?;
+        open.engine.take(&lost).map_err(|broken| unusable(name, &broken))?;
         self.note_start(book.records, &status)?;
         keep(book, &mut status, &open.engine, &lost, |_| Ok(()))?;
         let applied =
@@ -210,7 +213,7 @@ impl Documents {
         let before: BTreeMap<_, _> = cells(&*book.records, name)?.into_iter().collect();
         let mut engine = Engine::new();
         let mut last = self.put_anew(&mut engine, name, cut.epoch, &anew.beside)?;
-        begin_with(&mut engine, name, base)?;
+        engine.take(base).map_err(|broken| unusable(name, &broken))?;
         last = self.put_anew(&mut engine, name, cut.epoch, &anew.behind)?.or(last);
 
         let tables =
@@ -224,13 +227,8 @@ impl Documents {
             heads: engine.heads(),
             ..Status::default()
         };
-        let mut after = BTreeMap::new();
-        for key in engine.keys().map_err(|broken| unusable(name, &broken))? {
-            let cells = sorted_cells(&engine, name, &key)?;
-            status.size = status.size.plus(Size::of(&key, &cells));
-            book.put_cells(&key, &cells)?;
-            after.insert(key, cells);
-        }
+        status.size = book.put_all_cells(&engine)?;
+        let after: BTreeMap<_, _> = cells(&*book.records, name)?.into_iter().collect();
         let keys: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
         let changed = keys.into_iter().filter(|key| before.get(*key) != after.get(*key));
         status.touched = changed.cloned().collect();
@@ -254,7 +252,7 @@ impl Documents {
     }
 
     /// Writes cells anew, as they are; says which change was the last.
-    fn put_anew(
+    pub(super) fn put_anew(
         &self,
         engine: &mut Engine,
         name: &DocumentName,
@@ -274,16 +272,6 @@ impl Documents {
     }
 }
 
-pub(super) fn begin_with(
-    engine: &mut Engine,
-    name: &DocumentName,
-    base: &[Change],
-) -> Result<(), Fault> {
-    let admitted = base.iter().try_for_each(|change| engine.history.admit(change));
-    admitted.map_err(|refusal| Fault::damaged(format!("document {name}"), refusal.code()))?;
-    engine.apply(base).map_err(|broken| unusable(name, &broken))
-}
-
 /// The cells at the keys of `held` as they were at `heads`, which are held.
 fn cells_at(
     engine: &Engine,
@@ -293,9 +281,8 @@ fn cells_at(
 ) -> Result<Vec<Keyed>, Fault> {
     let mut out = Vec::new();
     for (key, _) in held {
-        let mut found = engine.cells_at(key, heads).map_err(|broken| unusable(name, &broken))?;
-        found.sort_by(|a, b| Cell::from_bytes(b).ok().cmp(&Cell::from_bytes(a).ok()));
-        found.dedup();
+        let found = engine.cells_at(key, heads).map_err(|broken| unusable(name, &broken))?;
+        let found = sorted(name, found)?;
         if !found.is_empty() {
             out.push((key.clone(), found));
         }

@@ -13,18 +13,14 @@ use super::chunk::Hash;
 use super::cut::is_of_base;
 use super::documents::{Documents, says_the_same, sorted_cells, unusable};
 use super::engine::{Engine, read_raw};
-use super::limits::{CHANGE_OPERATIONS, FOLD_CHANGES};
 use super::open::Open;
 use super::records::{Book, Status, cells};
 use super::signed::SignedHead;
 use crate::Fault;
 use crate::store::Records;
 use holdfast_core::Incarnation;
-use holdfast_core::state::{Cell, Role};
+use holdfast_core::state::Role;
 use std::collections::BTreeSet;
-
-/// The number of changes from which on a history is folded, unless another is chosen.
-pub(super) const FOLD_AT: u64 = FOLD_CHANGES;
 
 type Puts = Vec<(String, Vec<u8>)>;
 
@@ -123,17 +119,9 @@ impl Documents {
         let name = book.name;
         let broken = |broken| unusable(name, &broken);
         let mut engine = Engine::new();
-        super::epoch::begin_with(&mut engine, name, &parts.shared)?;
+        engine.take(&parts.shared).map_err(broken)?;
         *self.folded().entry(name.clone()).or_default() += 1;
-        let who = self.writer_of(name);
-        let actor = who.actor(name, status.epoch);
-        let mut last = None;
-        for puts in puts.chunks(CHANGE_OPERATIONS) {
-            let times = puts.iter().filter_map(|(_, cell)| Cell::from_bytes(cell).ok());
-            let time = times.map(|cell| cell.stamp.millis()).max().unwrap_or_default();
-            let time_ms = i64::try_from(time).expect("a stamp has 47 bits of time");
-            last = Some(engine.commit(actor, time_ms, puts).map_err(broken)?.hash);
-        }
+        let last = self.put_anew(&mut engine, name, status.epoch, puts)?;
         for (key, cells) in cells(&*book.records, name)? {
             if sorted_cells(&engine, name, &key)? != cells {
                 tracing::error!(document = %name, "folded it is another document: left as it is");
@@ -145,7 +133,8 @@ impl Documents {
             tracing::error!(document = %name, "a snapshot differs from its document: not folded");
             return Ok(None);
         };
-        book.put_actor(&actor, &who)?;
+        let who = self.writer_of(name);
+        book.put_actor(&who.actor(name, status.epoch), &who)?;
         let head = SignedHead::sign(self.key(), name, status.epoch, last);
         book.put_signed(&self.node(), &[head])?;
         book.put_snapshot(status.next, &saved)?;

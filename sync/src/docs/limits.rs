@@ -24,6 +24,11 @@ pub const FOLD_CHANGES: u64 = 1 << 10;
 /// Changes from which on the hub cuts a history: half of what people's writes may fill, so that
 /// there is room for what is written until all have the same.
 pub const CUT_CHANGES: u64 = OWN_CHANGES_MAX / 2;
+/// For how long a deletion outlives the cuts of its history: a node that is put back to a copy that
+/// is no older brings back nothing that was deleted since.
+pub const REMEMBERED_MS: u64 = 30 * 86_400_000;
+/// Deletions that outlive a cut at most, the newest.
+pub const DELETIONS_REMEMBERED: usize = CUT_KEYS as usize / 2;
 /// Keys from which on it cuts where most of them are deleted.
 pub const CUT_KEYS: u64 = KEYS_MAX / 2;
 /// Changes with which an epoch begins: those of its largest document, and one for each cell at a

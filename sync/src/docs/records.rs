@@ -8,6 +8,8 @@ use super::actor::{Actor, Introduction};
 use super::chunk::Hash;
 use super::contents::Size;
 use super::cut::Cut;
+use super::documents::{sorted_cells, unusable};
+use super::engine::Engine;
 use super::signed::SignedHead;
 use super::{DocumentName, Refusal};
 use crate::Fault;
@@ -263,6 +265,17 @@ impl<R: Records + ?Sized> Book<'_, R> {
         };
         put(&mut value).expect("a growing buffer is never full");
         self.records.put(Table::DocumentCell, &under(self.name, key.as_bytes()), &value)
+    }
+
+    /// Puts all cells of an open document; says how large it is.
+    pub(super) fn put_all_cells(&mut self, engine: &Engine) -> Result<Size, Fault> {
+        let mut size = Size::default();
+        for key in engine.keys().map_err(|broken| unusable(self.name, &broken))? {
+            let cells = sorted_cells(engine, self.name, &key)?;
+            size = size.plus(Size::of(&key, &cells));
+            self.put_cells(&key, &cells)?;
+        }
+        Ok(size)
     }
 
     pub(super) fn put_actor(&mut self, actor: &Actor, who: &Introduction) -> Result<(), Fault> {

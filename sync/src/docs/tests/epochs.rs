@@ -6,12 +6,14 @@ use crate::docs::cut::{Cut, base};
 use crate::docs::engine::Engine;
 use crate::docs::epoch::Taken;
 use crate::docs::exchange::Incoming;
+use crate::docs::limits::{DELETIONS_REMEMBERED, REMEMBERED_MS};
 use crate::docs::records::{Keyed, cells};
 use crate::docs::{Contents, DocumentName, Documents, Judge, Refusal, What, audit, mend};
 use crate::identity::NodeKey;
 use crate::store::memory::Memory;
 use crate::store::{ReadRecords as _, Records as _, Table, WriteError};
-use holdfast_core::state::{Cell, Policy, Role};
+use holdfast_core::hlc::Stamp;
+use holdfast_core::state::{Author, Cell, Content, Path, Policy, Role, Value};
 
 const CUT_AT: u64 = 20;
 
@@ -219,7 +221,7 @@ fn a_cut_that_is_not_the_hubs_or_does_not_lead_there_is_refused() {
     let heads = |node: &Node| Documents::status(&node.records, &name()).unwrap().unwrap().heads;
     let changes = |records: &Memory, without: usize| {
         let held: Vec<Keyed> = cells(records, &name()).unwrap();
-        base(&held[without..]).unwrap().unwrap()
+        base(&held[without..], REMEMBERED_MS).unwrap().unwrap()
     };
     let [right, short] = [0, 1].map(|without| changes(&nodes[0].records, without));
     let held = heads(&nodes[1]);
@@ -287,6 +289,60 @@ fn every_flipped_bit_of_a_cut_is_noticed() {
     link.settle(&mut nodes);
     rest(&mut nodes);
     assert_eq!(live(&nodes[1]), live(&nodes[0]));
+}
+
+/// The gateway wrote alone, and what it wrote went to the hub with another change than that in its
+/// copy: put back to the copy it brought again what had been deleted since.
+#[test]
+fn what_was_deleted_stays_so_when_a_node_is_put_back_to_a_copy() {
+    let mut nodes = nearly_cut();
+    let mut link = Link::new(&mut nodes, 1);
+    link.gather(&mut nodes, 0);
+    while link.deliver(&mut nodes, 0) {}
+    nodes[1].put(&device(0), "beyond", 1);
+    let copy = nodes[1].records.clone();
+    while epoch(&nodes[0]) == 0 {
+        assert!(link.deliver(&mut nodes, 1), "it is cut without what the gateway wrote beyond");
+    }
+    link.settle(&mut nodes);
+    nodes[0].edit(&device(0), "beyond", What::Delete);
+    for n in 0..2 * CUT_AT as i64 {
+        nodes[0].put(&device(0), "a", n);
+        exchange(&mut nodes);
+    }
+    assert!(epoch(&nodes[0]) >= 2);
+    nodes[1].records = copy;
+    nodes[1].restart();
+    rest(&mut nodes);
+    let contents = Contents::read(&nodes[1].records, &name()).unwrap();
+    let beyond = contents.at(Path::new("beyond").unwrap());
+    assert!(!beyond[0].is_live(), "{beyond:?}");
+}
+
+#[test]
+fn old_deletions_are_forgotten_and_so_are_the_oldest_of_many() {
+    let cell = |path: String, ms: u64, content: Content<'_>| {
+        let (key, cell) = super::cell(&path, Stamp::new(ms, 0).0, Author([1; 8]), content);
+        (key, vec![cell])
+    };
+    let (now, tombstone) = (1_790_000_000_000, Content::Tombstone);
+    let live = Content::Value(Value::Int(1));
+    let mut cells = vec![
+        cell("live".to_owned(), now, live),
+        cell("old".to_owned(), now - REMEMBERED_MS, tombstone),
+        cell("young".to_owned(), now - REMEMBERED_MS + 1, tombstone),
+    ];
+    let kept = |cells: &[Keyed]| {
+        let changes = base(cells, REMEMBERED_MS).unwrap().unwrap();
+        let puts = changes.into_iter().flat_map(|change| change.puts);
+        puts.map(|put| put.key).collect::<Vec<_>>()
+    };
+    assert_eq!(kept(&cells), ["live", "young"]);
+    cells.extend(
+        (0..DELETIONS_REMEMBERED as u64).map(|n| cell(format!("deleted-{n}"), now - n, tombstone)),
+    );
+    assert_eq!(kept(&cells).len(), 1 + DELETIONS_REMEMBERED);
+    assert!(!kept(&cells).contains(&"young".to_owned()));
 }
 
 fn changes(node: &Node) -> u64 {

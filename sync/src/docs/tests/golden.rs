@@ -4,6 +4,7 @@ use super::*;
 use crate::docs::cut::{Cut, base};
 use crate::docs::digest;
 use crate::docs::documents::sorted_cells;
+use crate::docs::limits::REMEMBERED_MS;
 use crate::docs::records::Keyed;
 use data_encoding::HEXLOWER;
 use holdfast_core::codec::Reader;
@@ -22,17 +23,17 @@ const SECOND: &[&str] = &[
 ];
 
 const BASE: &[&str] = &[
-    "856f4a837bee6e78014a001000000000000000000000000000000001010100000006150834014202",
-    "5603571670027f066e65742f6970017f017fe702011003000068e5cf8b010102030405060708033a",
-    "3a317f00",
+    "856f4a83b4a26d880161001000000000000000000000000000000001010100000006150b34014202",
+    "5605572870027e066e65742f6970026f6e0202017ee702a702011003000068e5cf8b010102030405",
+    "060708033a3a31014804000068e5cf8b0101020304050607080200",
 ];
 
 const CUT: &[&str] = &[
     "ea4a6c63e29c520abef5507b132ec5f9954776aebebe7b92421eea691446d22c0101d2c2f6002e3b",
-    "42de37b8832f55a9d775dc2030e67f3f4c48eb57366cf5dbd467017bee6e78258c0c955998dbd9f2",
-    "5f401b4a7b563a2a8bf77c767d74a1a0e0b27e01101e461b6e0f82ba33d718dc4ab965c5e90222b1",
-    "183a1d4989dda16e0628b77c1445b590e8e9432e90d50ac742731471eec48f7647d28918308ceac2",
-    "c849a98ba918c88764c5473d7781d7cb435caf957e08",
+    "42de37b8832f55a9d775dc2030e67f3f4c48eb57366cf5dbd46701b4a26d887bc48d42b29d4e1d0e",
+    "d056a10b2c074f8aa2dad041c13d402251875101101e461b6e0f82ba33d718dc4ab965c5e9023a16",
+    "d8067a9dee50bca63831cd3f3b4071898d6f9a3954d260f2b918a7b55502324791664ebcaff07b3e",
+    "a0f20901cb53b561c58e2c65c121acacf13c8dcd680f",
 ];
 
 /// The bytes of a change follow from the actor, the time and the cells: whoever makes it makes the
@@ -69,8 +70,8 @@ fn a_change_has_these_bytes() {
     let cells: Vec<Keyed> = ["net/ip", "on"]
         .map(|key| (key.to_owned(), sorted_cells(&engine, &name(), key).unwrap()))
         .into();
-    let base = base(&cells).unwrap().unwrap();
-    assert_eq!(base.len(), 1, "what is deleted is left out");
+    let base = base(&cells, REMEMBERED_MS).unwrap().unwrap();
+    assert_eq!(base.len(), 1);
     assert_eq!(HEXLOWER.encode(&base[0].raw), BASE.concat());
     let covers = Cut::covers(None, &engine.history);
     let cut = Cut::sign(&NodeKey::for_test(7), &name(), 1, engine.heads(), &base, covers);

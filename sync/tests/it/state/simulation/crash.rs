@@ -7,7 +7,7 @@
 use super::fleet::HUB;
 use super::link::Line;
 use super::world::World;
-use super::{Bug, Plan, differs, rest, settle};
+use super::{ALWAYS_MS, Bug, Plan, differs, rest, settle};
 
 /// Writes of either side before the two meet for the first time, and again before they do once
 /// more.
@@ -22,6 +22,7 @@ fn begin() -> World {
         sync_ms: 20,
         long: true,
         heal_ms: 0,
+        remembered_ms: ALWAYS_MS,
         ..Plan::draw(1, Bug::None)
     };
     let mut world = World::new(5, plan);

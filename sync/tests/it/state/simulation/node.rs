@@ -71,13 +71,13 @@ pub struct Node {
     hlc: Hlc,
     fleet: Arc<Fleet>,
     bug: Bug,
-    /// The lengths at which histories are cut and folded.
-    ages: [u64; 2],
+    /// The lengths at which histories are cut and folded, and how long deletions outlive a cut.
+    ages: [u64; 3],
 }
 
 impl Node {
     pub fn new(fleet: &Arc<Fleet>, number: usize, nonce: u64, plan: &Plan) -> Self {
-        let (bug, ages) = (plan.bug, [plan.cut_at, plan.fold_at]);
+        let (bug, ages) = (plan.bug, [plan.cut_at, plan.fold_at, plan.remembered_ms]);
         let start = Incarnation { boot: 1, nonce };
         let mut disk = Disk::default();
         (disk.boot, disk.bug) = (1, bug);
@@ -252,11 +252,12 @@ fn documents(
     fleet: &Fleet,
     number: usize,
     start: Incarnation,
-    [cut_at, fold_at]: [u64; 2],
+    [cut_at, fold_at, remembered_ms]: [u64; 3],
 ) -> Arc<Documents> {
     let role = if number == HUB { state::Role::Hub } else { state::Role::Edge };
     let documents = Documents::of_start(start, fleet.keys[number].clone(), role);
-    Arc::new(documents.cutting_at(cut_at).folding_at(fold_at))
+    let documents = documents.cutting_at(cut_at).folding_at(fold_at);
+    Arc::new(documents.remembering_for(remembered_ms))
 }
 
 fn steward(fleet: &Arc<Fleet>, number: usize, disk: &Disk, bug: Bug) -> Stew {
