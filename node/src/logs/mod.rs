@@ -19,9 +19,10 @@ use serde::{Deserialize, Serialize};
 use std::io::IsTerminal;
 use std::sync::OnceLock;
 use std::time::Duration;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer as _, fmt};
+use tracing_subscriber::{Layer as _, fmt};
 
 /// Between two looks for causes whose repeats are to be told.
 const LOOK: Duration = Duration::from_secs(5);
@@ -46,10 +47,11 @@ pub enum Format {
 /// # Errors
 /// A sentence when the filter cannot be read or a log is set up already.
 pub fn init(filter: &str, format: Format) -> Result<(), String> {
-    let variable = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|text| !text.is_empty());
+    let variable = std::env::var("RUST_LOG").ok().filter(|text| !text.is_empty());
     let text = variable.as_deref().unwrap_or(filter);
     // The library below the sessions tells at `info` what our own lines tell better.
-    let filter = EnvFilter::try_new(format!("libp2p=warn,{text}"))
+    let filter = format!("libp2p=warn,{text}")
+        .parse::<Targets>()
         .map_err(|error| format!("`{text}` is not a log filter such as `info`: {error}"))?;
     let once = Once::default();
     let is_terminal = std::io::stderr().is_terminal();

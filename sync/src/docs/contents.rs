@@ -3,6 +3,7 @@
 //! Read from the store's records without opening the document. What is shown is a pure function of
 //! the cells and the policy, so replicas that hold the same cells show the same bytes.
 
+use super::change::Change;
 use super::{DocumentName, records};
 use crate::Fault;
 use crate::store::ReadRecords;
@@ -33,6 +34,13 @@ impl Contents {
         } else {
             Err(Fault::damaged(format!("document {name}"), "a cell of it cannot be read"))
         }
+    }
+
+    /// Those of a document that has this change only, whose cells have been checked.
+    pub(super) fn of_first(change: &Change) -> Self {
+        let cells =
+            change.puts.iter().map(|put| (put.key.clone(), vec![change.cell(put).to_vec()]));
+        Self { cells: cells.collect() }
     }
 
     /// The keys with the bytes of their cells.

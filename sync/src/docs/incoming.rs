@@ -96,13 +96,14 @@ impl Documents {
                     taken
                 }
             };
+            let was_new = status.changes == 0;
             if !taken.is_empty() {
                 self.note_start(book.records, &status)?;
                 keep(&mut book, &mut status, &open.engine, &taken, check_bounds)?;
             }
             out.changes = taken.len();
             out.position = status.position;
-            out.settled = settle(&book, judge, &taken)?;
+            out.settled = settle(&book, judge, &taken, was_new)?;
         }
         note_actors(&mut book, &open)?;
         note_heads(&mut book, &mut open)?;
@@ -124,8 +125,8 @@ fn admit<R: Records + ?Sized>(
 ) -> Result<(), WriteError> {
     let introduced: BTreeMap<Actor, Introduction> =
         parcel.actors.iter().map(|who| (who.actor(book.name, status.epoch), *who)).collect();
+    parcel.check_heads(book.name)?;
     for head in parcel.heads {
-        head.check(book.name, status.epoch)?;
         judge.roster.role(&head.author, book.name).ok_or(Refusal::Entitled)?;
         open.waiting.heads.insert((head.author, head.head), head);
     }
@@ -258,10 +259,14 @@ fn settle<R: Records + ?Sized>(
     book: &Book<'_, R>,
     judge: &Judge<'_>,
     changes: &[Change],
+    was_new: bool,
 ) -> Result<Vec<Settled>, Fault> {
     let puts = changes.iter().flat_map(|change| &change.puts);
     let paths = puts.filter_map(|put| Key::parse(&put.key).ok());
     let touched: BTreeSet<String> = paths.map(|key| key.path.as_str().to_owned()).collect();
-    let contents = Contents::read(&*book.records, book.name)?;
+    let contents = match changes {
+        [first] if was_new => Contents::of_first(first),
+        _ => Contents::read(&*book.records, book.name)?,
+    };
     Ok(settled(book.name, &contents, judge.policy, &touched, judge.is_local))
 }

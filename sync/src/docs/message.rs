@@ -5,10 +5,10 @@
 //! divide by nothing and fifteen take all memory; here only the parameters that all nodes send are
 //! let through, at the length that belongs to them.
 
-use super::Refusal;
 use super::change::{Change, hashes};
 use super::limits::CHANGES_MAX;
 use super::parcel::{MESSAGE, Opened, Parcel, open, read_chunks};
+use super::{DocumentName, Refusal};
 use automerge::sync;
 use holdfast_core::codec::Reader;
 
@@ -34,6 +34,14 @@ impl SyncMessage {
         self.parcel.epoch
     }
 
+    /// As [`Parcel::signed_for`].
+    ///
+    /// # Errors
+    /// [`Refusal::Signature`].
+    pub fn signed_for(self, document: &DocumentName) -> Result<Self, Refusal> {
+        Ok(Self { parcel: self.parcel.signed_for(document)?, inner: self.inner })
+    }
+
     /// Checks the bytes of a message.
     ///
     /// # Errors
@@ -46,7 +54,8 @@ impl SyncMessage {
             // That something came matters to the engine; what came is applied apart from it.
             inner.changes = Vec::<u8>::new().into();
         }
-        Ok(Self { parcel: Parcel { epoch, actors, heads, changes }, inner })
+        let parcel = Parcel { epoch, actors, heads, changes, signed_for: None };
+        Ok(Self { parcel, inner })
     }
 }
 

@@ -8,7 +8,7 @@ use super::change::{Change, ascending};
 use super::chunk::Chunk;
 use super::limits::{ACTORS_MAX, PARCEL_BYTES};
 use super::signed::SignedHead;
-use super::{Refusal, engine, whole};
+use super::{DocumentName, Refusal, engine, whole};
 use holdfast_core::codec::{Reader, Sink};
 use holdfast_core::{NodeId, Reject};
 use std::collections::BTreeSet;
@@ -27,6 +27,8 @@ pub struct Parcel {
     pub(super) actors: Vec<Introduction>,
     pub(super) heads: Vec<SignedHead>,
     pub(super) changes: Vec<Change>,
+    /// The document for which the signatures of its heads were checked.
+    pub(super) signed_for: Option<DocumentName>,
 }
 
 impl Parcel {
@@ -38,7 +40,25 @@ impl Parcel {
         let Opened { epoch, actors, heads, payload } = open(bytes, CHANGES)?;
         let mut changes = Vec::new();
         read_chunks(payload, &mut changes)?;
-        Ok(Self { epoch, actors, heads, changes })
+        Ok(Self { epoch, actors, heads, changes, signed_for: None })
+    }
+
+    /// Checks the signatures of its heads. Where it is applied they are checked if they were not
+    /// before: here it is off the writer's thread.
+    ///
+    /// # Errors
+    /// [`Refusal::Signature`] when one is not its author's for this document and epoch.
+    pub fn signed_for(mut self, document: &DocumentName) -> Result<Self, Refusal> {
+        self.check_heads(document)?;
+        self.signed_for = Some(document.clone());
+        Ok(self)
+    }
+
+    pub(super) fn check_heads(&self, document: &DocumentName) -> Result<(), Refusal> {
+        if self.signed_for.as_ref() == Some(document) {
+            return Ok(());
+        }
+        self.heads.iter().try_for_each(|head| head.check(document, self.epoch))
     }
 
     /// The epoch of the document in which its changes were made.

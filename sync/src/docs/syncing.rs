@@ -58,6 +58,9 @@ impl Documents {
         let Some(status) = book.status()? else {
             return if known.is_empty() { Ok(None) } else { Err(Refusal::Diverged.into()) };
         };
+        if known.is_empty() && status.changes > 0 && status.snapshot == 0 {
+            return Ok(Some(whole(&book, &status)?));
+        }
         let open = self.open(&book, &status)?;
         let found = if known.iter().all(|hash| open.engine.history.has(hash)) {
             open.engine.after(known).map_err(|broken| unusable(name, &broken)).map(Some)
@@ -72,8 +75,7 @@ impl Documents {
         let actors: BTreeSet<Actor> = found.iter().map(|(actor, _)| *actor).collect();
         let (actors, heads) = behind(&book, &actors)?;
         let changes: Vec<u8> = found.into_iter().flat_map(|(_, chunk)| chunk).collect();
-        let parcel = pack(status.epoch, &actors, &heads, &changes);
-        if parcel.len() > PARCEL_BYTES { Err(Refusal::Diverged.into()) } else { Ok(Some(parcel)) }
+        Ok(Some(fitting_parcel(status.epoch, &actors, &heads, &changes)?))
     }
 
     /// How far the exchange of a document with `peer` was at the end of the last connection.
@@ -246,6 +248,25 @@ impl Documents {
         }
         Ok(applied)
     }
+}
+
+/// All changes of a document as they are stored, none of which is in a snapshot: whoever sends
+/// 1,000 new documents opens none of them.
+fn whole<R: Records + ?Sized>(book: &Book<'_, R>, status: &Status) -> Result<Vec<u8>, WriteError> {
+    let (actors, heads) = behind(book, &all_actors(book)?)?;
+    let chunks = book.chunks()?;
+    let changes: Vec<u8> = chunks.into_iter().flat_map(|(_, chunk)| chunk).collect();
+    Ok(fitting_parcel(status.epoch, &actors, &heads, &changes)?)
+}
+
+fn fitting_parcel(
+    epoch: u64,
+    actors: &[Introduction],
+    heads: &[SignedHead],
+    changes: &[u8],
+) -> Result<Vec<u8>, Refusal> {
+    let parcel = pack(epoch, actors, heads, changes);
+    if parcel.len() > PARCEL_BYTES { Err(Refusal::Diverged) } else { Ok(parcel) }
 }
 
 /// Who stands behind `actors`, and the signed heads of those nodes, both ascending.

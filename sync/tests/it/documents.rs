@@ -447,6 +447,23 @@ async fn a_write_beyond_the_bounds_is_refused_and_what_makes_room_is_taken() {
     verified(&node);
 }
 
+/// Loading each of 1,000 documents to send them to a peer that had none took longer than sending.
+#[tokio::test]
+async fn a_document_that_the_peer_has_nothing_of_is_sent_without_opening_it() {
+    let mut nodes = fleet(&[Role::Hub, Role::Edge]);
+    let other = nodes.pop().unwrap();
+    let mut node = nodes.pop().unwrap();
+    node.write(put("mode", 1)).await;
+    let mut node = node.restarted().await;
+    node.write(put("level", 2)).await;
+    let node = node.restarted().await;
+    let parcel = node.after(Vec::new()).await.unwrap().unwrap();
+    assert_eq!(node.documents.held_open(), (0, 0));
+    assert_eq!(other.apply(node.id(), &parcel).await.unwrap().changes, 2);
+    assert_eq!((other.heads(), other.contents()), (node.heads(), node.contents()));
+    verified(&other);
+}
+
 #[tokio::test]
 async fn few_documents_are_open_and_the_sequence_of_changes_names_what_is_new() {
     let mut node = fleet(&[Role::Hub]).pop().unwrap();

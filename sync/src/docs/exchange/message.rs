@@ -194,11 +194,14 @@ impl Checked {
             PUSH => {
                 let (name, heads) = (read_name(&mut reader)?, read_hashes(&mut reader)?);
                 let parcel = Parcel::check(reader.rest());
+                let parcel = parcel.and_then(|parcel| parcel.signed_for(&name));
                 return Ok(Self::Push { name, heads, parcel });
             }
             TALK => {
                 let name = read_name(&mut reader)?;
-                return Ok(Self::Talk(name, SyncMessage::check(reader.rest())));
+                let said = SyncMessage::check(reader.rest());
+                let said = said.and_then(|said| said.signed_for(&name));
+                return Ok(Self::Talk(name, said));
             }
             CUT => {
                 let name = read_name(&mut reader)?;

@@ -255,6 +255,12 @@ async fn what_a_member_may_not_write_is_refused_and_changes_nothing() {
     head.signature[5] ^= 1;
     let relayed = check(&pack(0, &[hand.who], &[head.clone()], &good.raw));
     assert_eq!(refused(node.apply(other.key.id(), relayed).await), Refusal::Signature);
+    let elsewhere = DocumentName::new("device/pump-2/desired").unwrap();
+    let moved = SignedHead::sign(&hand.key, &elsewhere, 0, good.hash);
+    let relayed = check(&pack(0, &[hand.who], &[moved], &good.raw));
+    assert!(relayed.clone().signed_for(&name()).is_err());
+    let relayed = relayed.signed_for(&elsewhere).unwrap();
+    assert_eq!(refused(node.apply(other.key.id(), relayed).await), Refusal::Signature);
     let of_other = SignedHead::sign(&other.key, &name(), 0, good.hash);
     let relayed = check(&pack(0, &[hand.who], &[of_other], &good.raw));
     assert_eq!(node.apply(other.key.id(), relayed).await.unwrap().changes, 0);
