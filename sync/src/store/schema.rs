@@ -44,6 +44,8 @@ CREATE TABLE records (
 /// Settings of every connection. Durability is not a setting: it is FULL.
 pub(super) fn configure(connection: &Connection, synchronous: &str) -> Result<(), Fault> {
     connection.busy_timeout(BUSY).map_err(fault)?;
+    // The writer has more than the sixteen that are kept otherwise.
+    connection.set_prepared_statement_cache_capacity(64);
     connection
         .execute_batch(&format!(
             "PRAGMA synchronous={synchronous}; PRAGMA temp_store=MEMORY;
