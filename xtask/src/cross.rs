@@ -120,6 +120,25 @@ impl Machine {
     }
 }
 
+/// What makes a program that is packed smaller: rustc's own linker, for whatever machine, which
+/// keeps functions of the same code once, and relocations packed, which the loader knows since
+/// glibc 2.36 (Debian 12).
+///
+/// # Errors
+/// rustc does not say where it is.
+pub fn link_flags() -> Result<[String; 4], Problem> {
+    let sysroot = sysroot().ok_or("rustc does not say where its libraries are")?;
+    let here = Machine::ALL.into_iter().find(|machine| machine.is_here());
+    let here = here.ok_or("there is no linker for this machine")?.triple();
+    let linker = Path::new(&sysroot).join("lib/rustlib").join(here).join("bin/gcc-ld");
+    Ok([
+        format!("-Clink-arg=-B{}", linker.display()),
+        "-Clink-arg=-fuse-ld=lld".to_owned(),
+        "-Clink-arg=-Wl,--icf=all".to_owned(),
+        "-Clink-arg=-Wl,-z,pack-relative-relocs".to_owned(),
+    ])
+}
+
 /// Sees to it that the standard library for `triple` is here: rustup brings it when it is asked.
 ///
 /// # Errors
@@ -138,11 +157,14 @@ pub fn bring_library(triple: &str) -> Result<(), Problem> {
 }
 
 fn has_library(triple: &str) -> bool {
+    let library = |sysroot| Path::new(&sysroot).join("lib/rustlib").join(triple).join("lib");
+    sysroot().is_some_and(|sysroot| library(sysroot).exists())
+}
+
+fn sysroot() -> Option<String> {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let output = child::command(rustc, &workspace::root()).args(["--print", "sysroot"]).output();
-    let Ok(output) = output else { return false };
-    let sysroot = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    Path::new(&sysroot).join("lib/rustlib").join(triple).join("lib").exists()
+    Some(String::from_utf8_lossy(&output.ok()?.stdout).trim().to_owned())
 }
 
 /// Sees to it that one can build for each of `machines`, or says what is to be done first.

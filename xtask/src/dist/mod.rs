@@ -97,10 +97,9 @@ fn build(metadata: &Metadata, machine: Machine) -> Result<Vec<Executable>, Probl
     // Slower to build and a tenth smaller; nobody measures or debugs these.
     arguments.extend(["--config", r#"profile.release.lto="fat""#]);
     arguments.extend(["--config", "profile.release.codegen-units=1"]);
-    // A third of a megabyte; the loader knows packed relocations since glibc 2.36 (Debian 12).
-    let flags =
-        r#"target.x86_64-unknown-linux-gnu.rustflags=["-Clink-arg=-Wl,-z,pack-relative-relocs"]"#;
-    arguments.extend(["--config", flags]);
+    let flags = cross::link_flags()?.map(|flag| format!("{flag:?}")).join(", ");
+    let flags = format!("target.{}.rustflags=[{flags}]", machine.triple());
+    arguments.extend(["--config", &flags]);
     arguments.extend(NODES.iter().flat_map(|node| ["-p", node.name]));
     workspace::build_with(metadata, &arguments, &machine.variables())
 }
