@@ -121,12 +121,13 @@ impl Machine {
 }
 
 /// What makes a program that is packed smaller: rustc's own linker, for whatever machine, which
-/// keeps functions of the same code once, and relocations packed, which the loader knows since
-/// glibc 2.36 (Debian 12).
+/// keeps functions of the same code once, relocations packed, which the loader knows since glibc
+/// 2.36 (Debian 12), and no symbols: a profile's `strip` is lost where a package has an
+/// `opt-level` of its own.
 ///
 /// # Errors
 /// rustc does not say where it is.
-pub fn link_flags() -> Result<[String; 4], Problem> {
+pub fn link_flags() -> Result<[String; 5], Problem> {
     let sysroot = sysroot().ok_or("rustc does not say where its libraries are")?;
     let here = Machine::ALL.into_iter().find(|machine| machine.is_here());
     let here = here.ok_or("there is no linker for this machine")?.triple();
@@ -134,6 +135,7 @@ pub fn link_flags() -> Result<[String; 4], Problem> {
     Ok([
         format!("-Clink-arg=-B{}", linker.display()),
         "-Clink-arg=-fuse-ld=lld".to_owned(),
+        "-Cstrip=symbols".to_owned(),
         "-Clink-arg=-Wl,--icf=all".to_owned(),
         "-Clink-arg=-Wl,-z,pack-relative-relocs".to_owned(),
     ])

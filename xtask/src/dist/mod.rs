@@ -93,7 +93,6 @@ fn build(metadata: &Metadata, machine: Machine) -> Result<Vec<Executable>, Probl
     eprintln!("-- {}", machine.name());
     let mut arguments = vec!["--release", "--target", machine.triple(), "--bins"];
     arguments.extend(["--config", "profile.release.debug=false"]);
-    arguments.extend(["--config", r#"profile.release.strip="symbols""#]);
     // Slower to build and a tenth smaller; nobody measures or debugs these.
     arguments.extend(["--config", r#"profile.release.lto="fat""#]);
     arguments.extend(["--config", "profile.release.codegen-units=1"]);
