@@ -18,7 +18,7 @@ impl Source for App {
     fn tell(&self, out: &mut Exposition) {
         let (transport, started) = (self.transport, self.started);
         let about = About { role: "hub", peer: "edge", transport, version: VERSION, started };
-        metrics::node(out, &about, &self.data, &self.alerts);
+        metrics::node(out, &about, &self.data, &self.alerts, &self.twins);
         let NodeCounts { online, stale, never } = self.node_counts();
         let mut family = out.gauge("holdfast_gateways", "Gateways, by how they are.");
         for (state, count) in [("online", online), ("stale", stale), ("never", never)] {

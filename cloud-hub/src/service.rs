@@ -81,7 +81,8 @@ pub struct App {
     pub tls: Option<Tls>,
     /// Set when the process is to start anew once it has stopped.
     reborn: Arc<AtomicBool>,
-    twins: Twins,
+    /// The twins of devices.
+    pub(crate) twins: Twins,
     auth: Auth,
     tokens: Tokens,
     events: Events,

@@ -12,7 +12,7 @@ impl Source for App {
     fn tell(&self, out: &mut Exposition) {
         let (transport, started) = (self.transport, self.started);
         let about = About { role: "edge", peer: "hub", transport, version: VERSION, started };
-        metrics::node(out, &about, &self.data, &self.alerts);
+        metrics::node(out, &about, &self.data, &self.alerts, &self.twins);
         ingest(out, self.ingest.counts());
         out.gauge("holdfast_devices", "Devices that are known.").is(self.ingest.devices().len());
         let counts = self.data.store.counts();

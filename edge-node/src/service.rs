@@ -63,7 +63,8 @@ pub struct App {
     pub data: Data,
     /// What somebody should look at.
     pub alerts: Alerts,
-    twins: Twins,
+    /// The twins of devices.
+    pub(crate) twins: Twins,
     auth: Auth,
     tokens: Tokens,
     events: Events,

@@ -79,6 +79,41 @@ impl ByStream {
     }
 }
 
+/// What happens to documents and is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OfDocuments {
+    /// A change was written here.
+    Written,
+    /// A change came from elsewhere and was new.
+    Received,
+    /// Changes were handed to a session, those of one document.
+    Sent,
+    /// A conflict was settled by a change from elsewhere.
+    Settled,
+    /// A change broke the engine and was put aside.
+    Quarantined,
+    /// A history was cut, here or at the hub.
+    Cut,
+    /// A history that nobody else had seen was folded.
+    Folded,
+}
+
+impl OfDocuments {
+    const COUNT: usize = Self::Folded as usize + 1;
+}
+
+/// A counter for each thing that happens to documents.
+#[derive(Debug, Default)]
+pub struct ByDocuments([Counter; OfDocuments::COUNT]);
+
+impl ByDocuments {
+    /// The counter of one of them.
+    #[must_use]
+    pub fn of(&self, what: OfDocuments) -> &Counter {
+        &self.0[what as usize]
+    }
+}
+
 /// From what a memory card needs at its best to what it needs when it is worn out.
 const COMMIT_US: &[u64] =
     &[250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000];
@@ -105,6 +140,8 @@ pub struct Counts {
     pub received: ByStream,
     /// Entries handed to sessions to be sent.
     pub sent: ByStream,
+    /// What happened to documents.
+    pub documents: ByDocuments,
     /// Entries put into segments.
     pub sealed: Counter,
     /// Bytes of commits and records that the scrub has read.
@@ -134,6 +171,7 @@ impl Default for Counts {
             appended: ByStream::default(),
             received: ByStream::default(),
             sent: ByStream::default(),
+            documents: ByDocuments::default(),
             sealed: Counter::default(),
             scrubbed: Counter::default(),
             scrub_findings: Counter::default(),
@@ -169,6 +207,7 @@ impl Counts {
 pub(crate) struct Fresh {
     pub appended: [u64; Stream::ALL.len()],
     pub received: [u64; Stream::ALL.len()],
+    pub documents: [u64; OfDocuments::COUNT],
     pub sealed: u64,
 }
 
@@ -177,6 +216,9 @@ impl Fresh {
         for stream in Stream::ALL {
             counts.appended.of(stream).add(self.appended[stream as usize]);
             counts.received.of(stream).add(self.received[stream as usize]);
+        }
+        for (counter, more) in counts.documents.0.iter().zip(self.documents) {
+            counter.add(more);
         }
         counts.sealed.add(self.sealed);
     }

@@ -3,9 +3,10 @@
 use super::{Exposition, process};
 use crate::api::{Alerts, Data};
 use crate::time_text::Time;
+use crate::twins::Twins;
 use holdfast_core::Stream;
 use holdfast_core::log::events::Severity;
-use holdfast_sync::counts::{ByStream, Counts};
+use holdfast_sync::counts::{ByStream, Counts, OfDocuments};
 use holdfast_sync::net::Transport;
 
 /// Which node it is.
@@ -30,7 +31,7 @@ pub fn timestamp(time: Time) -> f64 {
 }
 
 /// Writes what both services tell.
-pub fn node(out: &mut Exposition, about: &About, data: &Data, alerts: &Alerts) {
+pub fn node(out: &mut Exposition, about: &About, data: &Data, alerts: &Alerts, twins: &Twins) {
     out.gauge("holdfast_build_info", "The program; always 1.")
         .with(&[("version", about.version), ("role", about.role)], 1);
     out.gauge("process_start_time_seconds", "When it started, by its own clock.")
@@ -45,6 +46,7 @@ pub fn node(out: &mut Exposition, about: &About, data: &Data, alerts: &Alerts) {
     }
     let open = alerts.summary().unacknowledged;
     out.gauge("holdfast_alerts_unacknowledged", "Active alerts that nobody took note of.").is(open);
+    documents(out, data.store.counts(), twins);
     out.gauge("holdfast_sync_info", "What carries the sync; always 1.")
         .with(&[("transport", about.transport.name())], 1);
     sessions(out, about.peer, data.store.counts());
@@ -96,6 +98,26 @@ fn pipeline(out: &mut Exposition, data: &Data) {
     out.counter("holdfast_pipeline_unreadable_commits_total", "Commits that it passed over.")
         .is(progress.unreadable);
     out.gauge("holdfast_series", "Series that are known.").is(data.catalog.len());
+}
+
+fn documents(out: &mut Exposition, counts: &Counts, twins: &Twins) {
+    let (open, bytes) = twins.documents().held_open();
+    out.gauge("holdfast_documents_open", "Documents that are held open.").is(open);
+    out.gauge("holdfast_documents_open_bytes", "About what they take of memory.").is(bytes);
+    let of = |what| counts.documents.of(what).get();
+    let mut family = out.counter("holdfast_documents_changes_total", "Changes of documents.");
+    family.with(&[("from", "here")], of(OfDocuments::Written));
+    family.with(&[("from", "elsewhere")], of(OfDocuments::Received));
+    let help = "Pushes of changes handed to sessions, each of one document.";
+    out.counter("holdfast_documents_pushed_total", help).is(of(OfDocuments::Sent));
+    let help = "Conflicts settled by changes from elsewhere.";
+    out.counter("holdfast_documents_conflicts_settled_total", help).is(of(OfDocuments::Settled));
+    let help = "Changes that broke the engine and were put aside.";
+    out.counter("holdfast_documents_quarantined_total", help).is(of(OfDocuments::Quarantined));
+    out.counter("holdfast_documents_cuts_total", "Histories that were cut.")
+        .is(of(OfDocuments::Cut));
+    out.counter("holdfast_documents_foldings_total", "Histories that were folded.")
+        .is(of(OfDocuments::Folded));
 }
 
 fn sessions(out: &mut Exposition, peer: &str, counts: &Counts) {

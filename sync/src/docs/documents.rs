@@ -21,6 +21,7 @@ use super::records::{Book, Status, last_place, status};
 use super::signed::SignedHead;
 use super::{DocumentName, Refusal};
 use crate::Fault;
+use crate::counts::OfDocuments;
 use crate::identity::NodeKey;
 use crate::store::{ReadRecords, Records, Snapshot, Store, Table, WriteError};
 use holdfast_core::state::{Author, Cell, Policy, Role};
@@ -173,6 +174,7 @@ impl Documents {
         let made = std::slice::from_ref(&change);
         self.note_start(book.records, &status)?;
         keep(&mut book, &mut status, &open.engine, made, |_| Ok(()))?;
+        book.records.note(OfDocuments::Written, 1);
         let folded = self.fold_if_due(&mut book, &mut status, &mut open)?;
         self.close(name, open, &status);
         Ok(written(folded.or(Some(change.hash)), &status))

@@ -16,6 +16,7 @@ use super::signed::SignedHead;
 use super::waiting::Waiting;
 use super::{Refusal, records};
 use crate::Fault;
+use crate::counts::OfDocuments;
 use crate::store::{ReadRecords, Records, Table, WriteError};
 use holdfast_core::NodeId;
 use holdfast_core::state::{Cell, Key, Role};
@@ -239,6 +240,7 @@ impl Documents {
             book.put_signed(&self.node(), &[head])?;
         }
         book.put_cut(cut)?;
+        book.records.note(OfDocuments::Cut, 1);
         self.note_start(book.records, &status)?;
         status.position = book.advance(status.position)?;
         if status.changes > 0 {

@@ -17,6 +17,7 @@ use super::open::Open;
 use super::records::{Book, Status, cells};
 use super::signed::SignedHead;
 use crate::Fault;
+use crate::counts::OfDocuments;
 use crate::store::Records;
 use holdfast_core::Incarnation;
 use holdfast_core::state::Role;
@@ -143,6 +144,7 @@ impl Documents {
         (status.changes, status.heads) = (engine.history.changes(), engine.heads());
         open.engine = engine;
         book.put_status(status)?;
+        book.records.note(OfDocuments::Folded, 1);
         Ok(Some(last))
     }
 }

@@ -17,6 +17,7 @@ use super::settled::{Settled, settled};
 use super::waiting::Arrival;
 use super::{DocumentName, Refusal};
 use crate::Fault;
+use crate::counts::OfDocuments;
 use crate::store::{Records, WriteError};
 use holdfast_core::NodeId;
 use holdfast_core::state::{Author, Cell, Key, Policy, Role};
@@ -105,6 +106,9 @@ impl Documents {
             out.position = status.position;
             out.settled = settle(&book, judge, &taken, was_new)?;
         }
+        book.records.note(OfDocuments::Received, out.changes);
+        book.records.note(OfDocuments::Settled, out.settled.len());
+        book.records.note(OfDocuments::Quarantined, usize::from(out.quarantined));
         note_actors(&mut book, &open)?;
         note_heads(&mut book, &mut open)?;
         open.waiting.bound();

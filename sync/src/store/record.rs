@@ -6,6 +6,7 @@
 use super::snapshot::Record;
 use super::tx::WriteTx;
 use crate::Fault;
+use crate::counts::OfDocuments;
 
 /// What a record is about; the number is part of the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -166,6 +167,10 @@ pub trait Records: ReadRecords {
     /// # Errors
     /// A database fault.
     fn delete(&mut self, table: Table, key: &[u8]) -> Result<bool, Fault>;
+
+    /// Notes what happened to documents: it counts once it is on disk. What has no counters
+    /// leaves it.
+    fn note(&mut self, _what: OfDocuments, _times: usize) {}
 }
 
 impl ReadRecords for WriteTx<'_> {
@@ -198,6 +203,10 @@ impl Records for WriteTx<'_> {
 
     fn delete(&mut self, table: Table, key: &[u8]) -> Result<bool, Fault> {
         WriteTx::delete(self, table, key)
+    }
+
+    fn note(&mut self, what: OfDocuments, times: usize) {
+        self.state.fresh.documents[what as usize] += times as u64;
     }
 }
 

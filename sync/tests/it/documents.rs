@@ -5,6 +5,7 @@ use holdfast_core::hlc::{Hlc, Stamp};
 use holdfast_core::state::{Author, Label, Line, Path, Pattern, Policy, Role, Rule, Value};
 use holdfast_core::{Incarnation, NodeId};
 use holdfast_sync::Fault;
+use holdfast_sync::counts::OfDocuments;
 use holdfast_sync::docs::{
     Applied, Contents, DocumentName, Documents, Edit, Hash, Judge, Parcel, Refusal, Roster,
     SyncMessage, SyncState, What, Writer, Written, digest, limits,
@@ -347,8 +348,11 @@ async fn a_change_that_was_undone_was_never_there_and_a_restart_writes_as_somebo
     assert!(node.write_to(document(), put("mode", 2), true).await.is_err());
     let second = node.write(put("mode", 3)).await;
     assert_eq!(node.heads(), [second.change.unwrap()]);
+    let counted = |node: &Node, what| node.store.counts().documents.of(what).get();
+    assert_eq!(counted(&node, OfDocuments::Written), 2);
     let parcel = node.after(Vec::new()).await.unwrap().unwrap();
     assert_eq!(other.apply(node.id(), &parcel).await.unwrap().changes, 2);
+    assert_eq!(counted(&other, OfDocuments::Received), 2);
     let seen = |node: &Node| -> BTreeSet<Vec<u8>> {
         let look = |view: &holdfast_sync::store::Snapshot<'_>| {
             view.scan(Table::DocumentActor, &[], &[], usize::MAX)

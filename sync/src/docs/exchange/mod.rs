@@ -29,6 +29,7 @@ use super::records::{last_place, status};
 use super::sketch::SketchKey;
 use super::{Applied, DocumentName, Documents, Judge, Parcel, Refusal, Roster};
 use crate::Fault;
+use crate::counts::OfDocuments;
 use crate::identity::Membership;
 use crate::store::{ReadRecords, Records, Table, WriteError, WriteTx};
 use collection::Collection;
@@ -343,6 +344,7 @@ impl Exchange {
                 batch.pushed.push((name.clone(), heads.clone()));
                 self.under_way.insert(name.clone(), heads.clone());
                 self.documents.note_offered(records, name, &heads)?;
+                records.note(OfDocuments::Sent, 1);
                 batch.say(&Message::Push { name: name.clone(), heads, parcel });
                 Ok(())
             }
