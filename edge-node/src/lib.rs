@@ -6,7 +6,7 @@
 //! pipeline and the sync session; [`commands`] is the command line, [`devices`] its part on devices
 //! and their tokens. `metrics` and [`status`] tell how it is, `lacks` what the hub lacks, `report`
 //! all of it in words. [`files`] reads files of readings, which [`import`] posts to the running
-//! node.
+//! node. [`mqtt`] is how MQTT is written: packets and topics, without I/O.
 #![forbid(unsafe_code)]
 
 pub mod commands;
@@ -18,6 +18,7 @@ pub mod influx;
 pub mod ingest;
 mod lacks;
 mod metrics;
+pub mod mqtt;
 mod report;
 pub mod routes;
 pub mod service;
