@@ -3,10 +3,14 @@
 //! Both are levels between slashes; an empty level is a level. In a filter, a level `+` stands for
 //! any one level, and a last level `#` for any levels, none included. Neither stands for a first
 //! level that begins with `$`. The filter `$share/NAME/FILTER` is FILTER, of which each message goes
-//! to one member of the group NAME.
+//! to one member of the group NAME. [`Tree`] finds what matches among many.
 //!
 //! A topic or filter of more than [`LEVELS_MAX`] levels is refused, which bounds the tree's depth
 //! and what a message costs; the standard sets no limit but lets a server have one.
+
+mod tree;
+
+pub use tree::Tree;
 
 use super::text::{TextFault, Utf8};
 use bytes::Bytes;
@@ -177,17 +181,21 @@ impl Filter {
         &self.as_str()[usize::from(self.pattern_at)..]
     }
 
+    fn pattern_bytes(&self) -> &[u8] {
+        &self.bytes()[usize::from(self.pattern_at)..]
+    }
+
     /// Whether it has a wildcard.
     #[must_use]
     pub fn is_wild(&self) -> bool {
-        self.pattern().bytes().any(|byte| matches!(byte, b'+' | b'#'))
+        self.pattern_bytes().iter().any(|byte| matches!(byte, b'+' | b'#'))
     }
 
     /// Whether it matches `topic`.
     #[must_use]
     pub fn matches(&self, topic: &Topic) -> bool {
         let mut levels = levels(topic.bytes());
-        let pattern = &self.bytes()[usize::from(self.pattern_at)..];
+        let pattern = self.pattern_bytes();
         if is_reserved(topic.bytes()) && matches!(pattern[0], b'+' | b'#') {
             return false;
         }
@@ -270,3 +278,6 @@ macro_rules! shown {
 }
 
 shown!(Topic, Filter);
+
+#[cfg(test)]
+mod tests;
