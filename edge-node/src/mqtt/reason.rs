@@ -151,8 +151,8 @@ impl Reason {
         }
     }
 
-    /// The return code of a CONNACK of version 3.1.1, from 0 to 5. What has no code of its own there
-    /// is 5, not authorized, if waiting does not help, and else 3, server unavailable.
+    /// The return code of a CONNACK of version 3.1.1, from 0 to 5. What has no code of its own
+    /// there is 5, not authorized, if waiting does not help, and else 3, server unavailable.
     #[must_use]
     pub const fn connack_311(self) -> u8 {
         match self {

@@ -1,9 +1,9 @@
 //! The strings of MQTT: UTF-8 and binary, each behind a length of two bytes.
 //!
 //! Whoever holds one of these types need not check it again, so encoding cannot fail. A string that
-//! came off the wire is a slice of the buffer it was read into: cloning counts a reference, and what
-//! is to be kept for long is better copied ([`Utf8::detached`]), for it holds on to all that
-//! came with it.
+//! came off the wire is a slice of the buffer it was read into: cloning counts a reference. What is
+//! to be kept for long is better copied ([`Utf8::detached`]), for it holds on to all that came with
+//! it.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use std::fmt;
@@ -45,10 +45,11 @@ impl Utf8 {
         if let Err(error) = std::str::from_utf8(&bytes) {
             return Err(TextFault::NotUtf8(error.valid_up_to()));
         }
-        match bytes.iter().position(|byte| *byte == 0) {
-            Some(at) => Err(TextFault::Null(at)),
-            None => Ok(Self(bytes)),
+        if bytes.contains(&0) {
+            let at = bytes.iter().take_while(|byte| **byte != 0).count();
+            return Err(TextFault::Null(at));
         }
+        Ok(Self(bytes))
     }
 
     /// The string.
@@ -132,6 +133,16 @@ impl fmt::Debug for Binary {
 pub struct UserProperties(Bytes);
 
 impl UserProperties {
+    /// What was checked by the codec: properties 0x26 with their identifiers, one after the other.
+    pub(super) const fn checked(bytes: Bytes) -> Self {
+        Self(bytes)
+    }
+
+    /// As they are written.
+    pub(super) const fn written(&self) -> &Bytes {
+        &self.0
+    }
+
     /// Whether there is none.
     #[must_use]
     pub const fn is_empty(&self) -> bool {

@@ -2,8 +2,8 @@
 //!
 //! Both are levels between slashes; an empty level is a level. In a filter, a level `+` stands for
 //! any one level, and a last level `#` for any levels, none included. Neither stands for a first
-//! level that begins with `$`. The filter `$share/NAME/FILTER` is FILTER, of which each message goes
-//! to one member of the group NAME. [`Tree`] finds what matches among many.
+//! level that begins with `$`. The filter `$share/NAME/FILTER` is FILTER, of which each message
+//! goes to one member of the group NAME. [`Tree`] finds what matches among many.
 //!
 //! A topic or filter of more than [`LEVELS_MAX`] levels is refused, which bounds the tree's depth
 //! and what a message costs; the standard sets no limit but lets a server have one.

@@ -2,8 +2,9 @@
 //!
 //! Under filters it tells what a topic matches, under topics which of them a filter matches. It
 //! is an arena of nodes: no step recurses, and what is removed leaves nothing behind. A visit
-//! follows the levels of what is looked up; where several ways go on (the level itself, `+`, `#`) it
-//! follows those that exist, so that it costs at most levels times matches, and a miss of each.
+//! follows the levels of what is looked up; where several ways go on (the level itself, `+`, `#`)
+//! it follows those that exist. Each node is looked at once at most, and only if what leads to it
+//! matches: a visit costs levels times matches, plus the ways that match and then come to nothing.
 
 use super::{Filter, LEVELS_MAX, Topic, is_reserved, levels};
 use std::collections::BTreeMap;
