@@ -4,8 +4,8 @@
 //! but for user properties, which may come as often as they like, and the subscription identifiers
 //! of a publish.
 
-use super::Violation;
 use super::reader::Reader;
+use super::{FILTERS_MAX, Violation};
 use crate::mqtt::packet::{QoS, UserProperties};
 use crate::mqtt::reason::Reason;
 use crate::mqtt::text::{Binary, USER_PROPERTY, Utf8};
@@ -151,7 +151,7 @@ impl Properties {
             id::CONTENT_TYPE => self.content_type = Some(part.utf8("content type")?),
             id::RESPONSE_TOPIC => self.response_topic = Some(part.topic("response topic")?),
             id::CORRELATION => self.correlation = Some(part.binary("correlation data")?),
-            id::SUBSCRIPTION_ID => self.subscription_ids.push(subscription_id(part)?),
+            id::SUBSCRIPTION_ID => self.add_subscription_id(part)?,
             id::WILL_DELAY => self.will_delay = Some(part.u32("will delay interval")?),
             id::ALIAS => {
                 let reason = Reason::TopicAliasInvalid;
@@ -213,6 +213,19 @@ impl Properties {
             }
             _ => unreachable!("no packet may have any other"),
         }
+        Ok(())
+    }
+
+    /// There are as many as subscriptions that match. A number takes two bytes to write and four to
+    /// hold, so somebody who sends nothing else must not be listened to for long.
+    fn add_subscription_id(&mut self, part: &mut Reader) -> Result<(), Violation> {
+        let (at, id) = (part.at(), subscription_id(part)?);
+        if self.subscription_ids.len() == FILTERS_MAX {
+            let wrong = "one more, expected at most 1,000";
+            let reason = Reason::QuotaExceeded;
+            return Err(part.violation(reason, "subscription identifier", at, wrong));
+        }
+        self.subscription_ids.push(id);
         Ok(())
     }
 

@@ -214,6 +214,10 @@ fn publishes_are_refused_for_what_they_contradict() {
             ("30 0001'a' 05 23 0001", MALFORMED, "properties at byte 6: 3 bytes left, expected 5"),
         ],
     );
+    let many = format!("30 0001'a' d20f {}", "0b01".repeat(FILTERS_MAX + 1));
+    for sender in [Side::Client, Side::Server] {
+        refuse_all(sender, Version::V5, &[(&many, Reason::QuotaExceeded, "one more")]);
+    }
     let zero = [("30 0001'a' 02 0b00", PROTOCOL, "subscription identifier at byte 7: 0")];
     refuse_all(Side::Server, Version::V5, &zero);
 }
