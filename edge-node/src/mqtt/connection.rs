@@ -1,12 +1,12 @@
 //! One connection of a client: what it may say when, and what each side owes the other.
 //!
-//! Without I/O: bytes and times go in, bytes ([`Connection::output`]) and [`Request`]s come out, and
-//! the broker answers a request when what it asks for is done. Of a message that is kept that is when
-//! it is on disk, so nothing is acknowledged before. Answers to messages leave in the order in which
-//! the messages came, whatever order they are done in.
+//! Without I/O: bytes and times go in, bytes ([`Connection::output`]) and [`Request`]s come out,
+//! and the broker answers a request when what it asks for is done. Of a message that is kept that
+//! is when it is on disk, so nothing is acknowledged before. Answers to messages leave in the order
+//! in which the messages came, whatever order they are done in.
 //!
-//! Flow control is not reading: while more is unanswered than [`Options`] allow, or the client
-//! does not take what it is sent, [`Connection::wants_input`] is false, and the driver leaves bytes in
+//! Flow control is not reading: while more is unanswered than [`Options`] allow, or the client does
+//! not take what it is sent, [`Connection::wants_input`] is false, and the driver leaves bytes in
 //! the socket. What must outlive the connection (sessions, what is in flight) is the broker's; here
 //! is only where the exchange of each packet identifier stands.
 

@@ -1,8 +1,8 @@
 //! Messages to the client: as many at a time as it takes, each until it is acknowledged.
 //!
 //! The packet identifier comes from the session, which keeps it across connections. A message of
-//! QoS 2 is released (PUBREL) only when it is on disk that the client has it: else a power cut would
-//! have it sent again under an identifier that the client knows no more.
+//! QoS 2 is released (PUBREL) only when it is on disk that the client has it: else a power cut
+//! would have it sent again under an identifier that the client knows no more.
 
 use super::{Connection, Phase, Request};
 use crate::mqtt::codec::EncodeError;
