@@ -62,6 +62,11 @@ impl Change {
         &self.raw[put.cell.clone()]
     }
 
+    /// The keys that it puts something at, each with its cell.
+    pub(super) fn cells(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.puts.iter().map(|put| (put.key.as_str(), self.cell(put)))
+    }
+
     /// Reads the body of a change chunk.
     pub(super) fn read(body: &[u8]) -> Result<Self, Refusal> {
         if body.len() > CHANGE_BYTES {

@@ -38,8 +38,7 @@ impl Contents {
 
     /// Those of a document that has this change only, whose cells have been checked.
     pub(super) fn of_first(change: &Change) -> Self {
-        let cells =
-            change.puts.iter().map(|put| (put.key.clone(), vec![change.cell(put).to_vec()]));
+        let cells = change.cells().map(|(key, cell)| (key.to_owned(), vec![cell.to_vec()]));
         Self { cells: cells.collect() }
     }
 

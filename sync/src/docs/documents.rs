@@ -393,8 +393,7 @@ type Touched<'a> = Vec<(&'a str, Vec<Vec<u8>>)>;
 /// The cells of a document that has this change only: whoever has 1,000 of them to store asks
 /// neither the engine nor the store for what is in the change.
 fn cells_of_first<'a>(status: &mut Status, first: &'a Change) -> Touched<'a> {
-    let cells = first.puts.iter().map(|put| (put.key.as_str(), vec![first.cell(put).to_vec()]));
-    let cells: Touched<'a> = cells.collect();
+    let cells: Touched<'a> = first.cells().map(|(key, cell)| (key, vec![cell.to_vec()])).collect();
     let sizes = cells.iter().map(|(key, cells)| Size::of(key, cells));
     status.size = sizes.fold(Size::default(), Size::plus);
     cells

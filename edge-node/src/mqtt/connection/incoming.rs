@@ -142,15 +142,10 @@ impl Connection {
     }
 
     fn answer(&mut self) {
-        while let Some(first) = self.incoming.unanswered.front()
-            && first.outcome.is_some()
-            && !self.is_over()
+        while !self.is_over()
+            && let Some(Unanswered { packet_id, qos, outcome: Some(outcome), .. }) =
+                self.incoming.unanswered.pop_front_if(|first| first.outcome.is_some())
         {
-            let Some(Unanswered { packet_id, qos, outcome: Some(outcome), .. }) =
-                self.incoming.unanswered.pop_front()
-            else {
-                return;
-            };
             self.answer_one(packet_id, qos, &outcome);
         }
     }

@@ -1,17 +1,19 @@
-//! All documents that are exchanged with a peer, as items that are equal where the documents are.
+//! All documents that are exchanged with a peer, as entries that are equal where the documents are,
+//! and for a sketch as items: half as long, and hashed under its key, so that nobody can make two
+//! that are the same.
 
 use super::Steward;
 use super::message::Root;
 use crate::Fault;
 use crate::docs::cursor::Cursor;
-use crate::docs::sketch::{Item, SketchKey};
+use crate::docs::sketch::{Item, SketchKey, hash_of};
 use crate::docs::{DocumentName, digest, records};
 use crate::store::{ReadRecords, Table};
 use holdfast_core::NodeId;
 use std::collections::BTreeMap;
 
 /// Separate these hashes from every other use of BLAKE3; part of the format.
-const ITEM: &str = "holdfast 2026-11 document item v1";
+const ENTRY: &str = "holdfast 2026-11 document entry v1";
 const ROOT: &str = "holdfast 2026-11 document collection v1";
 /// Names read from the store at a time.
 const PAGE: usize = 1024;
@@ -19,7 +21,7 @@ const PAGE: usize = 1024;
 /// A collection at one moment.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Collection {
-    pub items: BTreeMap<Item, DocumentName>,
+    entries: BTreeMap<[u8; 16], DocumentName>,
 }
 
 impl Collection {
@@ -34,7 +36,7 @@ impl Collection {
             if steward.shares(peer, &name)
                 && let Some(status) = records::status(records, &name)?
             {
-                out.items.insert(item(&name, &digest(&status.heads)), name);
+                out.entries.insert(entry(&name, &digest(&status.heads)), name);
             }
             Ok(true)
         })?;
@@ -58,10 +60,15 @@ impl Collection {
     /// The collection as one hash, under a key for its sketch.
     pub(super) fn root(&self, at: Cursor, key: SketchKey) -> Root {
         let mut hash = blake3::Hasher::new_derive_key(ROOT);
-        self.items.keys().for_each(|item| {
-            hash.update(item);
+        self.entries.keys().for_each(|entry| {
+            hash.update(entry);
         });
-        Root { at, count: self.items.len() as u64, hash: first16(&hash), key }
+        Root { at, count: self.entries.len() as u64, hash: first16(&hash), key }
+    }
+
+    /// The documents by their items under the key of a sketch.
+    pub(super) fn under(self, key: &SketchKey) -> BTreeMap<Item, DocumentName> {
+        self.entries.into_iter().map(|(entry, name)| (hash_of(key, &entry), name)).collect()
     }
 }
 
@@ -86,8 +93,8 @@ fn each(
     }
 }
 
-fn item(name: &DocumentName, digest: &[u8; 16]) -> Item {
-    let mut hash = blake3::Hasher::new_derive_key(ITEM);
+fn entry(name: &DocumentName, digest: &[u8; 16]) -> [u8; 16] {
+    let mut hash = blake3::Hasher::new_derive_key(ENTRY);
     hash.update(digest);
     hash.update(name.as_str().as_bytes());
     first16(&hash)

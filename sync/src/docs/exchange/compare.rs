@@ -17,18 +17,18 @@ use crate::docs::records::status;
 use crate::docs::sketch::{Difference, Item, SketchKey, Symbol, difference, symbols};
 use crate::store::{ReadRecords, Records, WriteError};
 use holdfast_core::{NodeId, Reject};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Symbols asked for first: ten documents that differ are twenty items, which so many nearly
 /// always tell.
-const SYMBOLS_FIRST: usize = 48;
+const SYMBOLS_FIRST: usize = 96;
 /// Items in a list: a peer's collection is as large as a fleet at most.
 const LIST_MAX: usize = 1 << 20;
 
 /// The side whose sequence it is.
 pub(super) struct Answering {
     pub root: Root,
-    collection: Collection,
+    items: BTreeMap<Item, DocumentName>,
     /// Symbols that were asked for last; [`ALL`] once the list was.
     asked: usize,
 }
@@ -45,14 +45,14 @@ impl Answering {
         key: SketchKey,
     ) -> Result<Self, Fault> {
         let collection = Collection::read(records, steward, peer)?;
-        Ok(Self { root: collection.root(at, key), collection, asked: 0 })
+        Ok(Self { root: collection.root(at, key), items: collection.under(&key), asked: 0 })
     }
 }
 
 /// The side that wants to know what it lacks.
 pub(super) struct Asking {
     root: Root,
-    collection: Collection,
+    items: BTreeMap<Item, DocumentName>,
     symbols: Vec<Symbol>,
     wanted: usize,
     list: Vec<Item>,
@@ -92,8 +92,9 @@ impl Exchange {
             return Ok(());
         }
         answer.say(&Message::Sketch(SYMBOLS_FIRST));
+        let (items, wanted) = (collection.under(&root.key), SYMBOLS_FIRST);
         let (symbols, list) = (Vec::new(), Vec::new());
-        self.asking = Some(Asking { root, collection, symbols, wanted: SYMBOLS_FIRST, list });
+        self.asking = Some(Asking { root, items, symbols, wanted, list });
         Ok(())
     }
 
@@ -105,9 +106,9 @@ impl Exchange {
             return Err(Reject::Malformed);
         }
         answering.asked = wanted;
-        let items = &answering.collection.items;
+        let items = &answering.items;
         if count > 0 {
-            let all = symbols(items.keys(), &answering.root.key, count);
+            let all = symbols(items.keys().copied(), &answering.root.key, count);
             // The first half was sent when it was asked for.
             let from = if count <= SYMBOLS_FIRST { 0 } else { count / 2 };
             answer.say(&Message::Symbols(from, all[from..].to_vec()));
@@ -137,7 +138,7 @@ impl Exchange {
             return Err(Reject::Malformed.into());
         }
         let key = &asking.root.key;
-        let ours = symbols(asking.collection.items.keys(), key, asking.wanted);
+        let ours = symbols(asking.items.keys().copied(), key, asking.wanted);
         if let Some(found) = difference(&asking.symbols, &ours, key) {
             return self.tell(records, &found, answer);
         }
@@ -162,7 +163,7 @@ impl Exchange {
             return Ok(());
         }
         let theirs: BTreeSet<Item> = std::mem::take(&mut asking.list).into_iter().collect();
-        let ours: BTreeSet<Item> = asking.collection.items.keys().copied().collect();
+        let ours: BTreeSet<Item> = asking.items.keys().copied().collect();
         let found = Difference {
             theirs: theirs.difference(&ours).copied().collect(),
             ours: ours.difference(&theirs).copied().collect(),
@@ -181,7 +182,7 @@ impl Exchange {
         let mut have = Vec::new();
         for item in &found.ours {
             // An item that is not ours came of symbols that do not belong together.
-            let name = asking.collection.items.get(item).ok_or(Reject::Malformed)?;
+            let name = asking.items.get(item).ok_or(Reject::Malformed)?;
             if let Some(known) = status(records, name)? {
                 have.push((name.clone(), known.heads));
             }
@@ -212,7 +213,7 @@ impl Exchange {
         }
         let answering = self.answering.as_ref().ok_or(Reject::Malformed)?;
         let names: Vec<DocumentName> =
-            items.iter().filter_map(|item| answering.collection.items.get(item)).cloned().collect();
+            items.iter().filter_map(|item| answering.items.get(item)).cloned().collect();
         for name in names {
             // One that the peer has in another state was among those it named, now or before.
             let is_named = self.under_way.contains_key(&name)

@@ -170,13 +170,13 @@ impl Outgoing {
             Self::List(last, items) => {
                 out.put_u8(LIST)?;
                 out.put_u8(u8::from(*last))?;
-                items.iter().try_for_each(|item| out.put(item))
+                items.iter().try_for_each(|item| out.put(&item.to_le_bytes()))
             }
             Self::Differ(last, items, have) => {
                 out.put_u8(DIFFER)?;
                 out.put_u8(u8::from(*last))?;
                 out.put_uint(items.len() as u64)?;
-                items.iter().try_for_each(|item| out.put(item))?;
+                items.iter().try_for_each(|item| out.put(&item.to_le_bytes()))?;
                 have.iter().try_for_each(|(name, heads)| {
                     out.put_bytes(name.as_str().as_bytes())?;
                     put_hashes(out, heads)
@@ -237,7 +237,7 @@ impl Checked {
             }
             LIST => {
                 let last = reader.u8()? == 1;
-                Self::List(last, until_end(&mut reader, ITEMS, Reader::array)?)
+                Self::List(last, until_end(&mut reader, ITEMS, read_item)?)
             }
             DIFFER => {
                 let last = reader.u8()? == 1;
@@ -245,7 +245,7 @@ impl Checked {
                 if count > ITEMS as u64 {
                     return Err(Reject::Full);
                 }
-                let items = (0..count).map(|_| reader.array()).collect::<Result<_, _>>()?;
+                let items = (0..count).map(|_| read_item(&mut reader)).collect::<Result<_, _>>()?;
                 let document =
                     |reader: &mut Reader<'_>| Ok((read_name(reader)?, read_hashes(reader)?));
                 Self::Differ(last, items, until_end(&mut reader, ITEMS, document)?)
@@ -284,6 +284,10 @@ fn put_hashes(out: &mut Vec<u8>, hashes: &[Hash]) -> Result<(), Reject> {
 
 fn read_name(reader: &mut Reader<'_>) -> Result<DocumentName, Reject> {
     DocumentName::new(reader.str(NAME_MAX)?).map_err(|_| Reject::Malformed)
+}
+
+fn read_item(reader: &mut Reader<'_>) -> Result<Item, Reject> {
+    Ok(Item::from_le_bytes(reader.array()?))
 }
 
 fn read_hashes(reader: &mut Reader<'_>) -> Result<Vec<Hash>, Reject> {
