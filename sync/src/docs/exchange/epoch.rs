@@ -121,6 +121,9 @@ impl Exchange {
         heads: &[Hash],
     ) -> Result<(), Fault> {
         Documents::set_known(records, &self.peer, name, heads)?;
+        if status(records, name)?.is_some_and(|status| status.position > self.after) {
+            self.told_here.insert(name.clone(), heads.to_vec());
+        }
         self.documents.confirm(records, &self.peer, name, heads)?;
         let cut = self.documents.cut_if_due(records, name, || self.steward.members(name));
         match cut {

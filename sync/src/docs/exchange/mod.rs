@@ -170,6 +170,9 @@ pub struct Exchange {
     told: u64,
     /// Heads that are on their way to the peer.
     under_way: BTreeMap<DocumentName, Vec<Hash>>,
+    /// Heads that the peer itself has told of in this exchange, of documents whose last change is
+    /// still to be looked through.
+    told_here: BTreeMap<DocumentName, Vec<Hash>>,
     /// Documents about which the engines talk.
     talks: BTreeMap<DocumentName, Talk>,
     /// Documents of which the peer still owes something, with the heads up to which they were here
@@ -202,6 +205,7 @@ impl Exchange {
             after: 0,
             told: 0,
             under_way: BTreeMap::new(),
+            told_here: BTreeMap::new(),
             talks: BTreeMap::new(),
             wanted: BTreeMap::new(),
             upto: None,
@@ -308,13 +312,19 @@ impl Exchange {
         if known.position != place || !self.steward.shares(&self.peer, name) {
             return Ok(());
         }
-        let theirs = match self.under_way.get(name) {
-            Some(heads) => heads.clone(),
-            None => Documents::known(records, &self.peer, name)?,
+        let told_here = self.told_here.remove(name);
+        let (theirs, is_sure) = match self.under_way.get(name) {
+            Some(heads) => (heads.clone(), true),
+            None => {
+                let theirs = Documents::known(records, &self.peer, name)?;
+                let is_sure = told_here.as_ref() == Some(&theirs);
+                (theirs, is_sure)
+            }
         };
         if theirs == known.heads && !self.is_talking(name) {
-            if place <= self.began {
+            if place <= self.began || !is_sure {
                 // It is behind what the peer says it holds: it was lost there, or came from there.
+                // Or an older connection brought it, from before the peer was put back to a copy.
                 batch.say(&Message::Have(name.clone(), known.heads));
             }
             return Ok(());

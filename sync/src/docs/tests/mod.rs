@@ -3,6 +3,7 @@
 mod epochs;
 mod golden;
 mod hostile;
+mod late;
 mod pair;
 mod seen;
 
