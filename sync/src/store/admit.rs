@@ -36,6 +36,8 @@ pub(super) fn admit(
             Ok(answer)
         }) {
             Ok(earlier) => earlier,
+            // What was changed beside the readings would have to be undone too.
+            Err(error) if job.beside.is_some() => return Err(error),
             Err(WriteError::Fault(fault)) if fault.is_damage() => {
                 // A damaged record concerns the batch that needs it and no other.
                 let error = WriteError::Fault(fault);

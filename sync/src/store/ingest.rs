@@ -189,6 +189,18 @@ pub struct IngestBatch {
     pub trace: Option<SpanContext>,
 }
 
+impl IngestBatch {
+    /// Puts the items of `other` behind its own; what holds for a whole request stays behind.
+    pub fn append(&mut self, other: Self) {
+        let offset = self.drafts.len();
+        self.items.extend(other.items.into_iter().map(|item| Item {
+            drafts: item.drafts.start + offset..item.drafts.end + offset,
+            ..item
+        }));
+        self.drafts.extend(other.drafts);
+    }
+}
+
 /// What became of one item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]

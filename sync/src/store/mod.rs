@@ -208,8 +208,33 @@ impl Store {
     /// [`WriteError`]; nothing of the batch is then stored.
     pub async fn ingest(&self, batch: IngestBatch) -> Result<(Committed, Outcome), WriteError> {
         let (reply, answer) = oneshot::channel();
-        self.send(writer::Job::Ingest(Box::new(writer::IngestJob { batch, reply }))).await?;
+        let job = writer::IngestJob { batch, beside: None, reply };
+        self.send(writer::Job::Ingest(Box::new(job))).await?;
         answer.await.map_err(|_| WriteError::Fault(Fault::Stopping))?
+    }
+
+    /// Commits readings and a change beside them, both or neither.
+    ///
+    /// # Errors
+    /// What `change` returned, or [`WriteError`]; nothing of either is then stored.
+    pub async fn ingest_with<T, F>(
+        &self,
+        batch: IngestBatch,
+        change: F,
+    ) -> Result<(Committed, Outcome, T), WriteError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut WriteTx<'_>) -> Result<T, WriteError> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let (beside_reply, beside) = oneshot::channel();
+        let change = <dyn writer::Task>::boxed(change, beside_reply);
+        let job = writer::IngestJob { batch, beside: Some(change), reply };
+        self.send(writer::Job::Ingest(Box::new(job))).await?;
+        let stopping = |_| WriteError::Fault(Fault::Stopping);
+        let (_, value) = beside.await.map_err(stopping)??;
+        let (committed, outcome) = answer.await.map_err(stopping)??;
+        Ok((committed, outcome, value))
     }
 
     /// Runs `change` in the next transaction; what it returns comes back after the fsync. An error

@@ -80,11 +80,31 @@ pub enum Table {
     DocumentCut = 33,
     /// Up to where others may have documents: name -> heads.
     DocumentOffered = 34,
+    /// Sessions of MQTT: client identifier -> what is known of each.
+    MqttSession = 35,
+    /// What sessions of MQTT have subscribed to: session, filter -> options.
+    MqttSubscription = 36,
+    /// Messages that wait in queues of MQTT: place -> messages.
+    MqttMessages = 37,
+    /// The queues of sessions of MQTT: session, number -> which messages.
+    MqttQueue = 38,
+    /// Whose queues messages wait in: place, session.
+    MqttHolder = 39,
+    /// How far clients of MQTT are with their queues: session -> numbers.
+    MqttProgress = 40,
+    /// Messages of QoS 2 that are not released: session -> packet identifiers.
+    MqttHeld = 41,
+    /// Messages of QoS 1 to know again: session, count -> packet identifiers and hashes.
+    MqttRecent = 42,
+    /// Retained messages: topic -> message.
+    MqttRetained = 43,
+    /// Sessions of MQTT that are over and not yet removed.
+    MqttEnded = 44,
 }
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 44] = [
         Self::Meta,
         Self::Chain,
         Self::Acked,
@@ -119,6 +139,16 @@ impl Table {
         Self::ArtefactBlock,
         Self::DocumentCut,
         Self::DocumentOffered,
+        Self::MqttSession,
+        Self::MqttSubscription,
+        Self::MqttMessages,
+        Self::MqttQueue,
+        Self::MqttHolder,
+        Self::MqttProgress,
+        Self::MqttHeld,
+        Self::MqttRecent,
+        Self::MqttRetained,
+        Self::MqttEnded,
     ];
 }
 

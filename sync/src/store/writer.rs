@@ -83,7 +83,21 @@ pub(super) type Reply<T> = oneshot::Sender<Result<(Committed, T), WriteError>>;
 
 pub(super) struct IngestJob {
     pub batch: IngestBatch,
+    /// A change that is made with the readings, or neither is.
+    pub beside: Option<Box<dyn Task>>,
     pub reply: Reply<Outcome>,
+}
+
+impl IngestJob {
+    /// Makes the change beside the readings; where it fails they are left out too.
+    fn run_beside(&mut self, tx: &mut WriteTx<'_>) -> Result<(), WriteError> {
+        if let Some(task) = &mut self.beside
+            && !run_task(tx, task.as_mut())?
+        {
+            self.batch = IngestBatch::default();
+        }
+        Ok(())
+    }
 }
 
 pub(super) enum Job {
@@ -252,9 +266,13 @@ impl Writer {
         let (mut next, mut readings) = (Some(first), 0);
         while let Some(job) = next {
             match job {
-                Job::Ingest(job) if self.quota.refusing => {
-                    let text = "the store's quota is used up".to_owned();
-                    let _ = job.reply.send(Err(WriteError::Fault(Fault::Full(text))));
+                Job::Ingest(job) if self.quota.refusing && !job.batch.drafts.is_empty() => {
+                    let full = || Fault::Full("the store's quota is used up".to_owned());
+                    let IngestJob { beside, reply, .. } = *job;
+                    let _ = reply.send(Err(WriteError::Fault(full())));
+                    if let Some(task) = beside {
+                        task.finish(Err(full()));
+                    }
                 }
                 Job::Ingest(job) => {
                     readings += job.batch.drafts.len();
@@ -272,9 +290,12 @@ impl Writer {
         close
     }
 
-    fn commit(&mut self, ingests: Vec<IngestJob>, mut tasks: Vec<Box<dyn Task>>) {
+    fn commit(&mut self, mut ingests: Vec<IngestJob>, mut tasks: Vec<Box<dyn Task>>) {
         let mut outcomes = Vec::new();
         let result = self.transaction(|tx| {
+            for job in &mut ingests {
+                job.run_beside(tx)?;
+            }
             if !ingests.is_empty() {
                 outcomes = admit(tx, &ingests)?;
             }
@@ -305,6 +326,9 @@ impl Writer {
                 Err(fault) => Err(WriteError::Fault(copy(fault))),
             };
             let _ = job.reply.send(answer);
+            if let Some(task) = job.beside {
+                task.finish(committed.as_ref().copied().map_err(copy));
+            }
         }
         for task in tasks {
             task.finish(committed.as_ref().copied().map_err(copy));
@@ -467,10 +491,13 @@ impl Writer {
     }
 }
 
-fn run_task(tx: &mut WriteTx<'_>, task: &mut dyn Task) -> Result<(), WriteError> {
+/// Runs a task in a savepoint; `false` when it failed and was undone.
+fn run_task(tx: &mut WriteTx<'_>, task: &mut dyn Task) -> Result<bool, WriteError> {
     tx.connection.execute_batch("SAVEPOINT task").map_err(fault)?;
     let (before, fresh) = (tx.state.next_pos, tx.state.fresh);
-    match task.run(tx) {
+    let result = task.run(tx);
+    let is_done = result.is_ok();
+    match result {
         Ok(()) => {}
         // A full disk concerns the whole transaction: nothing of it could be committed.
         Err(Some(full)) => return Err(full.into()),
@@ -481,5 +508,5 @@ fn run_task(tx: &mut WriteTx<'_>, task: &mut dyn Task) -> Result<(), WriteError>
         }
     }
     tx.connection.execute_batch("RELEASE task").map_err(fault)?;
-    Ok(())
+    Ok(is_done)
 }
