@@ -26,6 +26,7 @@ use code::Codes;
 use limiter::Limiter;
 use session::Sessions;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 /// All that is needed to know who asks; cheap to clone, part of a service's state.
@@ -94,6 +95,31 @@ impl Auth {
             check_origin(headers, true)?;
         }
         Ok(Who { grant: self.grant(&token)?, token, by_session: true })
+    }
+
+    /// What a token grants that a client shows as its password. One whose tokens are wrong again
+    /// and again has to wait; others at its address do not, for many may be behind one.
+    ///
+    /// # Errors
+    /// 401 when the token is not known or has expired, 429 when the client has to wait.
+    pub fn password(
+        &self,
+        peer: IpAddr,
+        client: &str,
+        token: &str,
+    ) -> Result<Arc<Grant>, Problem> {
+        let now_ms = (self.0.sources.monotonic_ms)();
+        let mut source = blake3::Hasher::new();
+        source.update(&limiter::address(peer).to_le_bytes()).update(client.as_bytes());
+        let source = source.finalize();
+        let source = source.as_bytes().first_chunk().expect("32 bytes are more than 16");
+        let source = u128::from_le_bytes(*source);
+        session::lock(&self.0.failures).check(source, now_ms).map_err(|wait_s| {
+            Problem::too_many("too many wrong tokens from this client", wait_s)
+        })?;
+        self.grant(&hash(token)).inspect_err(|_| {
+            session::lock(&self.0.failures).fail(source, now_ms);
+        })
     }
 
     fn grant(&self, token: &TokenHash) -> Result<Arc<Grant>, Problem> {
@@ -217,12 +243,19 @@ impl Poster {
         self.0.grant.scope.device()
     }
 
-    /// Whether readings of `device` may be posted.
-    ///
-    /// # Errors
-    /// 403 when the token is another device's.
-    pub fn check(&self, device: &str) -> Result<(), Problem> {
-        self.0.check_device(device)
+}
+
+/// Whether what is of device `own` only, if of one, may be about `device`.
+///
+/// # Errors
+/// 403 when it is another one's.
+pub fn check_device(own: Option<&str>, device: &str) -> Result<(), Problem> {
+    match own {
+        Some(own) if own != device => {
+            let detail = format!("the token is of device `{own}`, this is of `{device}`");
+            Err(Problem::forbidden("foreign-device", detail).expected(own))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -232,13 +265,7 @@ impl Who {
     /// # Errors
     /// 403 when the token is another device's.
     pub fn check_device(&self, device: &str) -> Result<(), Problem> {
-        match self.grant.scope.device() {
-            Some(own) if own != device => {
-                let detail = format!("the token is of device `{own}`, this is of `{device}`");
-                Err(Problem::forbidden("foreign-device", detail).expected(own))
-            }
-            _ => Ok(()),
-        }
+        check_device(self.grant.scope.device(), device)
     }
 }
 

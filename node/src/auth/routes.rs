@@ -1,7 +1,9 @@
 //! Signing in and out: `/v1/session`, and the codes for it.
 
 use super::session::{LIFE_MS, lock};
-use super::{Admin, Auth, Grant, TokenHash, Who, check_origin, code, cookie, cookie_name, hash};
+use super::{
+    Admin, Auth, Grant, TokenHash, Who, check_origin, code, cookie, cookie_name, hash, limiter,
+};
 use crate::http::{Json, Transport};
 use crate::problem::Problem;
 use crate::routes::{Answer, Created, NoContent, NoStore, Operation, Routes};
@@ -127,13 +129,13 @@ async fn sign_in(
     check_origin(&headers, false)?;
     let sources = &auth.0.sources;
     let now_ms = (sources.monotonic_ms)();
-    lock(&auth.0.failures).check(peer.ip(), now_ms).map_err(|wait_s| {
+    lock(&auth.0.failures).check(limiter::address(peer.ip()), now_ms).map_err(|wait_s| {
         Problem::too_many("too many failed sign-ins from this address", wait_s)
     })?;
     let (token, grant) = body.redeem(&auth, now_ms).inspect_err(|problem| {
         // Without the port, which is another each time: one cause is one line.
         tracing::warn!(peer = %peer.ip(), reason = %problem, "a sign-in failed");
-        lock(&auth.0.failures).fail(peer.ip(), now_ms);
+        lock(&auth.0.failures).fail(limiter::address(peer.ip()), now_ms);
     })?;
     let cookie = lock(&auth.0.sessions).open(token, now_ms, |out| (sources.fill)(out));
     let cookie = set_cookie(&headers, transport, &cookie, LIFE_MS / 1_000);

@@ -12,7 +12,7 @@ mod values;
 pub use log::Log;
 pub use template::{check_template, uncomment};
 pub use transport::TransportWord;
-pub use values::{Bytes, Duration, Listen};
+pub use values::{Bytes, Duration, Listen, ListenOrOff};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -18,6 +18,10 @@ pub struct Duration(pub std::time::Duration);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listen(pub SocketAddr);
 
+/// An address to listen on, or `off`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListenOrOff(pub Option<SocketAddr>);
+
 /// Units with their factors, the largest first.
 type Units = &'static [(&'static str, u64)];
 
@@ -101,6 +105,28 @@ impl fmt::Display for Listen {
     }
 }
 
+impl FromStr for ListenOrOff {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "off" => Ok(Self(None)),
+            _ => text.parse().map(|address| Self(Some(address))).map_err(|_| {
+                format!("expected ADDRESS:PORT such as `127.0.0.1:1883`, or `off`, got `{text}`")
+            }),
+        }
+    }
+}
+
+impl fmt::Display for ListenOrOff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(address) => address.fmt(f),
+            None => f.write_str("off"),
+        }
+    }
+}
+
 struct TextVisitor<T>(std::marker::PhantomData<T>);
 
 impl<T: FromStr<Err = String>> Visitor<'_> for TextVisitor<T> {
@@ -135,7 +161,7 @@ macro_rules! as_text {
     )*};
 }
 
-as_text!(Bytes, Duration, Listen);
+as_text!(Bytes, Duration, Listen, ListenOrOff);
 
 #[cfg(test)]
 mod tests {
