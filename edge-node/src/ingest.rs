@@ -4,12 +4,12 @@ use crate::formats::{Decoded, DecodedItem, ItemError, Place};
 use axum::http::HeaderMap;
 use holdfast_core::reading::judge_device_time;
 use holdfast_core::{Device, Metric, Quality, SeriesKey, Timestamp, Unit};
-use holdfast_node::auth::Poster;
+use holdfast_node::auth::{Poster, check_device};
 use holdfast_node::problem::Problem;
 use holdfast_node::trace::{Begun, Kind, Tracer};
 use holdfast_sync::counts::Counter;
 use holdfast_sync::store::{
-    Draft, Idempotency, IngestBatch, Item, ItemOutcome, Outcome, Store, Table, WriteError,
+    Draft, Idempotency, IngestBatch, Item, ItemOutcome, Store, Table, WriteError,
 };
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -75,6 +75,23 @@ pub struct Report {
     pub rejected: Vec<ItemError>,
     /// Whether this is the answer of an earlier request with the same key.
     pub replayed: bool,
+}
+
+/// What a request brought, ready to be stored.
+#[derive(Debug, Default)]
+pub struct Prepared {
+    /// Its good items.
+    pub batch: IngestBatch,
+    report: Report,
+    places: Vec<(usize, Place)>,
+}
+
+impl Prepared {
+    /// The items that are wrong, in the order of the request.
+    #[must_use]
+    pub fn rejected(&self) -> &[ItemError] {
+        &self.report.rejected
+    }
 }
 
 /// What became of a request, as it is told.
@@ -212,58 +229,80 @@ impl Ingest {
         idempotency: Option<Idempotency>,
         begun: Option<&Begun>,
     ) -> Result<Report, Problem> {
-        let mut report = Report::default();
-        let trace = begun.map(|begun| begun.context);
-        let mut batch = IngestBatch { idempotency, trace, ..IngestBatch::default() };
-        batch.drafts.reserve(decoded.readings.len());
-        let mut places: Vec<(usize, Place)> = Vec::with_capacity(decoded.items.len());
+        let mut prepared = self.prepare(poster.own_device(), decoded, received).await?;
+        prepared.batch.idempotency = idempotency;
+        prepared.batch.trace = begun.map(|begun| begun.context);
+        if prepared.batch.items.is_empty() && prepared.batch.idempotency.is_none() {
+            return Ok(self.settle(prepared, &[], false));
+        }
+        let commit = begun.and_then(Begun::part);
+        let stored = self.store.ingest(std::mem::take(&mut prepared.batch)).await;
+        let stored = stored.map_err(write_problem);
+        if let Some(commit) = commit {
+            let error = stored.as_ref().err().map(ToString::to_string);
+            commit.end("commit", Kind::Internal, Vec::new(), error);
+        }
+        let (_committed, outcome) = stored?;
+        Ok(self.settle(prepared, &outcome.items, outcome.replayed))
+    }
+
+    /// Makes a batch of what a request brought, and registers devices that are new. What the batch
+    /// comes to in the store is then to be told to [`Self::settle`].
+    ///
+    /// # Errors
+    /// The problem that concerns the request as a whole; nothing of it is to be stored then.
+    pub async fn prepare(
+        &self,
+        own_device: Option<&str>,
+        decoded: &Decoded<'_>,
+        received: Timestamp,
+    ) -> Result<Prepared, Problem> {
+        let mut out = Prepared::default();
+        out.batch.drafts.reserve(decoded.readings.len());
+        out.places.reserve(decoded.items.len());
         let mut unknown: HashSet<Box<str>> = HashSet::new();
         for (index, item) in decoded.items.iter().enumerate() {
             let item = match item {
                 Ok(item) if item.readings.is_empty() => continue,
                 Ok(item) => item,
                 Err(error) => {
-                    report.rejected.push(error.clone());
+                    out.report.rejected.push(error.clone());
                     continue;
                 }
             };
-            let first = batch.drafts.len();
-            match self.admit(poster, decoded, (index, item), received, &mut batch)? {
+            let first = out.batch.drafts.len();
+            match self.admit(own_device, decoded, (index, item), received, &mut out.batch)? {
                 Ok(new_device) => {
-                    let drafts = first..batch.drafts.len();
-                    batch.items.push(Item { drafts, source: item.source });
-                    places.push((index, item.place));
+                    let drafts = first..out.batch.drafts.len();
+                    out.batch.items.push(Item { drafts, source: item.source });
+                    out.places.push((index, item.place));
                     unknown.extend(new_device.map(Into::into));
                 }
                 Err(error) => {
-                    batch.drafts.truncate(first);
-                    report.rejected.push(error);
+                    out.batch.drafts.truncate(first);
+                    out.report.rejected.push(error);
                 }
             }
         }
         if !unknown.is_empty() {
             self.register(unknown).await?;
         }
-        if batch.items.is_empty() && batch.idempotency.is_none() {
-            self.counts.note(&report);
-            return Ok(report);
-        }
-        let commit = begun.and_then(Begun::part);
-        let stored = self.store.ingest(batch).await.map_err(write_problem);
-        if let Some(commit) = commit {
-            let error = stored.as_ref().err().map(ToString::to_string);
-            commit.end("commit", Kind::Internal, Vec::new(), error);
-        }
-        let (_committed, outcome) = stored?;
-        note_outcome(&mut report, &outcome, &places);
+        Ok(out)
+    }
+
+    /// Counts what became of a request, item by item, and reports it.
+    pub fn settle(&self, prepared: Prepared, items: &[ItemOutcome], replayed: bool) -> Report {
+        let Prepared { mut report, places, .. } = prepared;
+        report.replayed = replayed;
+        note_outcome(&mut report, items, &places);
         self.counts.note(&report);
-        Ok(report)
+        report
     }
 
     /// Turns one item into drafts; returns its device if it has to be registered.
     fn admit(
         &self,
-        poster: &Poster,
+        own_device: Option<&str>,
         decoded: &Decoded<'_>,
         (index, item): (usize, &DecodedItem<'_>),
         received: Timestamp,
@@ -273,16 +312,17 @@ impl Ingest {
         let reject = |code: &'static str, detail: String, path: &str| {
             Ok(Err(ItemError::new(index, place, path, code, detail)))
         };
-        let Some(device) = item.device.as_deref().or(poster.own_device()) else {
+        let Some(device) = item.device.as_deref().or(own_device) else {
             let expected = decoded.device_in;
             let detail =
                 format!("no device is named, by {expected}, and the token is of no device");
             return reject("missing-device", detail, "");
         };
         // A token used for another device is not a slip in the data: the whole request is refused.
-        poster.check(device).map_err(|problem| problem.at(format!("{place}/device")))?;
+        check_device(own_device, device)
+            .map_err(|problem| problem.at(format!("{place}/device")))?;
         let known = self.knows(device);
-        let own = poster.own_device().is_some();
+        let own = own_device.is_some();
         if !known && !own && !self.auto_register {
             let detail = format!("device `{device}` is not registered here");
             return reject("unknown-device", detail, "/device");
@@ -341,9 +381,8 @@ impl Ingest {
     }
 }
 
-fn note_outcome(report: &mut Report, outcome: &Outcome, places: &[(usize, Place)]) {
-    report.replayed = outcome.replayed;
-    for (outcome, &(index, place)) in outcome.items.iter().zip(places) {
+fn note_outcome(report: &mut Report, items: &[ItemOutcome], places: &[(usize, Place)]) {
+    for (outcome, &(index, place)) in items.iter().zip(places) {
         match outcome {
             ItemOutcome::Accepted => report.accepted += 1,
             ItemOutcome::Duplicate => report.duplicates += 1,
