@@ -3,6 +3,7 @@
 use crate::VERSION;
 use crate::ingest::Ingest;
 use crate::lacks::Lacks;
+use crate::mqtt::{self, start::Mqtt};
 use crate::routes;
 use crate::settings::Settings;
 use crate::status::{NodeShape, Status, UplinkShape};
@@ -70,6 +71,8 @@ pub struct App {
     events: Events,
     health: Health,
     scrape: metrics::Access,
+    /// The broker.
+    pub(crate) mqtt: Mqtt,
     /// Makes spans.
     pub(crate) tracer: Tracer,
     /// What the listener answered.
@@ -200,6 +203,7 @@ pub async fn run(node: Local<Settings>) -> Result<ExitCode, Failure> {
     stop_on_signals(&stop, manager.clone()).map_err(|error| format!("signals: {error}"))?;
     let listener = http::bind(settings.http.listen.0).await?.with_tls(tls.clone());
     let address = listener.address();
+    let sockets = mqtt::start::Sockets::bind(&settings.mqtt, tls.as_ref()).await?;
     let keeping = (tls.clone(), Arc::clone(&env));
     supervisor.spawn("certificate", move |stop| {
         let (tls, env) = keeping.clone();
@@ -208,8 +212,11 @@ pub async fn run(node: Local<Settings>) -> Result<ExitCode, Failure> {
     let (routes, names) = routes::routes().finish(&routes::ABOUT);
     let counts = Arc::new(HttpCounts::of(names));
     let (findings, http) = (report.findings, Arc::clone(&counts));
-    let given = Given { key, findings, http, tls: tls.clone() };
-    let anew = [("HOLDFAST_HTTP_LISTEN", address.to_string())];
+    let anew: Vec<_> = std::iter::once(("HOLDFAST_HTTP_LISTEN", address.to_string()))
+        .chain(sockets.address().map(|mqtt| ("HOLDFAST_MQTT_LISTEN", mqtt.to_string())))
+        .collect();
+    sockets.announce();
+    let given = Given { key, findings, http, tls: tls.clone(), sockets };
     let app = match start(&settings, &supervisor, store.clone(), given) {
         Ok(app) => app,
         Err(failure) => return Err(rebirth::unless_damaged(failure, &store, &anew).await),
@@ -244,6 +251,7 @@ struct Given {
     findings: Vec<String>,
     http: Arc<HttpCounts>,
     tls: Option<Tls>,
+    sockets: mqtt::start::Sockets,
 }
 
 fn start(
@@ -252,7 +260,7 @@ fn start(
     store: Store,
     given: Given,
 ) -> Result<App, String> {
-    let Given { key, findings, http, tls } = given;
+    let Given { key, findings, http, tls, sockets } = given;
     let stop = supervisor.stop().clone();
     let text = |fault: Fault| fault.to_string();
     let events = Events::new(EVENTS, stop.clone());
@@ -296,6 +304,14 @@ fn start(
     let tokens = Tokens::load(store.clone()).map_err(text)?;
     let twins = twins(library, &data, &ingest, &tokens, stop).map_err(text)?;
     let auth = Auth::new(tokens.book(), Sources::of(store.env()));
+    let mqtt = mqtt::start::start(
+        &settings.mqtt,
+        supervisor,
+        store.clone(),
+        ingest.clone(),
+        auth.clone(),
+        sockets,
+    )?;
     let started = Time(store.env().now());
     let app = App {
         ingest,
@@ -307,6 +323,7 @@ fn start(
         events,
         health: Health::default(),
         scrape: settings.http.metrics,
+        mqtt,
         tracer,
         http,
         uplink,

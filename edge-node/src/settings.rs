@@ -1,9 +1,12 @@
 //! The gateway's configuration: sections, defaults, and the file that `init` writes.
 
 use crate::VERSION;
+use crate::mqtt::access::{FilterText, Whom};
+use crate::mqtt::broker::Limits;
+use crate::mqtt::ingest::Mappings;
 use holdfast_node::alerts::EdgeAlerts;
 use holdfast_node::cli::Service;
-use holdfast_node::config::{Bytes, Duration, Listen, Log, TransportWord};
+use holdfast_node::config::{Bytes, Duration, Listen, ListenOrOff, Log, TransportWord};
 use holdfast_node::metrics;
 use holdfast_node::tls::TlsWord;
 use holdfast_node::trace::Trace;
@@ -26,6 +29,8 @@ pub struct Settings {
     pub store: Storage,
     /// What is taken.
     pub ingest: Ingest,
+    /// The device endpoint over MQTT.
+    pub mqtt: Mqtt,
     /// What is summarised.
     pub rollups: Rollups,
     /// What is told.
@@ -111,6 +116,48 @@ pub struct Ingest {
     pub auto_register: bool,
 }
 
+/// The device endpoint over MQTT.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Mqtt {
+    /// Where it listens.
+    pub listen: ListenOrOff,
+    /// Where it listens with TLS.
+    pub tls_listen: ListenOrOff,
+    /// Connections at a time.
+    pub connections: usize,
+    /// Whether clients without a token are let in.
+    pub anonymous: bool,
+    /// Bytes of a packet.
+    pub packet_max: Bytes,
+    /// How long a session outlives its connection at most.
+    pub session_max: Duration,
+    /// Bytes that may wait for one client.
+    pub queue_max: Bytes,
+    /// Bytes that may wait for all of them.
+    pub queues_max: Bytes,
+    /// Topics with a retained message.
+    pub retained_max: usize,
+    /// What clients may beside what their tokens allow.
+    pub access: Vec<Access>,
+    /// Which messages of other things are readings.
+    pub mappings: Mappings,
+}
+
+/// What some clients may.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Access {
+    /// Which.
+    pub who: Whom,
+    /// Topics that they may publish to.
+    #[serde(default)]
+    pub publish: Vec<FilterText>,
+    /// What they may subscribe to.
+    #[serde(default)]
+    pub subscribe: Vec<FilterText>,
+}
+
 /// What is summarised.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -187,6 +234,26 @@ impl Default for Storage {
 impl Default for Ingest {
     fn default() -> Self {
         Self { auto_register: true }
+    }
+}
+
+impl Default for Mqtt {
+    fn default() -> Self {
+        let limits = Limits::default();
+        let session = std::time::Duration::from_secs(limits.session_expiry_s.into());
+        Self {
+            listen: ListenOrOff(Some(([127, 0, 0, 1], 1883).into())),
+            tls_listen: ListenOrOff(None),
+            connections: 10_000,
+            anonymous: false,
+            packet_max: Bytes(1 << 20),
+            session_max: Duration(session),
+            queue_max: Bytes(limits.queue_bytes),
+            queues_max: Bytes(limits.queues_bytes),
+            retained_max: limits.retained,
+            access: Vec::new(),
+            mappings: Mappings::default(),
+        }
     }
 }
 

@@ -6,9 +6,18 @@
 //! client: bytes go in and come out, and what has to be done is asked of whoever has the sessions.
 //! The numbers of the statements that hold are in `docs/mqtt-conformance.md`.
 
+pub mod access;
+pub mod broker;
 pub mod codec;
 pub mod connection;
+pub mod counts;
+pub mod door;
+pub mod ingest;
+pub mod ledger;
+pub mod message;
 pub mod packet;
 pub mod reason;
+pub mod server;
+pub mod start;
 pub mod text;
 pub mod topic;

@@ -117,6 +117,12 @@ impl Binary {
     pub const fn bytes(&self) -> &Bytes {
         &self.0
     }
+
+    /// A copy that holds on to nothing else.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        Self(Bytes::copy_from_slice(&self.0))
+    }
 }
 
 /// Only the length is shown: a password must not get into a log.
@@ -147,6 +153,12 @@ impl UserProperties {
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// A copy that holds on to nothing else.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        Self(Bytes::copy_from_slice(&self.0))
     }
 
     /// Names and values in their order.

@@ -8,7 +8,7 @@
 //! A topic or filter of more than [`LEVELS_MAX`] levels is refused, which bounds the tree's depth
 //! and what a message costs; the standard sets no limit but lets a server have one.
 
-mod tree;
+pub mod tree;
 
 pub use tree::Tree;
 
@@ -209,6 +209,27 @@ impl Filter {
             }
         }
         levels.next().is_none()
+    }
+
+    /// Whether it matches all topics that `other` matches. Of a shared filter its pattern counts.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        let (own, other) = (self.pattern_bytes(), other.pattern_bytes());
+        if is_reserved(other) && matches!(own[0], b'+' | b'#') {
+            return false;
+        }
+        let mut wanted = levels(other);
+        for level in levels(own) {
+            if level == b"#" {
+                return true;
+            }
+            match wanted.next() {
+                Some(b"#") | None => return false,
+                Some(other) if level == b"+" || level == other => {}
+                Some(_) => return false,
+            }
+        }
+        wanted.next().is_none()
     }
 
     /// A copy that holds on to nothing else.

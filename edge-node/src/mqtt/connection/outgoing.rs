@@ -58,10 +58,17 @@ impl Connection {
     #[must_use]
     pub fn room(&self) -> usize {
         let free = self.outgoing.most.saturating_sub(self.outgoing.stages.len());
-        if self.phase == Phase::Open && self.output.len() < super::UNWRITTEN_MAX { free } else { 0 }
+        if self.takes_more() { free } else { 0 }
     }
 
-    /// Sends a message. For QoS 1 and 2 there has to be [`Self::room`].
+    /// Whether the client takes what it is sent, so that more may be.
+    #[must_use]
+    pub fn takes_more(&self) -> bool {
+        self.phase == Phase::Open && self.output.len() < super::UNWRITTEN_MAX
+    }
+
+    /// Sends a message. For QoS 1 and 2 there has to be [`Self::room`], and for those of QoS 0
+    /// [`Self::takes_more`] should be asked.
     pub fn deliver(&mut self, mut publish: Publish) -> Delivered {
         if self.phase != Phase::Open {
             return Delivered::Over;

@@ -1,0 +1,219 @@
+//! Messages come in: what is kept of them, and who gets them.
+
+use super::mailbox::{Answer, Mailbox};
+use super::routes::{SessionKey, Target};
+use super::state::State;
+use super::work::{Effect, Failing, Undo, Work};
+use super::{Brought, ConnectionId, Incoming, Outcome};
+use crate::mqtt::ledger::{Change, Entry, retained};
+use crate::mqtt::message::{Delivery, Message};
+use crate::mqtt::packet::{PacketId, QoS};
+use crate::mqtt::reason::Reason;
+use std::sync::{Arc, PoisonError};
+
+impl State {
+    pub(super) fn publish(&mut self, incoming: Incoming, work: &mut Work) {
+        let Incoming { id, serial, packet_id, message, brought, seen } = incoming;
+        // Whoever was taken over meanwhile has sent it while it was connected.
+        let from = self.by_connection.get(&id).copied();
+        let mailbox = from.and_then(|_| self.mailbox_of(id));
+        let is_answered = message.qos() > QoS::AtMostOnce;
+        let to = mailbox.filter(|_| is_answered).map(|mailbox| (mailbox, serial));
+        let needs_room = brought.is_some() || message.retain() || is_answered;
+        if self.is_full && needs_room {
+            return refuse(to, Reason::QuotaExceeded, "the store is full", work);
+        }
+        if message.retain()
+            && let Err(text) = self.may_retain(&message)
+        {
+            return refuse(to, Reason::QuotaExceeded, text, work);
+        }
+        let message = Arc::new(message);
+        let no = from.and_then(|key| self.sessions[&key].no.filter(|_| self.sessions[&key].is_kept));
+        let is_stored = brought.is_some();
+        if let (Some(no), Some(seen)) = (no, seen) {
+            work.remember(no, seen);
+        }
+        let reached = self.spread(&message, from, brought, to.clone(), work);
+        if let (Some(key), Some(no), Some(packet_id)) = (from, no, packet_id)
+            && message.qos() == QoS::ExactlyOnce
+            && (reached || is_stored)
+        {
+            let session = self.sessions.get_mut(&key).expect("it was just looked at");
+            session.held.insert(packet_id);
+            work.changes.push(Change::Held(no, session.held.clone()));
+            let client = session.client.clone();
+            work.failing.push(Failing::Session(client, None));
+        }
+    }
+
+    /// Publishes the will of a session whose client was lost and has not come back.
+    pub(super) fn will(
+        &mut self,
+        key: SessionKey,
+        message: &Arc<Message>,
+        brought: Option<Brought>,
+        work: &mut Work,
+    ) {
+        let Some(session) = self.sessions.get_mut(&key) else { return };
+        if session.away.is_none() || session.will.take().is_none() {
+            return;
+        }
+        self.spread(message, None, brought, None, work);
+        if self.sessions.get(&key).is_some_and(|session| session.expiry_s == 0) {
+            return self.end_session(key, work);
+        }
+        self.write_session(key, work);
+        self.schedule(key);
+    }
+
+    /// Gives a message to all who want it; whether anything of it goes to disk.
+    pub(super) fn spread(
+        &mut self,
+        message: &Arc<Message>,
+        from: Option<SessionKey>,
+        mut brought: Option<Brought>,
+        to: Option<(Arc<Mailbox>, u64)>,
+        work: &mut Work,
+    ) -> bool {
+        if let Some((mailbox, serial)) = &to {
+            work.failing.push(Failing::Message(Arc::clone(mailbox), *serial));
+        }
+        let items = brought.as_mut().map(|brought| work.ingest(brought));
+        let mut is_stored = items.is_some();
+        if message.retain() {
+            self.change_retained(message, work);
+            is_stored = true;
+        }
+        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+        let targets = routes.matching(message.topic(), from);
+        drop(routes);
+        let has_targets = !targets.is_empty();
+        let mut index = None;
+        let first = work.effects.len();
+        for target in targets {
+            is_stored |= self.give(message, target, &mut index, work);
+        }
+        let reason = if has_targets || is_stored {
+            Reason::Success
+        } else {
+            Reason::NoMatchingSubscribers
+        };
+        let published =
+            Effect::Published { to, outcome: reason.into(), brought: brought.zip(items) };
+        // Its publisher is told before its subscribers are.
+        work.effects.insert(first, published);
+        is_stored
+    }
+
+    /// Gives a message to one who wants it; whether it is kept for it.
+    fn give(
+        &mut self,
+        message: &Arc<Message>,
+        target: Target,
+        index: &mut Option<u32>,
+        work: &mut Work,
+    ) -> bool {
+        let qos = message.qos().min(target.qos);
+        let retain = message.retain() && target.retain_as_published;
+        let delivery = Delivery { message: Arc::clone(message), qos, retain, ids: target.ids };
+        if qos == QoS::AtMostOnce || !target.subscriber.is_kept {
+            work.effects.push(Effect::Put(target.subscriber, delivery));
+            return false;
+        }
+        self.keep_for(target.subscriber.key, delivery, index, work)
+    }
+
+    /// Puts a message into the queue of a session that is kept.
+    pub(super) fn keep_for(
+        &mut self,
+        key: SessionKey,
+        delivery: Delivery,
+        index: &mut Option<u32>,
+        work: &mut Work,
+    ) -> bool {
+        let size = delivery.size() as u64;
+        let Some(session) = self.sessions.get_mut(&key) else { return false };
+        let Some(no) = session.no else { return false };
+        if self.queued + size > self.limits.queues_bytes {
+            session.dropped += 1;
+            return false;
+        }
+        if index.is_none() {
+            let mut place = self.place;
+            *index = work.keep(&mut place, &delivery.message);
+            self.place = place;
+        }
+        let Some(index) = *index else { return false };
+        let entry = Entry {
+            index,
+            qos: delivery.qos,
+            retain: delivery.retain,
+            ids: delivery.ids.clone(),
+        };
+        work.before(key, &session.queue);
+        work.enqueue(self.place, no, &session.queue, entry, size);
+        let number = session.queue.next;
+        session.queue.next += 1;
+        session.queue.queued += size;
+        self.queued += size;
+        if session.queue.bytes() > self.limits.queue_bytes {
+            self.dirty.insert(key);
+        }
+        work.effects.push(Effect::Kept(Arc::clone(&session.subscriber), number, delivery));
+        true
+    }
+
+    /// Whether there is room for another retained message.
+    fn may_retain(&self, message: &Message) -> Result<(), &'static str> {
+        if message.payload().is_empty() {
+            return Ok(());
+        }
+        let before = self.retained.get_topic(message.topic()).map_or(0, |before| before.size());
+        if before == 0 && self.retained.len() >= self.limits.retained {
+            return Err("as many topics have a retained message as may");
+        }
+        if self.retained_bytes + message.size() - before > self.limits.retained_bytes {
+            return Err("the retained messages are as large as they may be");
+        }
+        Ok(())
+    }
+
+    fn change_retained(&mut self, message: &Arc<Message>, work: &mut Work) {
+        let topic = message.topic();
+        let before = if message.payload().is_empty() {
+            work.changes.push(Change::Retain(topic.clone(), None));
+            self.unretain(topic)
+        } else {
+            match retained(message) {
+                Ok(value) => work.changes.push(Change::Retain(topic.clone(), Some(value))),
+                Err(unfit) => return tracing::error!(%unfit, %topic, "cannot be retained"),
+            }
+            self.retain(message)
+        };
+        work.undo.push(Undo::Retained(topic.clone(), before));
+    }
+
+    pub(super) fn release(&mut self, id: ConnectionId, packet_id: PacketId, work: &mut Work) {
+        let Some(session) = self.connected(id) else { return };
+        let Some(mailbox) = session.mailbox() else { return };
+        if session.held.remove(&packet_id)
+            && let Some(no) = session.no
+        {
+            let (held, client) = (session.held.clone(), session.client.clone());
+            work.changes.push(Change::Held(no, held));
+            work.failing.push(Failing::Session(client, Some(id)));
+        }
+        work.answer(&mailbox, Answer::Released(packet_id));
+    }
+}
+
+fn refuse(
+    to: Option<(Arc<Mailbox>, u64)>,
+    reason: Reason,
+    text: &'static str,
+    work: &mut Work,
+) {
+    let outcome = Outcome { reason, text: Some(text.into()) };
+    work.effects.push(Effect::Published { to, outcome, brought: None });
+}

@@ -1,0 +1,280 @@
+//! The broker's task: groups of commands, one transaction each, and what follows.
+
+use super::mailbox::Answer;
+use super::routes::{Routes, SessionKey};
+use super::state::State;
+use super::work::{Effect, Work};
+use super::{Brought, Command, ConnectionId, Limits, Outcome};
+use crate::mqtt::counts::MqttCounts;
+use crate::mqtt::door::Door;
+use crate::mqtt::ledger::{self, Applied};
+use crate::mqtt::message::{Delivery, Message, Moment};
+use crate::mqtt::packet::QoS;
+use crate::mqtt::reason::Reason;
+use holdfast_sync::Fault;
+use holdfast_sync::store::{ItemOutcome, Snapshot, Store, WriteError};
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// Commands that wait at most; beyond, connections do.
+const WAITING: usize = 4_096;
+/// Commands in one transaction.
+const GROUP: usize = 4_096;
+/// How long progress that nobody waits for may stay in memory: what is lost of it by a power cut
+/// is sent again.
+const PROGRESS: Duration = Duration::from_millis(200);
+
+/// How others reach the broker.
+#[derive(Clone)]
+pub struct Reach {
+    commands: mpsc::Sender<Command>,
+    routes: Arc<RwLock<Routes>>,
+    store: Store,
+    ids: Arc<AtomicU64>,
+    /// What has happened since the start.
+    pub counts: Arc<MqttCounts>,
+}
+
+impl Reach {
+    /// This moment.
+    #[must_use]
+    pub fn now(&self) -> Moment {
+        Moment::now(self.store.env(), self.store.incarnation().boot)
+    }
+
+    /// The store, for what waits on disk.
+    #[must_use]
+    pub const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// A number for a new connection.
+    #[must_use]
+    pub fn new_connection(&self) -> ConnectionId {
+        self.ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Asks for something, and waits for room; `false` when the node stops.
+    pub async fn send(&self, command: Command) -> bool {
+        self.commands.send(command).await.is_ok()
+    }
+
+    /// Asks for something if there is room.
+    #[must_use]
+    pub fn try_send(&self, command: Command) -> bool {
+        self.commands.try_send(command).is_ok()
+    }
+
+    /// Looks at the broker's state.
+    ///
+    /// # Errors
+    /// [`Fault::Stopping`]
+    pub async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&mut State, &mut Work) -> T + Send + 'static,
+    ) -> Result<T, Fault> {
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        let command = Command::Look(Box::new(move |state, work| {
+            // Whoever asked may have gone away.
+            let _ = reply.send(look(state, work));
+        }));
+        self.send(command).await;
+        answer.await.map_err(|_| Fault::Stopping)
+    }
+
+    /// Gives a message of QoS 0 that nobody keeps to all who want it and are there.
+    pub fn put_now(&self, message: &Arc<Message>, from: Option<SessionKey>) {
+        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+        let targets = routes.matching(message.topic(), from);
+        drop(routes);
+        for target in targets {
+            if let Some(mailbox) = target.subscriber.mailbox() {
+                let retain = message.retain() && target.retain_as_published;
+                let (qos, ids) = (QoS::AtMostOnce, target.ids);
+                mailbox.put(Delivery { message: Arc::clone(message), qos, retain, ids });
+            }
+        }
+    }
+}
+
+/// The broker.
+pub struct Broker {
+    state: State,
+    reach: Reach,
+    door: Arc<Door>,
+    commands: mpsc::Receiver<Command>,
+}
+
+impl Broker {
+    /// Takes up what is on disk.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub fn load(
+        store: Store,
+        door: Arc<Door>,
+        limits: Limits,
+        counts: Arc<MqttCounts>,
+    ) -> Result<Self, Fault> {
+        let kept = store.read_blocking(|view: &Snapshot<'_>| ledger::load(view))?;
+        let now = Moment::now(store.env(), store.incarnation().boot);
+        let state = State::load(kept, limits, now);
+        let (sender, commands) = mpsc::channel(WAITING);
+        let ids = Arc::new(AtomicU64::new(1));
+        let reach = Reach { commands: sender, routes: state.routes(), store, ids, counts };
+        Ok(Self { state, reach, door, commands })
+    }
+
+    /// How others reach it.
+    #[must_use]
+    pub fn reach(&self) -> Reach {
+        self.reach.clone()
+    }
+
+    /// Works until `over`, which comes once all connections have ended.
+    pub async fn run(mut self, stop: CancellationToken, over: CancellationToken) {
+        let mut group = Vec::new();
+        while !over.is_cancelled() {
+            let wait = self.wait();
+            tokio::select! {
+                _ = self.commands.recv_many(&mut group, GROUP) => {}
+                () = tokio::time::sleep(wait) => {}
+                () = over.cancelled() => {}
+            }
+            self.state.is_stopping = stop.is_cancelled();
+            self.turn(std::mem::take(&mut group)).await;
+        }
+        self.turn(Vec::new()).await;
+    }
+
+    /// How long it may wait if nobody asks anything.
+    fn wait(&self) -> Duration {
+        if self.state.has_ended() {
+            // Not at once, or nobody else would get to write.
+            return Duration::from_millis(10);
+        }
+        let now = self.reach.store.env().monotonic_ms();
+        let due = self.state.deadline().map(|at| Duration::from_millis(at.saturating_sub(now)));
+        let due = due.unwrap_or(Duration::from_secs(60));
+        if self.state.is_dirty() { due.min(PROGRESS) } else { due }
+    }
+
+    async fn turn(&mut self, group: Vec<Command>) {
+        let store = self.reach.store.clone();
+        self.state.is_full = store.usage().refusing;
+        let mut work = self.state.prepare(self.reach.now(), group);
+        if !work.is_for_disk() {
+            return self.follow(work.effects, &[]);
+        }
+        let (batch, changes) = (std::mem::take(&mut work.batch), std::mem::take(&mut work.changes));
+        let apply = move |tx: &mut holdfast_sync::store::WriteTx<'_>| {
+            Ok::<Applied, WriteError>(ledger::apply(tx, &changes)?)
+        };
+        let stored = if batch.items.is_empty() {
+            store.write(apply).await.map(|(_committed, applied)| (Vec::new(), applied))
+        } else {
+            let stored = store.ingest_with(batch, apply).await;
+            stored.map(|(_committed, outcome, applied)| (outcome.items, applied))
+        };
+        match stored {
+            Ok((items, applied)) => {
+                self.state.committed(&work.noted, &applied);
+                self.follow(work.effects, &items);
+            }
+            Err(error) => self.fail(work, &error).await,
+        }
+    }
+
+    async fn fail(&mut self, work: Work, error: &WriteError) {
+        let is_full = matches!(error, WriteError::Fault(fault) if fault.is_full());
+        let (reason, text) = if is_full {
+            (Reason::QuotaExceeded, "the store is full, nothing was kept")
+        } else {
+            tracing::error!(%error, "messages could not be stored");
+            (Reason::Unspecified, "the store is not available, nothing was kept")
+        };
+        for client in self.state.failed(work, reason, text) {
+            let of = client.clone();
+            let read = move |view: &Snapshot<'_>| ledger::load_session(view, &of);
+            match self.reach.store.read(read).await {
+                Ok(kept) => self.state.restore(&client, kept),
+                Err(fault) => {
+                    tracing::error!(client, %fault, "a session cannot be read");
+                    self.state.restore(&client, None);
+                }
+            }
+        }
+    }
+
+    /// All is on disk: answers, and sends on.
+    fn follow(&self, effects: Vec<Effect>, items: &[ItemOutcome]) {
+        for effect in effects {
+            match effect {
+                Effect::Answer(mailbox, answer) => mailbox.answer(answer),
+                Effect::Published { to, outcome, brought } => {
+                    let outcome = match brought {
+                        Some((brought, range)) => self.settle(outcome, brought, range, items),
+                        None => outcome,
+                    };
+                    if let Some((mailbox, serial)) = to {
+                        mailbox.answer(Answer::Published(serial, outcome));
+                    }
+                }
+                Effect::Put(subscriber, delivery) => {
+                    if let Some(mailbox) = subscriber.mailbox() {
+                        mailbox.put(delivery);
+                    }
+                }
+                Effect::Kept(subscriber, number, delivery) => {
+                    if let Some(mailbox) = subscriber.mailbox() {
+                        mailbox.kept(number, delivery);
+                    }
+                }
+                Effect::Will(key, message) => {
+                    let command = move |message, brought| Command::Will(key, message, brought);
+                    self.bring(message, command);
+                }
+                Effect::LastWill(message) => self.bring(message, Command::Spread),
+            }
+        }
+    }
+
+    /// What is told of a message whose readings are stored, or were.
+    fn settle(
+        &self,
+        outcome: Outcome,
+        brought: Brought,
+        range: Range<usize>,
+        items: &[ItemOutcome],
+    ) -> Outcome {
+        let items = items.get(range).unwrap_or_default();
+        let report = self.door.ingest().settle(brought, items, false);
+        let Some(first) = report.rejected.first() else { return outcome };
+        let text = format!("{} of its items were not stored, the first: {}: {}",
+            report.rejected.len(), first.at, first.detail);
+        let is_lost = report.accepted == 0 && report.duplicates == 0;
+        let reason = if is_lost { Reason::QuotaExceeded } else { outcome.reason };
+        Outcome { reason, text: Some(text.into()) }
+    }
+
+    /// Finds out which readings the message of a will has, then has it published.
+    fn bring(
+        &self,
+        message: Arc<Message>,
+        command: impl FnOnce(Arc<Message>, Option<Brought>) -> Command + Send + 'static,
+    ) {
+        let (door, reach) = (Arc::clone(&self.door), self.reach.clone());
+        tokio::spawn(async move {
+            let brought = door.bring(message.as_publish(), None).await.unwrap_or_else(|wrong| {
+                let (topic, text) = (message.topic(), wrong.text.unwrap_or_default());
+                tracing::warn!(%topic, %text, "the readings in a will are wrong");
+                None
+            });
+            reach.send(command(message, brought)).await;
+        });
+    }
+}

@@ -1,0 +1,79 @@
+//! From a message to readings that are ready to be stored.
+
+use super::broker::Brought;
+use super::connection::Outcome;
+use super::ingest::{Purpose, Rules};
+use super::packet::{Publish, Utf8};
+use super::reason::Reason;
+use crate::ingest::Ingest;
+use std::sync::Arc;
+
+/// The door for readings: what topics bring, and where readings go.
+#[derive(Clone)]
+pub struct Door {
+    ingest: Ingest,
+    rules: Arc<Rules>,
+}
+
+impl Door {
+    /// One for these rules.
+    #[must_use]
+    pub const fn new(ingest: Ingest, rules: Arc<Rules>) -> Self {
+        Self { ingest, rules }
+    }
+
+    /// Where readings go.
+    #[must_use]
+    pub const fn ingest(&self) -> &Ingest {
+        &self.ingest
+    }
+
+    /// The readings of a message; none when its topic brings none. `own_device` is the device of
+    /// the client, if it is one: it posts for no other.
+    ///
+    /// # Errors
+    /// What its publisher is told when the message is not to be taken.
+    pub async fn bring(
+        &self,
+        publish: &Publish,
+        own_device: Option<&str>,
+    ) -> Result<Option<Brought>, Outcome> {
+        let purpose = self.rules.purpose(&publish.topic).map_err(|wrong| Outcome {
+            reason: Reason::TopicNameInvalid,
+            text: Some(wrong.to_string().into()),
+        })?;
+        match purpose {
+            Purpose::Readings { .. } | Purpose::Mapped(_) => {}
+            Purpose::Reserved => {
+                let text = "only the node publishes to this topic";
+                return Err(Outcome { reason: Reason::NotAuthorized, text: Some(text.into()) });
+            }
+            _ => return Ok(None),
+        }
+        if publish.payload.is_empty() && publish.retain {
+            return Ok(None);
+        }
+        let received = self.ingest.now();
+        let content_type = publish.properties.content_type.as_ref().map(Utf8::as_str);
+        let wrong = |text: String| Outcome {
+            reason: Reason::PayloadFormatInvalid,
+            text: Some(text.into()),
+        };
+        let decoded = purpose
+            .decode(&publish.topic, &publish.payload, content_type, received)
+            .map_err(|error| wrong(error.to_string()))?;
+        let prepared = self.ingest.prepare(own_device, &decoded, received).await;
+        let prepared = prepared.map_err(|problem| Outcome {
+            reason: Reason::NotAuthorized,
+            text: Some(problem.to_string().into()),
+        })?;
+        if prepared.batch.items.is_empty()
+            && let Some(first) = prepared.rejected().first()
+        {
+            let text = format!("{} (at {})", first.detail, first.at);
+            self.ingest.settle(prepared, &[], false);
+            return Err(wrong(text));
+        }
+        Ok(Some(prepared).filter(|prepared| !prepared.batch.items.is_empty()))
+    }
+}

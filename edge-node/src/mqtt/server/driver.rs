@@ -1,0 +1,382 @@
+//! One connection, driven: bytes between the socket and the exchange, requests to the broker, and
+//! what waits in the mailbox to the client.
+//!
+//! It is one task and one loop. What the exchange asks for is done in its order; what takes time
+//! there (a full broker, a device to be registered) keeps the loop from reading, which is what
+//! slows a client down. Messages that wait on disk are read by this task, not by the broker.
+
+use super::Server;
+use super::outbox::Outbox;
+use crate::mqtt::access::User;
+use crate::mqtt::broker::{Answer, Asked, Command, ConnectionId, Gone, Incoming, Mailbox, Open};
+use crate::mqtt::broker::{Opened, SessionKey};
+use crate::mqtt::connection::{Arrived, Connection, Ended, Outcome, Request};
+use crate::mqtt::ledger::{self, Seen, SessionNo};
+use crate::mqtt::message::Message;
+use crate::mqtt::packet::{Connect, Publish, QoS, Subscribe};
+use crate::mqtt::reason::Reason;
+use bytes::BytesMut;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio_util::sync::CancellationToken;
+
+/// Bytes that are read at a time at first: most connections say little.
+const READ_LEAST: usize = 512;
+/// And at most.
+const READ_MOST: usize = 64 << 10;
+/// How long a client may take nothing of what it is sent.
+const STALL: Duration = Duration::from_secs(60);
+/// How long the last bytes may take.
+const LAST: Duration = Duration::from_secs(2);
+
+/// Serves one connection to its end.
+pub async fn serve<S>(
+    server: Arc<Server>,
+    stream: S,
+    peer: SocketAddr,
+    known: Option<User>,
+    stop: CancellationToken,
+) where
+    S: AsyncRead + AsyncWrite + Send,
+{
+    let counted = Arc::clone(&server.reach.counts);
+    let _open = counted.opened();
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    let mut driver = Driver::new(server, peer, known);
+    let mut input = BytesMut::new();
+    let mut read_size = READ_LEAST;
+    let mut is_stopping = false;
+    let mut stalled_ms = None;
+    while !driver.connection.is_over() {
+        let now_ms = driver.now_ms();
+        if driver.connection.output().is_empty() {
+            stalled_ms = None;
+        } else if now_ms.saturating_sub(*stalled_ms.get_or_insert(now_ms)) >= STALL.as_millis() as u64
+        {
+            driver.connection.lost();
+            break;
+        }
+        let deadline = [driver.connection.deadline(), stalled_ms.map(|at| at + 60_000)];
+        let deadline = deadline.into_iter().flatten().min();
+        let wait = deadline.map_or(Duration::from_secs(3_600), |deadline| {
+            Duration::from_millis(deadline.saturating_sub(now_ms))
+        });
+        let wants_input = driver.connection.wants_input();
+        let has_output = !driver.connection.output().is_empty();
+        let mailbox = Arc::clone(&driver.mailbox);
+        if wants_input {
+            input.reserve(read_size);
+        }
+        tokio::select! {
+            written = writer.write(driver.connection.output()), if has_output => match written {
+                Ok(0) | Err(_) => driver.connection.lost(),
+                Ok(written) => driver.wrote(written, &mut stalled_ms),
+            },
+            read = reader.read_buf(&mut input), if wants_input => match read {
+                Ok(0) | Err(_) => driver.connection.lost(),
+                Ok(read) => read_size = driver.read(read, read_size),
+            },
+            fetched = driver.outbox.fetched() => driver.outbox.take(fetched, &driver.server),
+            () = mailbox.woken() => {}
+            () = tokio::time::sleep(wait) => driver.connection.tick(driver.now_ms()),
+            () = stop.cancelled(), if !is_stopping => {
+                is_stopping = true;
+                driver.connection.end(Reason::ServerShuttingDown, "the node stops");
+            }
+        }
+        driver.step(&mut input).await;
+        if input.is_empty() && input.capacity() > READ_LEAST * 8 && read_size == READ_LEAST {
+            // An idle connection holds little.
+            input = BytesMut::new();
+        }
+    }
+    driver.finish().await;
+    let last = async {
+        writer.write_all(driver.connection.output()).await?;
+        writer.shutdown().await
+    };
+    // Whoever does not read its last words does without them.
+    let _ = tokio::time::timeout(LAST, last).await;
+}
+
+struct Driver {
+    server: Arc<Server>,
+    peer: SocketAddr,
+    /// Who it is by its certificate.
+    known: Option<User>,
+    id: ConnectionId,
+    connection: Connection,
+    mailbox: Arc<Mailbox>,
+    outbox: Outbox,
+    user: Option<Arc<User>>,
+    session: Option<(SessionKey, Option<SessionNo>)>,
+    client: String,
+    /// Messages of QoS 1 by which repetitions are known, once one has come.
+    recent: Option<Vec<Seen>>,
+    ended: bool,
+}
+
+impl Driver {
+    fn new(server: Arc<Server>, peer: SocketAddr, known: Option<User>) -> Self {
+        let now_ms = server.reach.store().env().monotonic_ms();
+        let connection = Connection::new(server.options, now_ms);
+        Self {
+            id: server.reach.new_connection(),
+            server,
+            peer,
+            known,
+            connection,
+            mailbox: Arc::default(),
+            outbox: Outbox::default(),
+            user: None,
+            session: None,
+            client: String::new(),
+            recent: None,
+            ended: false,
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.server.reach.store().env().monotonic_ms()
+    }
+
+    fn read(&self, read: usize, read_size: usize) -> usize {
+        self.server.reach.counts.bytes_in.add(read as u64);
+        if read >= read_size {
+            (read_size * 2).min(READ_MOST)
+        } else if read < read_size / 4 {
+            (read_size / 2).max(READ_LEAST)
+        } else {
+            read_size
+        }
+    }
+
+    fn wrote(&mut self, written: usize, stalled_ms: &mut Option<u64>) {
+        self.server.reach.counts.bytes_out.add(written as u64);
+        let output = self.connection.output();
+        if written == output.len() {
+            output.clear();
+        } else {
+            bytes::Buf::advance(output, written);
+        }
+        *stalled_ms = None;
+    }
+
+    /// Does all that can be done now.
+    async fn step(&mut self, input: &mut BytesMut) {
+        loop {
+            self.connection.receive(self.now_ms(), input);
+            let mut has_done = false;
+            while let Some(request) = self.connection.request() {
+                self.handle(request).await;
+                has_done = true;
+            }
+            while let Some(answer) = self.mailbox.next_answer() {
+                self.answer(answer);
+                has_done = true;
+            }
+            if self.session.is_some() {
+                self.outbox.fill(&mut self.connection, &self.mailbox, &self.server).await;
+            }
+            if !has_done {
+                return;
+            }
+        }
+    }
+
+    async fn handle(&mut self, request: Request) {
+        match request {
+            Request::Open(connect) => self.open(connect).await,
+            Request::Publish(arrived) => self.publish(arrived).await,
+            Request::Release(packet_id) if self.is_kept() => {
+                self.send(Command::Release(self.id, packet_id)).await;
+            }
+            Request::Release(packet_id) => self.connection.released(packet_id),
+            Request::Subscribe(subscribe) => self.subscribe(subscribe).await,
+            Request::Unsubscribe(unsubscribe) => {
+                self.send(Command::Unsubscribe(self.id, Box::new(unsubscribe))).await;
+            }
+            Request::Acked(packet_id) => {
+                let number = self.outbox.acked(packet_id);
+                if let Some(number) = number.filter(|_| self.is_kept()) {
+                    self.send(Command::Done(self.id, number)).await;
+                }
+            }
+            Request::Received(packet_id) => match self.outbox.number_of(packet_id) {
+                Some(number) if self.is_kept() => {
+                    self.send(Command::Received(self.id, number, packet_id)).await;
+                }
+                _ => self.connection.noted(packet_id),
+            },
+            Request::Ended(ended) => self.end(ended).await,
+        }
+    }
+
+    fn is_kept(&self) -> bool {
+        self.session.is_some_and(|(_, kept)| kept.is_some())
+    }
+
+    async fn send(&mut self, command: Command) {
+        if !self.server.reach.send(command).await {
+            self.connection.end(Reason::ServerShuttingDown, "the node stops");
+        }
+    }
+
+    async fn open(&mut self, connect: Box<Connect>) {
+        let user = match self.server.let_in(self.peer, self.known.take(), &connect) {
+            Ok(user) => user,
+            Err((reason, text)) => {
+                self.server.reach.counts.refused.add(1);
+                let client = connect.client_id.as_str();
+                tracing::info!(client, peer = %self.peer, reason = %text, "not let in over MQTT");
+                return self.connection.refuse(reason, &text);
+            }
+        };
+        if let Some(will) = &connect.will
+            && !user.may_publish(&will.topic)
+        {
+            let text = format!("will: this user may not publish to `{}`", will.topic);
+            return self.connection.refuse(Reason::NotAuthorized, &text);
+        }
+        let open = Open {
+            id: self.id,
+            connect,
+            owner: user.owner.clone(),
+            fresh_id: format!("hf-{:016x}", self.server.reach.store().env().entropy()),
+            mailbox: Arc::clone(&self.mailbox),
+        };
+        self.user = Some(Arc::new(user));
+        self.send(Command::Open(Box::new(open))).await;
+    }
+
+    fn answer(&mut self, answer: Answer) {
+        match answer {
+            Answer::Opened(opened) => self.opened(*opened),
+            Answer::Refused(reason, text) => {
+                self.server.reach.counts.refused.add(1);
+                self.connection.refuse(reason, &text);
+            }
+            Answer::Published(serial, outcome) => self.connection.published(serial, outcome),
+            Answer::Released(packet_id) => self.connection.released(packet_id),
+            Answer::Subscribed(packet_id, reasons, text) => {
+                self.connection.subscribed(packet_id, reasons, text.as_deref());
+            }
+            Answer::Unsubscribed(packet_id, reasons) => {
+                self.connection.unsubscribed(packet_id, reasons);
+            }
+            Answer::Noted(packet_id) => self.connection.noted(packet_id),
+            Answer::End(reason, text) => self.connection.end(reason, &text),
+        }
+    }
+
+    fn opened(&mut self, opened: Opened) {
+        let Opened { key, accepted, client, kept, progress, sent } = opened;
+        self.session = Some((key, kept));
+        self.client = client;
+        self.connection.accept(accepted);
+        self.outbox.begin(self.id, kept, progress, sent, &mut self.connection);
+    }
+
+    async fn publish(&mut self, arrived: Arrived) {
+        let Arrived { serial, publish } = arrived;
+        let counts = Arc::clone(&self.server.reach.counts);
+        counts.received[publish.qos as usize].add(1);
+        if let Err(outcome) = self.take(serial, publish).await {
+            counts.rejected.add(1);
+            if let Some(text) = &outcome.text {
+                let (client, peer) = (&self.client, self.peer);
+                tracing::warn!(client, %peer, reason = %text, "a message was not taken");
+            }
+            self.connection.published(serial, outcome);
+        }
+    }
+
+    /// Takes a message to whoever has to have it.
+    async fn take(&mut self, serial: u64, publish: Publish) -> Result<(), Outcome> {
+        let Some(user) = self.user.clone() else { return Ok(()) };
+        if !user.may_publish(&publish.topic) {
+            let text = format!("this user may not publish to `{}`", publish.topic);
+            return Err(Outcome { reason: Reason::NotAuthorized, text: Some(text.into()) });
+        }
+        let mut brought = self.server.door.bring(&publish, user.device.as_deref()).await?;
+        let reach = &self.server.reach;
+        let message = Message::new(&publish, reach.now());
+        let key = self.session.map(|(key, _)| key);
+        if publish.qos == QoS::AtMostOnce && !publish.retain && brought.is_none() {
+            reach.put_now(&Arc::new(message), key);
+            return Ok(());
+        }
+        let mut seen = None;
+        let kept = self.session.and_then(|(_, kept)| kept);
+        if let (Some(kept), Some(packet_id), Some(has)) = (kept, publish.packet_id, &brought)
+            && publish.qos == QoS::AtLeastOnce
+            && has.batch.items.iter().any(|item| item.source.is_none())
+        {
+            let this = Seen::of(packet_id, &publish.topic, &publish.payload);
+            if publish.dup && self.was_seen(kept, this).await {
+                self.server.reach.counts.repeated.add(1);
+                brought = None;
+            } else {
+                seen = Some(this);
+            }
+        }
+        let (id, packet_id) = (self.id, publish.packet_id);
+        let incoming = Incoming { id, serial, packet_id, message, brought, seen };
+        let command = Command::Publish(Box::new(incoming));
+        if publish.qos == QoS::AtMostOnce && !publish.retain {
+            if !self.server.reach.try_send(command) {
+                self.server.reach.counts.shed.add(1);
+            }
+            return Ok(());
+        }
+        self.send(command).await;
+        Ok(())
+    }
+
+    /// Whether the readings of a message that comes again are stored.
+    async fn was_seen(&mut self, no: SessionNo, this: Seen) -> bool {
+        if self.recent.is_none() {
+            let read = self.server.reach.store().read(move |view| ledger::recent(view, no)).await;
+            self.recent = Some(read.unwrap_or_else(|fault| {
+                tracing::warn!(client = self.client, %fault, "repetitions are not known");
+                Vec::new()
+            }));
+        }
+        let recent = self.recent.as_ref().expect("it was just read");
+        // The newest with an identifier counts: those before it were answered.
+        recent.iter().rev().find(|seen| seen.packet_id == this.packet_id) == Some(&this)
+    }
+
+    async fn subscribe(&mut self, subscribe: Subscribe) {
+        let Some(user) = self.user.clone() else { return };
+        let may = |filter| user.may_subscribe(filter);
+        let refused = subscribe.subscriptions.iter().map(|subscription| {
+            (!may(&subscription.filter)).then_some(Reason::NotAuthorized)
+        });
+        let asked = Asked { id: self.id, refused: refused.collect(), subscribe };
+        self.send(Command::Subscribe(Box::new(asked))).await;
+    }
+
+    async fn end(&mut self, ended: Ended) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        let (client, peer) = (&self.client, self.peer);
+        tracing::debug!(client, %peer, why = %ended.why, "a connection over MQTT has ended");
+        if self.user.is_some() {
+            let gone = Gone { id: self.id, ended, sent: self.outbox.sent() };
+            self.server.reach.send(Command::Ended(gone)).await;
+        }
+    }
+
+    /// Tells the broker that it is over, if it was not told.
+    async fn finish(&mut self) {
+        while let Some(request) = self.connection.request() {
+            if let Request::Ended(ended) = request {
+                self.end(ended).await;
+            }
+        }
+    }
+}

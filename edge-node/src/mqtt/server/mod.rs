@@ -1,0 +1,199 @@
+//! The listener: takes connections, over TCP and TLS, and lets clients in.
+//!
+//! Each connection has a task ([`driver`]); how many there may be is bounded, and more wait to be
+//! accepted. Who a client is is found out here, before the broker hears of it.
+
+mod driver;
+mod outbox;
+
+use super::access::User;
+use super::broker::Reach;
+use crate::settings::Access;
+use super::connection::Options;
+use super::door::Door;
+use super::packet::Connect;
+use super::reason::Reason;
+use axum::http::StatusCode;
+use holdfast_node::auth::Auth;
+use holdfast_node::tls::Tls;
+use std::borrow::Cow;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How long a handshake of TLS may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long connections have to end once the node stops.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// What all connections share.
+pub struct Server {
+    reach: Reach,
+    door: Arc<Door>,
+    auth: Auth,
+    rules: Vec<Access>,
+    anonymous: bool,
+    options: Options,
+    permits: Arc<Semaphore>,
+    tasks: TaskTracker,
+}
+
+impl Server {
+    /// One for at most `connections` at a time.
+    #[must_use]
+    pub fn new(
+        reach: Reach,
+        door: Arc<Door>,
+        auth: Auth,
+        access: (Vec<Access>, bool),
+        options: Options,
+        connections: usize,
+    ) -> Self {
+        let (rules, anonymous) = access;
+        let (permits, tasks) = (Arc::new(Semaphore::new(connections)), TaskTracker::new());
+        Self { reach, door, auth, rules, anonymous, options, permits, tasks }
+    }
+
+    /// Finds out who a client is; `known` is who it is by its certificate.
+    fn let_in(
+        &self,
+        peer: SocketAddr,
+        known: Option<User>,
+        connect: &Connect,
+    ) -> Result<User, (Reason, Cow<'static, str>)> {
+        if let Some(user) = known {
+            return Ok(user);
+        }
+        let Some(password) = &connect.password else {
+            if self.anonymous {
+                return Ok(User::anonymous(&self.rules));
+            }
+            let text = "a token is needed as the password; \
+                        `holdfast-edge token new --device ID` makes one";
+            return Err((Reason::NotAuthorized, text.into()));
+        };
+        let token = std::str::from_utf8(password.bytes()).unwrap_or_default().trim();
+        let grant = self.auth.password(peer.ip(), connect.client_id.as_str(), token);
+        let grant = grant.map_err(|problem| {
+            let reason = match problem.status() {
+                StatusCode::TOO_MANY_REQUESTS => Reason::Banned,
+                _ => Reason::BadUserNameOrPassword,
+            };
+            (reason, problem.to_string().into())
+        })?;
+        Ok(User::of(&grant, &self.rules))
+    }
+
+    /// Serves one connection.
+    pub async fn serve<S>(
+        self: &Arc<Self>,
+        stream: S,
+        peer: SocketAddr,
+        known: Option<User>,
+        stop: CancellationToken,
+    ) where
+        S: AsyncRead + AsyncWrite + Send,
+    {
+        driver::serve(Arc::clone(self), stream, peer, known, stop).await;
+    }
+
+    /// Waits until all connections have ended, once the node stops.
+    pub async fn drained(&self) {
+        self.tasks.close();
+        if tokio::time::timeout(DRAIN, self.tasks.wait()).await.is_err() {
+            tracing::warn!(connections = self.tasks.len(), "MQTT connections did not end in time");
+        }
+    }
+}
+
+/// A bound socket.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    address: SocketAddr,
+}
+
+/// Opens a listener; port 0 takes any free one.
+///
+/// # Errors
+/// What the operating system says, with the address.
+pub async fn bind(address: SocketAddr) -> io::Result<Listener> {
+    let explain = |error: io::Error| {
+        io::Error::new(error.kind(), format!("cannot listen on {address} for MQTT: {error}"))
+    };
+    let socket = TcpListener::bind(address).await.map_err(explain)?;
+    let address = socket.local_addr().map_err(explain)?;
+    Ok(Listener { socket, address })
+}
+
+impl Listener {
+    /// The address it got.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Takes connections until `stop`.
+    pub async fn run(self, server: Arc<Server>, tls: Option<Tls>, stop: CancellationToken) {
+        loop {
+            let permit = Arc::clone(&server.permits).acquire_owned();
+            let permit = tokio::select! {
+                permit = permit => permit.expect("the semaphore is never closed"),
+                () = stop.cancelled() => break,
+            };
+            let (stream, peer) = tokio::select! {
+                accepted = accept(&self.socket) => accepted,
+                () = stop.cancelled() => break,
+            };
+            let (of, tls, stop) = (Arc::clone(&server), tls.clone(), stop.clone());
+            server.tasks.spawn(async move {
+                take(&of, stream, peer, tls, stop).await;
+                drop(permit);
+            });
+        }
+    }
+}
+
+async fn take(
+    server: &Arc<Server>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    tls: Option<Tls>,
+    stop: CancellationToken,
+) {
+    let Some(tls) = tls else { return server.serve(stream, peer, None, stop).await };
+    let opened = tokio::select! {
+        opened = tokio::time::timeout(HANDSHAKE, tls.open(stream)) => opened,
+        () = stop.cancelled() => return,
+    };
+    match opened {
+        Ok(Ok(stream)) => server.serve(stream, peer, None, stop).await,
+        Ok(Err(error)) => tracing::debug!(%peer, %error, "no handshake for MQTT"),
+        Err(_) => tracing::debug!(%peer, "closing a connection whose handshake takes too long"),
+    }
+}
+
+/// Accepts one connection, waiting out a lack of file descriptors.
+async fn accept(socket: &TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match socket.accept().await {
+            Ok((stream, peer)) => {
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%peer, %error, "the connection is gone already");
+                    continue;
+                }
+                return (stream, peer);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection for MQTT");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}

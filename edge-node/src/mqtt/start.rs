@@ -1,0 +1,127 @@
+//! The broker and its listeners, wired to the node.
+
+use super::broker::{Broker, Limits, Reach};
+use super::codec;
+use super::connection::Options;
+use super::counts::MqttCounts;
+use super::door::Door;
+use super::ingest::Rules;
+use super::server::{self, Server};
+use crate::ingest::Ingest;
+use crate::settings::Mqtt as Settings;
+use holdfast_node::auth::Auth;
+use holdfast_node::supervise::{Supervisor, announce};
+use holdfast_node::tls::Tls;
+use holdfast_sync::store::Store;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// The sockets, bound before anything else is begun: where one is taken, the node says so and ends.
+pub struct Sockets {
+    plain: Option<server::Listener>,
+    secure: Option<(server::Listener, Tls)>,
+}
+
+impl Sockets {
+    /// Binds what the configuration asks for.
+    ///
+    /// # Errors
+    /// A sentence with the address and the reason.
+    pub async fn bind(settings: &Settings, tls: Option<&Tls>) -> Result<Self, String> {
+        let text = |error: std::io::Error| error.to_string();
+        let plain = match settings.listen.0 {
+            Some(address) => Some(server::bind(address).await.map_err(text)?),
+            None => None,
+        };
+        let secure = match (settings.tls_listen.0, tls) {
+            (None, _) => None,
+            (Some(_), None) => {
+                let what = "mqtt.tls_listen needs a certificate: set http.tls to `self` or `files`";
+                return Err(what.to_owned());
+            }
+            (Some(address), Some(tls)) => {
+                Some((server::bind(address).await.map_err(text)?, tls.clone()))
+            }
+        };
+        Ok(Self { plain, secure })
+    }
+
+    /// Says where they listen, for people and for whoever started the process.
+    pub fn announce(&self) {
+        if let Some(listener) = &self.plain {
+            announce::listening("mqtt", listener.address());
+        }
+        if let Some((listener, _)) = &self.secure {
+            announce::listening("mqtts", listener.address());
+        }
+    }
+
+    /// Where plain MQTT is spoken.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.plain.as_ref().map(server::Listener::address)
+    }
+}
+
+/// The broker as the rest of the node knows it.
+#[derive(Clone)]
+pub struct Mqtt {
+    /// How it is asked.
+    pub reach: Reach,
+    /// What takes connections.
+    pub server: Arc<Server>,
+}
+
+/// Starts the broker and the listeners.
+///
+/// # Errors
+/// A sentence about what kept it from starting.
+pub fn start(
+    settings: &Settings,
+    supervisor: &Supervisor,
+    store: Store,
+    ingest: Ingest,
+    auth: Auth,
+    sockets: Sockets,
+) -> Result<Mqtt, String> {
+    let door = Arc::new(Door::new(ingest, Arc::new(Rules::new(&settings.mappings))));
+    let seconds = settings.session_max.0.as_secs();
+    let limits = Limits {
+        session_expiry_s: u32::try_from(seconds).unwrap_or(u32::MAX),
+        queue_bytes: settings.queue_max.0,
+        queues_bytes: settings.queues_max.0,
+        retained: settings.retained_max,
+        ..Limits::default()
+    };
+    let counts = Arc::new(MqttCounts::default());
+    let broker = Broker::load(store, Arc::clone(&door), limits, counts);
+    let broker = broker.map_err(|fault| fault.to_string())?;
+    let reach = broker.reach();
+    let packet = u32::try_from(settings.packet_max.0).unwrap_or(u32::MAX);
+    let sizes = codec::Limits { packet, ..codec::Limits::default() };
+    let options = Options { limits: sizes, ..Options::default() };
+    let access = (settings.access.clone(), settings.anonymous);
+    let server =
+        Server::new(reach.clone(), door, auth, access, options, settings.connections);
+    let server = Arc::new(server);
+    let over = CancellationToken::new();
+    let ends = over.clone();
+    supervisor.run_once("mqtt broker", |stop| broker.run(stop, ends));
+    let Sockets { plain, secure } = sockets;
+    if let Some(listener) = plain {
+        let server = Arc::clone(&server);
+        supervisor.run_once("mqtt", |stop| listener.run(server, None, stop));
+    }
+    if let Some((listener, tls)) = secure {
+        let server = Arc::clone(&server);
+        supervisor.run_once("mqtts", |stop| listener.run(server, Some(tls), stop));
+    }
+    let drained = Arc::clone(&server);
+    supervisor.run_once("mqtt connections", |stop| async move {
+        stop.cancelled().await;
+        drained.drained().await;
+        over.cancel();
+    });
+    Ok(Mqtt { reach, server })
+}
