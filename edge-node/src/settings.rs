@@ -1,6 +1,7 @@
 //! The gateway's configuration: sections, defaults, and the file that `init` writes.
 
 use crate::VERSION;
+use crate::mqtt::ingest::Mappings;
 use holdfast_node::alerts::EdgeAlerts;
 use holdfast_node::cli::Service;
 use holdfast_node::config::{Bytes, Duration, Listen, Log, TransportWord};
@@ -26,6 +27,8 @@ pub struct Settings {
     pub store: Storage,
     /// What is taken.
     pub ingest: Ingest,
+    /// The device endpoint over MQTT.
+    pub mqtt: Mqtt,
     /// What is summarised.
     pub rollups: Rollups,
     /// What is told.
@@ -109,6 +112,14 @@ impl From<OverflowWord> for Overflow {
 pub struct Ingest {
     /// Whether a device is registered by its first post.
     pub auto_register: bool,
+}
+
+/// The device endpoint over MQTT.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Mqtt {
+    /// Which messages of other things are readings.
+    pub mappings: Mappings,
 }
 
 /// What is summarised.
