@@ -1,9 +1,10 @@
 //! The command line: `init`, `join`, `run`, `status`, `alert`, `twin`, `conflict`, `policy`,
-//! `artefact`, `openapi`, `verify`, `export`, `import`, `token`.
+//! `artefact`, `openapi`, `verify`, `export`, `import`, `mqtt`, `token`.
 
 use crate::VERSION;
 use crate::devices::{self, CsvArgs, DeviceAction};
 use crate::import::{ImportArgs, import};
+use crate::mqtt::commands::MqttAction;
 use crate::report;
 use crate::routes;
 use crate::service;
@@ -169,6 +170,13 @@ enum Command {
         #[command(subcommand)]
         action: DeviceAction,
     },
+    /// What the device endpoint over MQTT makes of messages.
+    #[command(after_help = "Example:\n  \
+        holdfast-edge mqtt map test zigbee2mqtt/hall '{\"temperature\":21.5}'\n")]
+    Mqtt {
+        #[command(subcommand)]
+        action: MqttAction,
+    },
     /// Makes, lists and removes access tokens.
     #[command(after_help = "Examples:\n  holdfast-edge token new --device ps-017\n  \
         holdfast-edge token new --ingest --name 'the PLC'\n  \
@@ -252,6 +260,7 @@ async fn run(place: Place, command: Command) -> Result<ExitCode, Failure> {
         Command::Verify { args } => cli::verify(&node()?.dir, &args),
         Command::Export { args } => cli::export(&node()?.dir, &args),
         Command::Import { args } => import(&node()?, &args).await,
+        Command::Mqtt { action } => action.run(&node()?),
         Command::Token { action } => token(&node()?, action).await,
     }
 }

@@ -6,7 +6,8 @@
 //! pipeline and the sync session; [`commands`] is the command line, [`devices`] its part on devices
 //! and their tokens. `metrics` and [`status`] tell how it is, `lacks` what the hub lacks, `report`
 //! all of it in words. [`files`] reads files of readings, which [`import`] posts to the running
-//! node. [`mqtt`] is MQTT without I/O: packets, topics, and the exchange with one client.
+//! node. [`mqtt`] is MQTT without I/O: packets, topics and what they bring, and the exchange with
+//! one client.
 #![forbid(unsafe_code)]
 
 pub mod commands;

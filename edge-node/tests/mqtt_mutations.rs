@@ -4,6 +4,8 @@
 //! The allocator of this program counts what the thread of the test holds. What one call may hold
 //! is judged by its peak, so that a length that is believed shows even if it is refused later.
 
+mod mapping;
+
 use bytes::BytesMut;
 use holdfast_edge::mqtt::codec::{Codec, Limits, Violation};
 use holdfast_edge::mqtt::packet::{Packet, Version};

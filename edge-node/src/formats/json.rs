@@ -516,7 +516,7 @@ impl<'a> Item<'a> {
 }
 
 /// A number is a double, unless it is an integer that only 64 bits hold.
-pub(super) fn number_value(number: Number<'_>) -> Result<DecodedValue<'static>, Reject> {
+pub(crate) fn number_value(number: Number<'_>) -> Result<DecodedValue<'static>, Reject> {
     if number.integral {
         return integer_value(number.text.parse().map_err(|_| Reject::NonFinite)?);
     }

@@ -9,7 +9,7 @@
 pub mod json;
 pub mod line;
 pub mod media;
-mod scanner;
+pub(crate) mod scanner;
 pub mod senml;
 pub mod shape;
 
@@ -59,7 +59,7 @@ pub enum DecodedValue<'a> {
 }
 
 impl<'a> DecodedValue<'a> {
-    fn text(text: Cow<'a, str>) -> Result<Self, Reject> {
+    pub(crate) fn text(text: Cow<'a, str>) -> Result<Self, Reject> {
         Text::new(&text)?;
         Ok(Self::Text(text))
     }
@@ -215,7 +215,7 @@ impl<'a> Decoded<'a> {
     }
 
     /// The name that two readings from `first` on share, if any do.
-    fn repeated_metric(&self, first: usize) -> Option<&str> {
+    pub(crate) fn repeated_metric(&self, first: usize) -> Option<&str> {
         let readings = &self.readings[first..];
         // Almost all items have a handful of readings; then comparing all pairs beats sorting.
         if readings.len() <= 8 {

@@ -4,11 +4,14 @@
 //! back and refuses whatever a strict server must refuse, with the [`reason`] that version 5 gives.
 //! [`topic`] judges and matches topic names and filters. [`connection`] is the exchange with one
 //! client: bytes go in and come out, and what has to be done is asked of whoever has the sessions.
-//! The numbers of the statements that hold are in `docs/mqtt-conformance.md`.
+//! [`ingest`] tells what a topic brings and turns payloads into readings, [`commands`] is what the
+//! command line has of it. The numbers of the statements that hold are in
+//! `docs/mqtt-conformance.md`.
 
 pub mod access;
 pub mod broker;
 pub mod codec;
+pub mod commands;
 pub mod connection;
 pub mod counts;
 pub mod door;

@@ -116,6 +116,11 @@ impl Field {
     }
 }
 
+/// Whether `name` is a label in JSON.
+pub(crate) fn is_label(name: &str) -> bool {
+    Field::named(name).is_some()
+}
+
 /// A field's content in either representation.
 #[derive(Clone, Debug, PartialEq)]
 enum Scalar<'a> {

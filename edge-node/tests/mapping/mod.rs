@@ -1,0 +1,196 @@
+//! Messages that a seeded mutator has spoiled, held against rules: what a topic brings is told
+//! without allocating, what comes of a payload is valid throughout and the same each time, and
+//! nothing holds more than a small multiple of what came.
+
+use crate::{HELD, PEAK, Random, SLACK};
+use holdfast_core::reading::{Device, Finite};
+use holdfast_core::{Metric, Timestamp, Unit};
+use holdfast_edge::formats::DecodedValue;
+use holdfast_edge::mqtt::ingest::{Mappings, Purpose, Rules};
+use holdfast_edge::mqtt::topic::Topic;
+use serde::Deserialize;
+
+/// Messages per set of rules; there are two.
+const INPUTS: u32 = 60_000;
+/// What decoding may hold per byte of a payload: a reading takes more room than `"a":1,` does.
+const HELD_PER_BYTE: isize = 64;
+
+const TOPICS: &[&str] = &[
+    "devices/ps-017/readings",
+    "devices/ps-017/readings/level",
+    "devices/ps-017/envelope",
+    "zigbee2mqtt/Living room",
+    "zigbee2mqtt/kitchen/lamp",
+    "tele/tasmota_C59B5E/SENSOR",
+    "shellies/shelly1pm-98F4AB/relay/0/power",
+    "shellies/shelly1pm-98F4AB/ext_temperature/0",
+    "shellyplus1pm-a8032a/status/switch:0",
+    "shellyplus1pm-a8032a/events/rpc",
+    "plant/north/3/state",
+    "$SYS/broker/uptime",
+];
+const PAYLOADS: &[&str] = &[
+    r#"{"values":{"level":3.2,"on":true},"time":"2026-11-20T16:00:00Z","boot":1,"seq":7}"#,
+    r#"[{"bn":"ps-017/","bt":1795192680,"n":"level","u":"m","v":3.2},{"n":"flow","v":1}]"#,
+    "\u{1}\u{2}\u{3}",
+    "-21.5e3",
+    "\"a\\u00e9\"",
+    "on",
+    r#"{"battery":97,"temperature":22.75,"state":"ON","last_seen":"2026-11-20T16:38:00Z"}"#,
+    r#"{"Time":"2021-06-13T06:59:52","ENERGY":{"Total":284.5,"Power":[2,3]},"TempUnit":"C"}"#,
+    r#"{"id":0,"output":false,"apower":8.9,"aenergy":{"total":6.5,"by_minute":[1,2]}}"#,
+    r#"{"src":"s","method":"NotifyStatus","params":{"ts":1795192680.43,"switch:0":{"apower":1}}}"#,
+    r#"{"temp":215,"at":1795192680,"name":"n","deep":{"a":{"b":[[[{"c":1}]]]}},"":{"~/":"off"}}"#,
+    "level,unit=m value=3.2 1795192680000000000",
+];
+const CONTENT_TYPES: &[Option<&str>] = &[
+    None,
+    None,
+    None,
+    Some("application/json"),
+    Some("application/x-ndjson"),
+    Some("application/senml+json"),
+    Some("application/senml+cbor"),
+    Some("text/plain; charset=utf-8"),
+    Some("application/octet-stream"),
+];
+const OWN: &str = r##"
+mappings = [
+    { topic = "plant/+/+/state", device = "{1}-{/name}", rest = "flatten", texts = true,
+      time = { path = "/at", format = ["unix_s", "unix_ms", "rfc3339"] }, lowercase = true,
+      fields = [{ path = "/temp", metric = "temperature", unit = "{/unit}", scale = 0.1 }] },
+    { topic = "#", device = "{#}", metric = "{#}", rest = "flatten", root = "/ENERGY",
+      none = [3], units = { total = "kW.h" } },
+]
+"##;
+
+/// What became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Became {
+    /// It was not for us.
+    Nothing,
+    /// It was refused.
+    Refused,
+    /// It was taken, with so many readings.
+    Readings(usize),
+}
+
+/// Checks all that holds for any message. Panics where it does not.
+fn exercise(rules: &Rules, topic: &Topic, payload: &[u8], content_type: Option<&str>) -> Became {
+    const RECEIVED: Timestamp = Timestamp(1_795_192_680_000_000_000);
+    PEAK.set(HELD.get());
+    let before = HELD.get();
+    let purpose = rules.purpose(topic);
+    let peak = PEAK.get();
+    let Ok(purpose) = purpose else { return Became::Refused };
+    assert_eq!(peak, before, "what {topic} brings is told without allocating");
+    let decoded = purpose.decode(topic, payload, content_type, RECEIVED);
+    let held = PEAK.get() - before;
+    let allowed = payload.len().cast_signed() * HELD_PER_BYTE + SLACK;
+    assert!(held <= allowed, "{held} bytes for {topic} {payload:?}");
+    let again = purpose.decode(topic, payload, content_type, RECEIVED);
+    assert_eq!(decoded, again, "{topic} {payload:?}");
+    let Ok(decoded) = decoded else { return Became::Refused };
+    for item in decoded.items.iter().filter_map(|item| item.as_ref().ok()) {
+        let readings = decoded.readings_of(item);
+        let device = item.device.as_deref();
+        let named = readings.is_empty() || device.is_some_and(|device| Device::new(device).is_ok());
+        assert!(named, "{topic} {payload:?}: device {device:?}");
+        for reading in readings {
+            let names = Metric::new(&reading.metric).is_ok() && Unit::new(&reading.unit).is_ok();
+            let finite = match reading.value {
+                DecodedValue::Float(number) => Finite::new(number.get()).is_ok(),
+                _ => true,
+            };
+            assert!(names && finite, "{topic} {payload:?}: {reading:?}");
+        }
+    }
+    match purpose {
+        Purpose::Readings { .. } | Purpose::Mapped(_) => Became::Readings(decoded.readings.len()),
+        _ => Became::Nothing,
+    }
+}
+
+/// Changes a few characters or pieces of one of `corpus`.
+fn spoil(random: &mut Random, corpus: &[&str], out: &mut Vec<u8>) {
+    const INTERESTING: &[u8] = b"\0\"\\/{}[]:,.-+eE0189ntf~#$\x80\xc3\xff \n_=";
+    out.clear();
+    out.extend_from_slice(corpus[random.below(corpus.len())].as_bytes());
+    for _ in 0..random.below(4) {
+        let at = random.below(out.len());
+        let other = corpus[random.below(corpus.len())].as_bytes();
+        let from = random.below(other.len());
+        let piece = &other[from..from + random.below(other.len() - from)];
+        match random.below(5) {
+            _ if out.is_empty() => {}
+            0 => out[at] = INTERESTING[random.below(INTERESTING.len())],
+            1 => out.insert(at, INTERESTING[random.below(INTERESTING.len())]),
+            2 => drop(out.remove(at)),
+            3 => drop(out.splice(at..at, piece.iter().copied())),
+            _ => out.truncate(at),
+        }
+    }
+}
+
+fn mutate(seed: u64, rules: &Rules) {
+    let mut random = Random(seed);
+    let (mut name, mut payload) = (Vec::new(), Vec::new());
+    let (mut refused, mut taken, mut readings) = (0_u32, 0_u32, 0);
+    for _ in 0..INPUTS {
+        if random.below(4) == 0 {
+            spoil(&mut random, TOPICS, &mut name);
+        } else {
+            name = TOPICS[random.below(TOPICS.len())].as_bytes().to_vec();
+        }
+        let Ok(topic) = Topic::new(name.clone()) else { continue };
+        spoil(&mut random, PAYLOADS, &mut payload);
+        let content_type = CONTENT_TYPES[random.below(CONTENT_TYPES.len())];
+        match exercise(rules, &topic, &payload, content_type) {
+            Became::Refused => refused += 1,
+            Became::Readings(count) => (taken, readings) = (taken + 1, readings + count),
+            Became::Nothing => {}
+        }
+    }
+    println!("struck: {INPUTS} messages, {refused} refused, {taken} taken, {readings} readings");
+    let struck = refused > INPUTS / 10 && taken > INPUTS / 5 && readings > INPUTS as usize / 20;
+    assert!(struck, "{refused} refused, {taken} taken, {readings} readings");
+}
+
+fn own() -> Rules {
+    #[derive(Deserialize)]
+    struct Section {
+        mappings: Mappings,
+    }
+    let section: Section = toml::from_str(OWN).expect("a list of mappings");
+    Rules::new(&section.mappings)
+}
+
+#[test]
+fn spoiled_messages_do_shipped_mappings_no_harm() {
+    mutate(11, &Rules::shipped());
+}
+
+#[test]
+fn spoiled_messages_do_own_mappings_no_harm() {
+    mutate(12, &own());
+}
+
+/// Each of many members under a name of 100 KB would cost 100 KB if its path were written out.
+#[test]
+fn long_names_and_deep_levels_hold_no_more_than_is_allowed() {
+    let topic = Topic::new("plant/north/3/state").unwrap();
+    let long = "x".repeat(100_000);
+    let leaves = "\"a\":{\"b\":[1,2,3]},".repeat(10_000);
+    for payload in [
+        format!("{{\"{long}\":{{{leaves}\"z\":1}}}}"),
+        format!("{{{leaves}\"z\":1}}"),
+        "{\"a\":".repeat(100_000),
+        format!("{{\"name\":\"{long}\",\"v\":1}}"),
+        format!("{{\"name\":\"n\",\"v\":[{}1]}}", "1,".repeat(100_000)),
+        format!("{{\"at\":{}}}", "9".repeat(100_000)),
+    ] {
+        let became = exercise(&own(), &topic, payload.as_bytes(), None);
+        let few = !matches!(became, Became::Readings(count) if count > 1_000);
+        assert!(few, "{became:?} for {} bytes", payload.len());
+    }
+}
