@@ -20,6 +20,7 @@ pub mod ledger;
 pub mod message;
 pub mod packet;
 pub mod reason;
+pub mod routes;
 pub mod server;
 pub mod start;
 pub mod text;

@@ -71,6 +71,8 @@ pub struct Mqtt {
     pub reach: Reach,
     /// What takes connections.
     pub server: Arc<Server>,
+    /// From messages to readings.
+    pub door: Arc<Door>,
 }
 
 /// Starts the broker and the listeners.
@@ -103,7 +105,7 @@ pub fn start(
     let options = Options { limits: sizes, ..Options::default() };
     let access = (settings.access.clone(), settings.anonymous);
     let server =
-        Server::new(reach.clone(), door, auth, access, options, settings.connections);
+        Server::new(reach.clone(), Arc::clone(&door), auth, access, options, settings.connections);
     let server = Arc::new(server);
     let over = CancellationToken::new();
     let ends = over.clone();
@@ -123,5 +125,5 @@ pub fn start(
         drained.drained().await;
         over.cancel();
     });
-    Ok(Mqtt { reach, server })
+    Ok(Mqtt { reach, server, door })
 }

@@ -13,6 +13,7 @@ use crate::mqtt::packet::PacketId;
 use crate::mqtt::reason::Reason;
 use std::borrow::Cow;
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
@@ -73,6 +74,7 @@ struct Inner {
 pub struct Mailbox {
     inner: Mutex<Inner>,
     wake: Notify,
+    heard_ms: AtomicU64,
 }
 
 impl Mailbox {
@@ -167,6 +169,17 @@ impl Mailbox {
             }
         }
         if inner.is_kept && from < inner.next { Next::OnDisk } else { Next::None }
+    }
+
+    /// The client was heard, in steady milliseconds.
+    pub fn heard(&self, now_ms: u64) {
+        self.heard_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    /// When it was heard last.
+    #[must_use]
+    pub fn heard_ms(&self) -> u64 {
+        self.heard_ms.load(Ordering::Relaxed)
     }
 
     /// Messages that were dropped because the client did not take them.

@@ -19,25 +19,15 @@ impl State {
         let mailbox = from.and_then(|_| self.mailbox_of(id));
         let is_answered = message.qos() > QoS::AtMostOnce;
         let to = mailbox.filter(|_| is_answered).map(|mailbox| (mailbox, serial));
-        let needs_room = brought.is_some() || message.retain() || is_answered;
-        if self.is_full && needs_room {
-            return refuse(to, Reason::QuotaExceeded, "the store is full", work);
-        }
-        if message.retain()
-            && let Err(text) = self.may_retain(&message)
-        {
-            return refuse(to, Reason::QuotaExceeded, text, work);
-        }
         let message = Arc::new(message);
         let no = from.and_then(|key| self.sessions[&key].no.filter(|_| self.sessions[&key].is_kept));
-        let is_stored = brought.is_some();
         if let (Some(no), Some(seen)) = (no, seen) {
             work.remember(no, seen);
         }
-        let reached = self.spread(&message, from, brought, to.clone(), work);
+        let is_kept = self.take_message(&message, from, brought, to, work);
         if let (Some(key), Some(no), Some(packet_id)) = (from, no, packet_id)
             && message.qos() == QoS::ExactlyOnce
-            && (reached || is_stored)
+            && is_kept
         {
             let session = self.sessions.get_mut(&key).expect("it was just looked at");
             session.held.insert(packet_id);
@@ -45,6 +35,32 @@ impl State {
             let client = session.client.clone();
             work.failing.push(Failing::Session(client, None));
         }
+    }
+
+    /// Takes a message, unless there is no room for it; whether anything of it goes to disk.
+    pub(super) fn take_message(
+        &mut self,
+        message: &Arc<Message>,
+        from: Option<SessionKey>,
+        brought: Option<Brought>,
+        to: Option<(Arc<Mailbox>, u64)>,
+        work: &mut Work,
+    ) -> bool {
+        let needs_room =
+            brought.is_some() || message.retain() || message.qos() > QoS::AtMostOnce;
+        let room = if self.is_full && needs_room && !message.payload().is_empty() {
+            Err("the store is full")
+        } else if message.retain() {
+            self.may_retain(message)
+        } else {
+            Ok(())
+        };
+        if let Err(text) = room {
+            let outcome = Outcome { reason: Reason::QuotaExceeded, text: Some(text.into()) };
+            work.effects.push(Effect::Published { to, outcome, brought: None });
+            return false;
+        }
+        self.spread(message, from, brought, to, work)
     }
 
     /// Publishes the will of a session whose client was lost and has not come back.
@@ -206,14 +222,4 @@ impl State {
         }
         work.answer(&mailbox, Answer::Released(packet_id));
     }
-}
-
-fn refuse(
-    to: Option<(Arc<Mailbox>, u64)>,
-    reason: Reason,
-    text: &'static str,
-    work: &mut Work,
-) {
-    let outcome = Outcome { reason, text: Some(text.into()) };
-    work.effects.push(Effect::Published { to, outcome, brought: None });
 }

@@ -9,6 +9,7 @@
 //! Messages of QoS 0 that nobody keeps do not come here: their connection puts them into the
 //! mailboxes of whom [`routes`] names.
 
+mod look;
 mod mailbox;
 mod messages;
 mod routes;
@@ -34,6 +35,7 @@ use super::packet::{Connect, PacketId, Subscribe, Unsubscribe};
 use super::reason::Reason;
 use crate::ingest::Prepared;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// A connection, for as long as the process runs.
@@ -86,6 +88,8 @@ pub struct Open {
     pub owner: String,
     /// A client identifier, should it have none.
     pub fresh_id: String,
+    /// From where it connects.
+    pub peer: SocketAddr,
     /// Where answers and messages for it go.
     pub mailbox: Arc<Mailbox>,
 }
@@ -137,8 +141,8 @@ pub enum Command {
     Publish(Box<Incoming>),
     /// To publish the will of a session, now that its readings are known.
     Will(SessionKey, Arc<Message>, Option<Brought>),
-    /// To publish a message of a session that is over, or of the node.
-    Spread(Arc<Message>, Option<Brought>),
+    /// To publish a message of a session that is over, or of the node; who waits for it is told.
+    Spread(Arc<Message>, Option<Brought>, Option<Arc<Mailbox>>),
     /// To forget the packet identifier of a message of QoS 2.
     Release(ConnectionId, PacketId),
     /// To subscribe.

@@ -9,8 +9,9 @@ use super::routes::{SessionKey, Subscriber};
 use super::{ConnectionId, Limits};
 use crate::mqtt::ledger::{KeptSession, KeptWill, NEVER, Progress, SessionNo, SessionRecord};
 use crate::mqtt::message::Moment;
-use crate::mqtt::packet::{Filter, PacketId, SubscriptionOptions};
+use crate::mqtt::packet::{Filter, PacketId, SubscriptionOptions, Version};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -60,6 +61,10 @@ pub struct Session {
     pub expiry_s: u32,
     /// Its connection.
     pub connection: Option<ConnectionId>,
+    /// From where its client connected last.
+    pub peer: Option<SocketAddr>,
+    /// And in which version.
+    pub version: Option<Version>,
     /// Where messages for it go.
     pub subscriber: Arc<Subscriber>,
     /// What it has subscribed to.
@@ -91,6 +96,8 @@ impl Session {
             is_kept,
             expiry_s,
             connection: None,
+            peer: None,
+            version: None,
             subscriber: Arc::new(Subscriber::new(key, is_kept)),
             subscriptions: BTreeMap::new(),
             will: None,

@@ -27,7 +27,7 @@ impl State {
     }
 
     fn try_open(&mut self, open: &Open, work: &mut Work) -> Result<(), Refusal> {
-        let Open { id, connect, owner, fresh_id, mailbox } = open;
+        let Open { id, connect, owner, fresh_id, mailbox, peer } = open;
         let (client, assigned) = client_id(connect, fresh_id)?;
         let asked_s = asked_expiry(connect);
         let expiry_s = Session::allowed_expiry(asked_s, &self.limits);
@@ -52,6 +52,7 @@ impl State {
         session.expiry_s = expiry_s;
         session.away = None;
         session.connection = Some(*id);
+        (session.peer, session.version) = (Some(*peer), Some(connect.version));
         session.will = connect.will.as_ref().map(|will| KeptWill {
             delay_s: will.properties.delay_s.unwrap_or(0),
             message: Message::of_will(will, self.now),

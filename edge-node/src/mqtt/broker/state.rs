@@ -173,8 +173,9 @@ impl State {
             Command::Open(open) => self.open(*open, work),
             Command::Publish(incoming) => self.publish(*incoming, work),
             Command::Will(key, message, brought) => self.will(key, &message, brought, work),
-            Command::Spread(message, brought) => {
-                self.spread(&message, None, brought, None, work);
+            Command::Spread(message, brought, waits) => {
+                let to = waits.map(|mailbox| (mailbox, 0));
+                self.take_message(&message, None, brought, to, work);
             }
             Command::Release(id, packet_id) => self.release(id, packet_id, work),
             Command::Subscribe(asked) => self.subscribe(*asked, work),

@@ -238,7 +238,9 @@ impl Broker {
                     let command = move |message, brought| Command::Will(key, message, brought);
                     self.bring(message, command);
                 }
-                Effect::LastWill(message) => self.bring(message, Command::Spread),
+                Effect::LastWill(message) => {
+                    self.bring(message, |message, brought| Command::Spread(message, brought, None));
+                }
             }
         }
     }

@@ -143,6 +143,7 @@ impl Driver {
     }
 
     fn read(&self, read: usize, read_size: usize) -> usize {
+        self.mailbox.heard(self.now_ms());
         self.server.reach.counts.bytes_in.add(read as u64);
         if read >= read_size {
             (read_size * 2).min(READ_MOST)
@@ -245,6 +246,7 @@ impl Driver {
             connect,
             owner: user.owner.clone(),
             fresh_id: format!("hf-{:016x}", self.server.reach.store().env().entropy()),
+            peer: self.peer,
             mailbox: Arc::clone(&self.mailbox),
         };
         self.user = Some(Arc::new(user));

@@ -1,0 +1,296 @@
+//! The broker over HTTP, for people and pages: who is connected, what is retained, a publish box.
+
+use super::broker::{Answer, Command, Mailbox, State as Broker};
+use super::message::{Message, Moment};
+use super::packet::{Filter, Publish, PublishProperties, QoS, Topic};
+use super::reason::Reason;
+use crate::service::App;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use bytes::Bytes;
+use data_encoding::BASE64;
+use holdfast_node::auth::{Admin, Reader};
+use holdfast_node::http::{Json as Body, Path, Query};
+use holdfast_node::problem::Problem;
+use holdfast_node::routes::{NoContent, Routes};
+use holdfast_node::time_text::Time;
+use holdfast_sync::Fault;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// Clients, or retained messages, in one answer.
+const LISTED_MAX: usize = 1_000;
+
+/// The routes.
+pub fn routes() -> Routes<App> {
+    Routes::new()
+        .get("/v1/mqtt/clients", "Sessions of MQTT: who is connected, what waits", clients)
+        .delete("/v1/mqtt/clients/{client}", "Ends the connection of a client", kick)
+        .get("/v1/mqtt/retained", "Retained messages", retained)
+        .delete("/v1/mqtt/retained", "Takes a retained message away", forget)
+        .with(|operation| operation.may_fail(&[StatusCode::INSUFFICIENT_STORAGE]))
+        .post("/v1/mqtt/messages", "Publishes a message", publish)
+        .with(|operation| operation.may_fail(&[StatusCode::INSUFFICIENT_STORAGE]))
+}
+
+/// The sessions.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "MqttClients")]
+pub struct ClientList {
+    /// How many sessions there are.
+    pub sessions: usize,
+    /// How many of them are connected.
+    pub connected: usize,
+    /// Bytes that wait for all of them.
+    pub queued_bytes: u64,
+    /// The sessions, by their clients: connected ones first, at most 1,000.
+    pub clients: Vec<ClientShape>,
+}
+
+/// A session.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "MqttClient")]
+pub struct ClientShape {
+    /// Its client identifier.
+    pub client: String,
+    /// Whose it is: a device, a token, or `anonymous`.
+    pub owner: String,
+    /// Whether its client is connected.
+    pub connected: bool,
+    /// From where.
+    pub peer: Option<String>,
+    /// The version it speaks: `3.1.1` or `5`.
+    pub version: Option<String>,
+    /// When its last packet came, or since when it is away.
+    pub last_packet: Option<Time>,
+    /// Whether the session outlives the connection.
+    pub kept: bool,
+    /// Seconds that it does; nothing when it never ends.
+    pub expiry_s: Option<u32>,
+    /// What it has subscribed to.
+    pub subscriptions: Vec<String>,
+    /// Messages that wait on disk.
+    pub queued: u64,
+    /// Their bytes.
+    pub queued_bytes: u64,
+    /// Messages that were dropped since the start, because it did not take them.
+    pub dropped: u64,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ClientQuery {
+    /// Only clients whose identifier contains this.
+    text: Option<String>,
+}
+
+fn list(broker: &Broker, text: &str) -> ClientList {
+    let sessions = broker.sessions();
+    let connected = sessions.iter().filter(|session| session.connected).count();
+    let mut clients: Vec<_> =
+        sessions.into_iter().filter(|session| session.client.contains(text)).collect();
+    clients.sort_by(|a, b| b.connected.cmp(&a.connected).then_with(|| a.client.cmp(&b.client)));
+    let sessions = broker.session_count();
+    clients.truncate(LISTED_MAX);
+    ClientList { sessions, connected, queued_bytes: broker.queued_bytes(), clients }
+}
+
+async fn clients(
+    _: Reader,
+    State(app): State<App>,
+    Query(query): Query<ClientQuery>,
+) -> Result<Json<ClientList>, Problem> {
+    let text = query.text.unwrap_or_default();
+    let list = app.mqtt.reach.look(move |broker, _| list(broker, &text)).await;
+    list.map(Json).map_err(|fault| stopping(&fault))
+}
+
+fn stopping(fault: &Fault) -> Problem {
+    Problem::unavailable("stopping", fault.to_string(), 5)
+}
+
+async fn kick(
+    _: Admin,
+    State(app): State<App>,
+    Path(client): Path<String>,
+) -> Result<NoContent, Problem> {
+    let of = client.clone();
+    let kicked = app.mqtt.reach.look(move |broker, _| {
+        let mailbox = broker.mailbox_of_client(&of)?;
+        let text = "somebody ended the connection by hand".into();
+        mailbox.answer(Answer::End(Reason::AdministrativeAction, text));
+        Some(())
+    });
+    match kicked.await {
+        Ok(Some(())) => Ok(NoContent),
+        Ok(None) => {
+            let detail = format!("no client `{client}` is connected: see /v1/mqtt/clients");
+            Err(Problem::not_found(detail))
+        }
+        Err(fault) => Err(stopping(&fault)),
+    }
+}
+
+/// Retained messages.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "MqttRetained")]
+pub struct RetainedList {
+    /// How many topics have one.
+    pub topics: usize,
+    /// Their bytes.
+    pub bytes: usize,
+    /// Those that match, by their topics, at most 1,000.
+    pub messages: Vec<RetainedShape>,
+}
+
+/// A retained message.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "MqttMessage")]
+pub struct RetainedShape {
+    /// Its topic.
+    pub topic: String,
+    /// The payload, if it is text.
+    pub text: Option<String>,
+    /// The payload in Base64, if it is not.
+    pub base64: Option<String>,
+    /// With which QoS it was published.
+    pub qos: u8,
+    /// When it came.
+    pub at: Time,
+}
+
+impl RetainedShape {
+    fn of(message: &Message) -> Self {
+        let payload = message.payload();
+        let text = std::str::from_utf8(payload).ok().map(ToOwned::to_owned);
+        Self {
+            topic: message.topic().to_string(),
+            base64: text.is_none().then(|| BASE64.encode(payload)),
+            text,
+            qos: message.qos() as u8,
+            at: Time(message.at.time()),
+        }
+    }
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct RetainedQuery {
+    /// A topic filter; otherwise `#`.
+    filter: Option<String>,
+}
+
+async fn retained(
+    _: Reader,
+    State(app): State<App>,
+    Query(query): Query<RetainedQuery>,
+) -> Result<Json<RetainedList>, Problem> {
+    let text = query.filter.as_deref().unwrap_or("#");
+    let filter = Filter::try_from(text).map_err(|fault| {
+        Problem::parameter("filter", format!("`{text}` is no topic filter: {fault}"))
+    })?;
+    let found = app.mqtt.reach.look(move |broker, _| {
+        let (topics, bytes, mut found) = broker.retained_by(&filter);
+        found.sort_by(|a, b| a.topic().cmp(b.topic()));
+        found.truncate(LISTED_MAX);
+        (topics, bytes, found)
+    });
+    let (topics, bytes, found) = found.await.map_err(|fault| stopping(&fault))?;
+    let messages = found.iter().map(|message| RetainedShape::of(message)).collect();
+    Ok(Json(RetainedList { topics, bytes, messages }))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ForgetQuery {
+    /// The topic.
+    topic: String,
+}
+
+async fn forget(
+    _: Admin,
+    State(app): State<App>,
+    Query(query): Query<ForgetQuery>,
+) -> Result<NoContent, Problem> {
+    let topic = topic(&query.topic).map_err(|detail| Problem::parameter("topic", detail))?;
+    let of = topic.clone();
+    let has = app.mqtt.reach.look(move |broker, _| broker.has_retained(&of)).await;
+    if !has.map_err(|fault| stopping(&fault))? {
+        let detail = format!("nothing is retained of `{topic}`: see /v1/mqtt/retained");
+        return Err(Problem::not_found(detail));
+    }
+    send(&app, &message(topic, Bytes::new(), QoS::AtLeastOnce, true)).await
+}
+
+/// A message to publish.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "NewMqttMessage")]
+pub struct NewMessage {
+    /// Its topic.
+    pub topic: String,
+    /// Its payload.
+    pub text: String,
+    /// With which QoS: 0, 1 (which it is otherwise) or 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub qos: Option<u8>,
+    /// Whether it is retained.
+    #[serde(default)]
+    pub retain: bool,
+}
+
+async fn publish(
+    _: Admin,
+    State(app): State<App>,
+    Body(new): Body<NewMessage>,
+) -> Result<NoContent, Problem> {
+    let topic = topic(&new.topic).map_err(|detail| {
+        Problem::invalid("invalid-topic", detail).at("/topic").expected("a topic without wildcards")
+    })?;
+    let qos = new.qos.map_or(Some(QoS::AtLeastOnce), QoS::from_bits).ok_or_else(|| {
+        let detail = format!("{} is no QoS", new.qos.unwrap_or_default());
+        Problem::invalid("invalid-qos", detail).at("/qos").expected("0, 1 or 2")
+    })?;
+    send(&app, &message(topic, new.text.into(), qos, new.retain)).await
+}
+
+fn topic(text: &str) -> Result<Topic, String> {
+    let topic = Topic::try_from(text).map_err(|fault| format!("`{text}` is no topic: {fault}"))?;
+    if text.starts_with('$') {
+        return Err("only the node itself publishes below `$`".to_owned());
+    }
+    Ok(topic)
+}
+
+fn message(topic: Topic, payload: Bytes, qos: QoS, retain: bool) -> Publish {
+    let properties = PublishProperties::default();
+    Publish { dup: false, qos, retain, topic, packet_id: None, payload, properties }
+}
+
+/// Publishes as a client would; it is on disk when this returns, if anything of it is kept.
+async fn send(app: &App, publish: &Publish) -> Result<NoContent, Problem> {
+    let reach = &app.mqtt.reach;
+    let refused = |reason: Reason, text: Option<String>| {
+        let detail = text.unwrap_or_else(|| reason.name().to_owned());
+        match reason {
+            Reason::QuotaExceeded => Problem::no_room(detail),
+            _ => Problem::invalid("not-published", detail),
+        }
+    };
+    let brought = app.mqtt.door.bring(publish, None).await;
+    let brought = brought.map_err(|wrong| refused(wrong.reason, wrong.text.map(Into::into)))?;
+    let now: Moment = reach.now();
+    let message = Arc::new(Message::new(publish, now));
+    let mailbox = Arc::new(Mailbox::default());
+    reach.send(Command::Spread(message, brought, Some(Arc::clone(&mailbox)))).await;
+    mailbox.woken().await;
+    match mailbox.next_answer() {
+        Some(Answer::Published(_, outcome)) if outcome.reason.is_failure() => {
+            Err(refused(outcome.reason, outcome.text.map(Into::into)))
+        }
+        Some(_) => Ok(NoContent),
+        None => Err(stopping(&Fault::Stopping)),
+    }
+}
