@@ -1,8 +1,9 @@
 //! Packets that a seeded mutator has spoiled: the codec refuses or reads them, never panics, never
 //! reserves more than what came and a constant, and does the same however the bytes are cut.
 //!
-//! The allocator of this program counts what the thread of the test holds. What one call may hold
-//! is judged by its peak, so that a length that is believed shows even if it is refused later.
+//! The allocator of this program counts what the thread of the test holds, and all that it ever
+//! asked for. What one call may hold is judged by its peak, so that a length that is believed shows
+//! even if it is refused later. What it asks for in all tells work that outgrows the input.
 
 mod mapping;
 
@@ -22,6 +23,7 @@ const CUT_ONE_IN: u64 = 16;
 thread_local! {
     static HELD: Cell<isize> = const { Cell::new(0) };
     static PEAK: Cell<isize> = const { Cell::new(0) };
+    static ASKED: Cell<usize> = const { Cell::new(0) };
 }
 
 struct Counting;
@@ -36,6 +38,7 @@ fn count(change: isize) {
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size().cast_signed());
+        ASKED.set(ASKED.get() + layout.size());
         // SAFETY: the caller keeps to the contract of `alloc`.
         unsafe { System.alloc(layout) }
     }

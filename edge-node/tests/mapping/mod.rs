@@ -1,8 +1,8 @@
 //! Messages that a seeded mutator has spoiled, held against rules: what a topic brings is told
 //! without allocating, what comes of a payload is valid throughout and the same each time, and
-//! nothing holds more than a small multiple of what came.
+//! nothing holds or in all asks for more than a multiple of what came.
 
-use crate::{HELD, PEAK, Random, SLACK};
+use crate::{ASKED, HELD, PEAK, Random, SLACK};
 use holdfast_core::reading::{Device, Finite};
 use holdfast_core::{Metric, Timestamp, Unit};
 use holdfast_edge::formats::DecodedValue;
@@ -14,6 +14,11 @@ use serde::Deserialize;
 const INPUTS: u32 = 60_000;
 /// What decoding may hold per byte of a payload: a reading takes more room than `"a":1,` does.
 const HELD_PER_BYTE: isize = 64;
+
+/// What decoding may ask for in all, per byte of a payload and for the thousand readings that a
+/// message may have: were any work done per member and per byte, this would be passed.
+const ASKED_PER_BYTE: usize = 256;
+const ASKED_SLACK: usize = 1 << 20;
 
 const TOPICS: &[&str] = &[
     "devices/ps-017/readings",
@@ -84,10 +89,13 @@ fn exercise(rules: &Rules, topic: &Topic, payload: &[u8], content_type: Option<&
     let peak = PEAK.get();
     let Ok(purpose) = purpose else { return Became::Refused };
     assert_eq!(peak, before, "what {topic} brings is told without allocating");
+    let asked_before = ASKED.get();
     let decoded = purpose.decode(topic, payload, content_type, RECEIVED);
-    let held = PEAK.get() - before;
+    let (held, asked) = (PEAK.get() - before, ASKED.get() - asked_before);
     let allowed = payload.len().cast_signed() * HELD_PER_BYTE + SLACK;
     assert!(held <= allowed, "{held} bytes for {topic} {payload:?}");
+    let allowed = payload.len() * ASKED_PER_BYTE + ASKED_SLACK;
+    assert!(asked <= allowed, "{asked} bytes asked for, {} came for {topic}", payload.len());
     let again = purpose.decode(topic, payload, content_type, RECEIVED);
     assert_eq!(decoded, again, "{topic} {payload:?}");
     let Ok(decoded) = decoded else { return Became::Refused };
@@ -180,7 +188,7 @@ fn spoiled_messages_do_own_mappings_no_harm() {
 fn long_names_and_deep_levels_hold_no_more_than_is_allowed() {
     let topic = Topic::new("plant/north/3/state").unwrap();
     let long = "x".repeat(100_000);
-    let leaves = "\"a\":{\"b\":[1,2,3]},".repeat(10_000);
+    let leaves = "\"a\":{\"b\":[1,2,3]},\"c\":1,".repeat(10_000);
     for payload in [
         format!("{{\"{long}\":{{{leaves}\"z\":1}}}}"),
         format!("{{{leaves}\"z\":1}}"),
