@@ -170,7 +170,7 @@ enum Command {
         #[command(subcommand)]
         action: DeviceAction,
     },
-    /// What the device endpoint over MQTT makes of messages.
+    /// Who is connected over MQTT, what is retained, what becomes of messages.
     #[command(after_help = "Example:\n  \
         holdfast-edge mqtt map test zigbee2mqtt/hall '{\"temperature\":21.5}'\n")]
     Mqtt {
@@ -260,7 +260,7 @@ async fn run(place: Place, command: Command) -> Result<ExitCode, Failure> {
         Command::Verify { args } => cli::verify(&node()?.dir, &args),
         Command::Export { args } => cli::export(&node()?.dir, &args),
         Command::Import { args } => import(&node()?, &args).await,
-        Command::Mqtt { action } => action.run(&node()?),
+        Command::Mqtt { action } => action.run(&node()?).await,
         Command::Token { action } => token(&node()?, action).await,
     }
 }

@@ -24,6 +24,7 @@ impl Source for App {
         let wrong = self.ingest.clock_wrong().load(Ordering::Relaxed);
         let help = "0 while this node knows its own clock to be wrong.";
         out.gauge("holdfast_clock_believed", help).is(u8::from(!wrong));
+        crate::mqtt::metrics::tell(out, &self.mqtt.reach.counts);
         self.tracer.tell(out);
         self.http.tell(out);
     }

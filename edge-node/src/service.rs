@@ -277,18 +277,7 @@ fn start(
     let ingest = ingest.map_err(text)?;
     let plan = plan(settings, &store, &ingest, uplink.clone(), on_alerts(&events, &nodes));
     let on_alerts = Arc::clone(&plan.on_alerts);
-    let widths = settings.rollups.widths.iter();
-    let options = pipeline::Options {
-        widths_s: widths.map(|width| width.0.as_secs().clamp(1, 86_400) as u32).collect(),
-        windows_kept_s: pipeline::WINDOWS_KEPT_S,
-        on_live: Arc::new(move |live| {
-            if told.0.has_listeners() {
-                told.0.publish("readings", &api::live_shapes(told.1.as_ref(), live));
-            }
-        }),
-        alerts: plan,
-        on_traced,
-    };
+    let options = pipeline_options(settings, told, plan, on_traced);
     let pipeline = Pipeline::load(store.clone(), options, settings.store.max_series);
     let pipeline = pipeline.map_err(text)?;
     let data = Data {
@@ -338,6 +327,27 @@ fn start(
     let watched = app.clone();
     supervisor.spawn("watch", move |stop| watch_over(watched.clone(), stop));
     Ok(app)
+}
+
+/// What the pipeline makes of readings, and whom it tells.
+fn pipeline_options(
+    settings: &Settings,
+    (events, nodes): (Events, Arc<dyn Nodes>),
+    alerts: Plan,
+    on_traced: Option<pipeline::OnTraced>,
+) -> pipeline::Options {
+    let widths = settings.rollups.widths.iter();
+    pipeline::Options {
+        widths_s: widths.map(|width| width.0.as_secs().clamp(1, 86_400) as u32).collect(),
+        windows_kept_s: pipeline::WINDOWS_KEPT_S,
+        on_live: Arc::new(move |live| {
+            if events.has_listeners() {
+                events.publish("readings", &api::live_shapes(nodes.as_ref(), live));
+            }
+        }),
+        alerts,
+        on_traced,
+    }
 }
 
 /// Learns who took note of this node's alerts at the hub.

@@ -54,6 +54,20 @@ impl fmt::Debug for Target {
     }
 }
 
+/// A text as a part of a path or the value of a parameter: percent-encoded (RFC 3986, section 2).
+#[must_use]
+pub fn encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
 /// Asks the node at `target`; `body` makes it a request with content.
 ///
 /// # Errors

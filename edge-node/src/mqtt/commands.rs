@@ -1,7 +1,9 @@
-//! `mqtt map test`: what a message would become, before anything publishes it.
+//! `mqtt`: who is connected, what is retained, and what a message would become.
 //!
-//! The configuration is read and a message decoded as the node would; nothing is stored, and no
-//! node has to run.
+//! For `map test` the configuration is read and a message decoded as the node would; nothing is
+//! stored, and no node has to run. All else is asked of the running node.
+
+mod running;
 
 use super::ingest::{Mapping, PayloadError, Purpose, Rules};
 use super::topic::Topic;
@@ -30,6 +32,38 @@ in force or not.
 /// What is asked about MQTT.
 #[derive(Subcommand)]
 pub enum MqttAction {
+    /// Lists sessions: who is connected, what waits for whom.
+    #[command(after_help = "Example:\n  holdfast-edge mqtt clients pump\n")]
+    Clients {
+        /// Only clients whose identifier contains this.
+        #[arg(default_value = "")]
+        text: String,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Ends the connection of a client.
+    #[command(after_help = "Example:\n  holdfast-edge mqtt kick pump-7\n")]
+    Kick {
+        /// Its identifier, from `mqtt clients`.
+        client: String,
+    },
+    /// Lists retained messages.
+    #[command(after_help = "Example:\n  holdfast-edge mqtt retained 'site/#'\n")]
+    Retained {
+        /// A topic filter.
+        #[arg(default_value = "#")]
+        filter: String,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Takes the retained message of a topic away.
+    #[command(after_help = "Example:\n  holdfast-edge mqtt forget site/old\n")]
+    Forget {
+        /// The topic, from `mqtt retained`.
+        topic: String,
+    },
     /// Which messages become which readings.
     #[command(after_help = TEST_HELP)]
     Map {
@@ -60,9 +94,29 @@ impl MqttAction {
     /// Does it.
     ///
     /// # Errors
-    /// When the message brings nothing, with what to do next.
-    pub fn run(self, node: &Local<Settings>) -> Result<ExitCode, Failure> {
-        let Self::Map { action: MapAction::Test { topic, payload, content_type } } = self;
+    /// When the message brings nothing, with what to do next, or what the node answers.
+    pub async fn run(self, node: &Local<Settings>) -> Result<ExitCode, Failure> {
+        let (topic, payload, content_type) = match self {
+            Self::Map { action: MapAction::Test { topic, payload, content_type } } => {
+                (topic, payload, content_type)
+            }
+            Self::Clients { text, json } => {
+                running::clients(node, &text, json).await?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            Self::Kick { client } => {
+                running::kick(node, &client).await?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            Self::Retained { filter, json } => {
+                running::retained(node, &filter, json).await?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            Self::Forget { topic } => {
+                running::forget(node, &topic).await?;
+                return Ok(ExitCode::SUCCESS);
+            }
+        };
         let payload = read(&payload)?;
         let rules = Rules::new(&node.settings.mqtt.mappings);
         let now = System::env().now();

@@ -165,6 +165,7 @@ pub struct Connection {
     outgoing: Outgoing,
     requests: VecDeque<Request>,
     output: BytesMut,
+    violated: bool,
 }
 
 impl Connection {
@@ -183,6 +184,7 @@ impl Connection {
             outgoing: Outgoing::default(),
             requests: VecDeque::new(),
             output: BytesMut::new(),
+            violated: false,
             options,
         }
     }
@@ -201,6 +203,12 @@ impl Connection {
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.phase == Phase::Over
+    }
+
+    /// Whether it ended for something that the client must not do.
+    #[must_use]
+    pub const fn was_violated(&self) -> bool {
+        self.violated
     }
 
     /// Whether bytes of the client are to be read.
@@ -327,6 +335,7 @@ impl Connection {
     }
 
     fn violated(&mut self, violation: &Violation) {
+        self.violated = true;
         let is_first = matches!(self.phase, Phase::Fresh { .. });
         // Version 3.1.1 has no other word for what is wrong with a CONNECT.
         let is_told = match self.codec.version() {

@@ -18,6 +18,8 @@ pub struct MqttCounts {
     pub sent: [Counter; 3],
     /// Messages that were not taken, with an answer that says so where there is one.
     pub rejected: Counter,
+    /// Messages that a mapping takes and cannot read.
+    pub unread: Counter,
     /// Messages of QoS 0 with readings that came too fast to be stored.
     pub shed: Counter,
     /// Messages dropped because a client does not take them, or its queue is full.

@@ -2,6 +2,7 @@
 
 use super::broker::Brought;
 use super::connection::Outcome;
+use super::counts::MqttCounts;
 use super::ingest::{Purpose, Rules};
 use super::packet::{Publish, Utf8};
 use super::reason::Reason;
@@ -13,13 +14,14 @@ use std::sync::Arc;
 pub struct Door {
     ingest: Ingest,
     rules: Arc<Rules>,
+    counts: Arc<MqttCounts>,
 }
 
 impl Door {
     /// One for these rules.
     #[must_use]
-    pub const fn new(ingest: Ingest, rules: Arc<Rules>) -> Self {
-        Self { ingest, rules }
+    pub const fn new(ingest: Ingest, rules: Arc<Rules>, counts: Arc<MqttCounts>) -> Self {
+        Self { ingest, rules, counts }
     }
 
     /// Where readings go.
@@ -59,9 +61,11 @@ impl Door {
             reason: Reason::PayloadFormatInvalid,
             text: Some(text.into()),
         };
-        let decoded = purpose
-            .decode(&publish.topic, &publish.payload, content_type, received)
-            .map_err(|error| wrong(error.to_string()))?;
+        let decoded = match purpose.decode(&publish.topic, &publish.payload, content_type, received)
+        {
+            Ok(decoded) => decoded,
+            Err(error) => return self.unless_foreign(&purpose, publish, wrong(error.to_string())),
+        };
         let prepared = self.ingest.prepare(own_device, &decoded, received).await;
         let prepared = prepared.map_err(|problem| Outcome {
             reason: Reason::NotAuthorized,
@@ -72,8 +76,24 @@ impl Door {
         {
             let text = format!("{} (at {})", first.detail, first.at);
             self.ingest.settle(prepared, &[], false);
-            return Err(wrong(text));
+            return self.unless_foreign(&purpose, publish, wrong(text));
         }
         Ok(Some(prepared).filter(|prepared| !prepared.batch.items.is_empty()))
+    }
+
+    /// A payload that cannot be read is refused on a topic of ours. Whoever publishes what a
+    /// mapping takes has never heard of us: that message stays one of the site, without readings.
+    fn unless_foreign(
+        &self,
+        purpose: &Purpose<'_>,
+        publish: &Publish,
+        wrong: Outcome,
+    ) -> Result<Option<Brought>, Outcome> {
+        let Purpose::Mapped(mapping) = purpose else { return Err(wrong) };
+        self.counts.unread.add(1);
+        let (topic, mapping) = (&publish.topic, mapping.name());
+        let reason = wrong.text.unwrap_or_default();
+        tracing::warn!(%topic, mapping, %reason, "a message brings no readings");
+        Ok(None)
     }
 }

@@ -18,6 +18,7 @@ pub mod door;
 pub mod ingest;
 pub mod ledger;
 pub mod message;
+pub mod metrics;
 pub mod packet;
 pub mod reason;
 pub mod routes;

@@ -87,7 +87,9 @@ pub fn start(
     auth: Auth,
     sockets: Sockets,
 ) -> Result<Mqtt, String> {
-    let door = Arc::new(Door::new(ingest, Arc::new(Rules::new(&settings.mappings))));
+    let counts = Arc::new(MqttCounts::default());
+    let rules = Arc::new(Rules::new(&settings.mappings));
+    let door = Arc::new(Door::new(ingest, rules, Arc::clone(&counts)));
     let seconds = settings.session_max.0.as_secs();
     let limits = Limits {
         session_expiry_s: u32::try_from(seconds).unwrap_or(u32::MAX),
@@ -96,7 +98,6 @@ pub fn start(
         retained: settings.retained_max,
         ..Limits::default()
     };
-    let counts = Arc::new(MqttCounts::default());
     let broker = Broker::load(store, Arc::clone(&door), limits, counts);
     let broker = broker.map_err(|fault| fault.to_string())?;
     let reach = broker.reach();

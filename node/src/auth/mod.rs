@@ -102,12 +102,7 @@ impl Auth {
     ///
     /// # Errors
     /// 401 when the token is not known or has expired, 429 when the client has to wait.
-    pub fn password(
-        &self,
-        peer: IpAddr,
-        client: &str,
-        token: &str,
-    ) -> Result<Arc<Grant>, Problem> {
+    pub fn password(&self, peer: IpAddr, client: &str, token: &str) -> Result<Arc<Grant>, Problem> {
         let now_ms = (self.0.sources.monotonic_ms)();
         let mut source = blake3::Hasher::new();
         source.update(&limiter::address(peer).to_le_bytes()).update(client.as_bytes());
@@ -242,7 +237,6 @@ impl Poster {
     pub fn own_device(&self) -> Option<&str> {
         self.0.grant.scope.device()
     }
-
 }
 
 /// Whether what is of device `own` only, if of one, may be about `device`.

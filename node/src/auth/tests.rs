@@ -44,7 +44,7 @@ fn world() -> World {
         .0
         .route("/admin", post(|_: Admin| async {}))
         .route("/read", get(|_: Reader| async {}))
-        .route("/post", post(|poster: Poster| async move { poster.check("ps-2") }))
+        .route("/post", post(|who: Poster| async move { check_device(who.own_device(), "ps-2") }))
         .with_state(auth);
     World { hand, book, router }
 }

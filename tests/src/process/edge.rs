@@ -11,7 +11,7 @@ const EDGE: Kind = Kind {
     program: "holdfast-edge",
     verb: "run",
     config: "edge.toml",
-    listeners: &[("http", "HOLDFAST_HTTP_LISTEN")],
+    listeners: &[("http", "HOLDFAST_HTTP_LISTEN"), ("mqtt", "HOLDFAST_MQTT_LISTEN")],
 };
 
 /// A gateway at a path.

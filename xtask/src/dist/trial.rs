@@ -108,7 +108,10 @@ impl Root {
         let line = unit.lines().find_map(|line| line.strip_prefix("ExecStart="));
         let words: Vec<&str> = line.ok_or("the unit starts nothing")?.split(' ').collect();
         let mut command = self.command(Some("holdfast"), &words);
-        command.env("HOLDFAST_HTTP_LISTEN", "127.0.0.1:0").stdout(Stdio::piped());
+        command
+            .env("HOLDFAST_HTTP_LISTEN", "127.0.0.1:0")
+            .env("HOLDFAST_MQTT_LISTEN", "127.0.0.1:0");
+        command.stdout(Stdio::piped());
         let child = command.spawn().map_err(|error| format!("{}: {error}", words[0]))?;
         let mut node = Running(child);
         let address = node.address()?;

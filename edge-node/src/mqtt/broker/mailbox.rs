@@ -102,13 +102,14 @@ impl Mailbox {
         self.wake.notify_one();
     }
 
-    /// Puts in a message that is not kept: of QoS 0, or of a session that is not.
-    pub fn put(&self, delivery: Delivery) {
+    /// Puts in a message that is not kept: of QoS 0, or of a session that is not. `false` when it
+    /// was dropped.
+    pub fn put(&self, delivery: Delivery) -> bool {
         let mut inner = self.inner();
         let size = delivery.size();
         if inner.bytes + size > WAITING_MAX {
             inner.dropped += 1;
-            return;
+            return false;
         }
         inner.bytes += size;
         if delivery.packet_needed() {
@@ -121,6 +122,7 @@ impl Mailbox {
         }
         drop(inner);
         self.wake.notify_one();
+        true
     }
 
     /// Tells that a message is on disk, which memory may have room for.
@@ -242,7 +244,7 @@ mod tests {
             from += 1;
         }
         assert_eq!((from, mailbox.bytes()), (10, 0));
-        mailbox.put(delivery(QoS::AtMostOnce, 1));
+        assert!(mailbox.put(delivery(QoS::AtMostOnce, 1)));
         assert!(mailbox.next_plain().is_some() && mailbox.next_plain().is_none());
     }
 

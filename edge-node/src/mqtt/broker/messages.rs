@@ -20,7 +20,8 @@ impl State {
         let is_answered = message.qos() > QoS::AtMostOnce;
         let to = mailbox.filter(|_| is_answered).map(|mailbox| (mailbox, serial));
         let message = Arc::new(message);
-        let no = from.and_then(|key| self.sessions[&key].no.filter(|_| self.sessions[&key].is_kept));
+        let no =
+            from.and_then(|key| self.sessions[&key].no.filter(|_| self.sessions[&key].is_kept));
         if let (Some(no), Some(seen)) = (no, seen) {
             work.remember(no, seen);
         }
@@ -46,8 +47,7 @@ impl State {
         to: Option<(Arc<Mailbox>, u64)>,
         work: &mut Work,
     ) -> bool {
-        let needs_room =
-            brought.is_some() || message.retain() || message.qos() > QoS::AtMostOnce;
+        let needs_room = brought.is_some() || message.retain() || message.qos() > QoS::AtMostOnce;
         let room = if self.is_full && needs_room && !message.payload().is_empty() {
             Err("the store is full")
         } else if message.retain() {
@@ -110,13 +110,13 @@ impl State {
         for target in targets {
             is_stored |= self.give(message, target, &mut index, work);
         }
-        let reason = if has_targets || is_stored {
-            Reason::Success
-        } else {
-            Reason::NoMatchingSubscribers
+        let reason =
+            if has_targets || is_stored { Reason::Success } else { Reason::NoMatchingSubscribers };
+        let published = Effect::Published {
+            to,
+            outcome: reason.into(),
+            brought: brought.zip(items).map(Box::new),
         };
-        let published =
-            Effect::Published { to, outcome: reason.into(), brought: brought.zip(items) };
         // Its publisher is told before its subscribers are.
         work.effects.insert(first, published);
         is_stored
@@ -153,6 +153,7 @@ impl State {
         let Some(no) = session.no else { return false };
         if self.queued + size > self.limits.queues_bytes {
             session.dropped += 1;
+            work.left_out += 1;
             return false;
         }
         if index.is_none() {
@@ -161,12 +162,8 @@ impl State {
             self.place = place;
         }
         let Some(index) = *index else { return false };
-        let entry = Entry {
-            index,
-            qos: delivery.qos,
-            retain: delivery.retain,
-            ids: delivery.ids.clone(),
-        };
+        let entry =
+            Entry { index, qos: delivery.qos, retain: delivery.retain, ids: delivery.ids.clone() };
         work.before(key, &session.queue);
         work.enqueue(self.place, no, &session.queue, entry, size);
         let number = session.queue.next;

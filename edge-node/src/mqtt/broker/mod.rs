@@ -133,6 +133,9 @@ pub struct Gone {
     pub sent: u64,
 }
 
+/// Looks at the state of the broker, or changes it.
+pub type Look = Box<dyn FnOnce(&mut State, &mut work::Work) + Send>;
+
 /// What connections ask of the broker.
 pub enum Command {
     /// To let a client in.
@@ -156,7 +159,7 @@ pub enum Command {
     /// The connection is over.
     Ended(Gone),
     /// To look at the state, or change it, for people.
-    Look(Box<dyn FnOnce(&mut State, &mut work::Work) + Send>),
+    Look(Look),
 }
 
 impl fmt::Debug for Command {

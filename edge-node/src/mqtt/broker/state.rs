@@ -274,8 +274,8 @@ impl State {
         work.noted.push(key);
     }
 
-    /// All of `work` is on disk.
-    pub fn committed(&mut self, noted: &[SessionKey], applied: &Applied) {
+    /// All of a group is on disk. How many messages were dropped because queues were full.
+    pub fn committed(&mut self, noted: &[SessionKey], applied: &Applied) -> u64 {
         for (key, moved) in noted.iter().zip(&applied.queues) {
             let Some(session) = self.sessions.get_mut(key) else { continue };
             let queue = &mut session.queue;
@@ -286,6 +286,7 @@ impl State {
             self.queued = (self.queued + queue.bytes()).saturating_sub(before);
         }
         self.ended.retain(|no| !applied.swept.contains(no));
+        applied.queues.iter().map(|moved| moved.dropped).sum()
     }
 
     /// Nothing of `work` is on disk: takes back what it had changed, and gives the clients whose

@@ -1,6 +1,6 @@
 //! The broker's task: groups of commands, one transaction each, and what follows.
 
-use super::mailbox::Answer;
+use super::mailbox::{Answer, Mailbox};
 use super::routes::{Routes, SessionKey};
 use super::state::State;
 use super::work::{Effect, Work};
@@ -86,6 +86,12 @@ impl Reach {
         answer.await.map_err(|_| Fault::Stopping)
     }
 
+    fn put(&self, mailbox: &Mailbox, delivery: Delivery) {
+        if !mailbox.put(delivery) {
+            self.counts.dropped.add(1);
+        }
+    }
+
     /// Gives a message of QoS 0 that nobody keeps to all who want it and are there.
     pub fn put_now(&self, message: &Arc<Message>, from: Option<SessionKey>) {
         let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
@@ -95,7 +101,8 @@ impl Reach {
             if let Some(mailbox) = target.subscriber.mailbox() {
                 let retain = message.retain() && target.retain_as_published;
                 let (qos, ids) = (QoS::AtMostOnce, target.ids);
-                mailbox.put(Delivery { message: Arc::clone(message), qos, retain, ids });
+                let message = Arc::clone(message);
+                self.put(&mailbox, Delivery { message, qos, retain, ids });
             }
         }
     }
@@ -168,6 +175,7 @@ impl Broker {
         self.state.is_full = store.usage().refusing;
         let mut work = self.state.prepare(self.reach.now(), group);
         if !work.is_for_disk() {
+            self.reach.counts.dropped.add(work.left_out);
             return self.follow(work.effects, &[]);
         }
         let (batch, changes) = (std::mem::take(&mut work.batch), std::mem::take(&mut work.changes));
@@ -182,7 +190,8 @@ impl Broker {
         };
         match stored {
             Ok((items, applied)) => {
-                self.state.committed(&work.noted, &applied);
+                let dropped = self.state.committed(&work.noted, &applied);
+                self.reach.counts.dropped.add(dropped + work.left_out);
                 self.follow(work.effects, &items);
             }
             Err(error) => self.fail(work, &error).await,
@@ -217,7 +226,7 @@ impl Broker {
                 Effect::Answer(mailbox, answer) => mailbox.answer(answer),
                 Effect::Published { to, outcome, brought } => {
                     let outcome = match brought {
-                        Some((brought, range)) => self.settle(outcome, brought, range, items),
+                        Some(brought) => self.settle(outcome, *brought, items),
                         None => outcome,
                     };
                     if let Some((mailbox, serial)) = to {
@@ -226,7 +235,7 @@ impl Broker {
                 }
                 Effect::Put(subscriber, delivery) => {
                     if let Some(mailbox) = subscriber.mailbox() {
-                        mailbox.put(delivery);
+                        self.reach.put(&mailbox, delivery);
                     }
                 }
                 Effect::Kept(subscriber, number, delivery) => {
@@ -249,15 +258,18 @@ impl Broker {
     fn settle(
         &self,
         outcome: Outcome,
-        brought: Brought,
-        range: Range<usize>,
+        (brought, range): (Brought, Range<usize>),
         items: &[ItemOutcome],
     ) -> Outcome {
         let items = items.get(range).unwrap_or_default();
         let report = self.door.ingest().settle(brought, items, false);
         let Some(first) = report.rejected.first() else { return outcome };
-        let text = format!("{} of its items were not stored, the first: {}: {}",
-            report.rejected.len(), first.at, first.detail);
+        let text = format!(
+            "{} of its items were not stored, the first: {}: {}",
+            report.rejected.len(),
+            first.at,
+            first.detail
+        );
         let is_lost = report.accepted == 0 && report.duplicates == 0;
         let reason = if is_lost { Reason::QuotaExceeded } else { outcome.reason };
         Outcome { reason, text: Some(text.into()) }

@@ -45,7 +45,8 @@ struct Rng(u64);
 
 impl Rng {
     const fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % end
     }
 }
@@ -85,15 +86,14 @@ impl Node {
         let env = System::env();
         let (store, _) = Store::open(options, Arc::clone(&env)).unwrap();
         let ingest = Ingest::load(store.clone(), true, Tracer::default()).unwrap();
-        let door = Arc::new(Door::new(ingest, Arc::new(Rules::default())));
-        let limits = Limits { session_expiry_s: NEVER, ..Limits::default() };
         let counts = Arc::new(MqttCounts::default());
+        let door = Arc::new(Door::new(ingest, Arc::new(Rules::default()), Arc::clone(&counts)));
+        let limits = Limits { session_expiry_s: NEVER, ..Limits::default() };
         let broker = Broker::load(store.clone(), Arc::clone(&door), limits, counts).unwrap();
         let reach = broker.reach();
         let auth = Auth::new(Arc::new(TokenMap::default()), Sources::of(&env));
         let all = vec![FilterText::try_from("#".to_owned()).unwrap()];
-        let access =
-            Access { who: Whom::Anonymous, publish: all.clone(), subscribe: all };
+        let access = Access { who: Whom::Anonymous, publish: all.clone(), subscribe: all };
         let access = (vec![access], true);
         let server = Server::new(reach.clone(), door, auth, access, Options::default(), 100);
         let mut tasks = JoinSet::new();
@@ -246,7 +246,7 @@ impl Publisher {
         if self.next < MESSAGES && self.unanswered.len() < WINDOW {
             let number = self.next;
             self.next += 1;
-            let qos = if number % 3 == 0 { QoS::AtLeastOnce } else { QoS::ExactlyOnce };
+            let qos = if number.is_multiple_of(3) { QoS::AtLeastOnce } else { QoS::ExactlyOnce };
             let packet_id = PacketId::new(1 + number as u16).unwrap();
             self.unanswered.push_back((packet_id, number, qos, Stage::Sent));
             let packet = self.message(number, qos, packet_id, false);
@@ -357,7 +357,9 @@ fn judge(seed: u64, got: &Got, publishers: &[String]) {
                 for (text, _) in &got.messages {
                     let (from, number) = text.split_once(' ').unwrap();
                     let number: usize = number.parse().unwrap();
-                    let is_one = from == publisher && number % 2 == topic && (number % 3 != 0) == once;
+                    let is_one = from == publisher
+                        && number % 2 == topic
+                        && number.is_multiple_of(3) != once;
                     if !is_one || !seen.insert(number) {
                         continue;
                     }

@@ -26,7 +26,7 @@ pub enum Effect {
         /// What to tell unless its readings were refused.
         outcome: Outcome,
         /// The readings that it brought, and which items of the batch they are.
-        brought: Option<(Brought, Range<usize>)>,
+        brought: Option<Box<(Brought, Range<usize>)>>,
     },
     /// A message goes to who is connected; nobody keeps it.
     Put(Arc<Subscriber>, Delivery),
@@ -71,6 +71,8 @@ pub struct Work {
     pub undo: Vec<Undo>,
     /// Sessions whose progress is among the changes.
     pub noted: Vec<SessionKey>,
+    /// Messages that were left out of queues because all of them together are full.
+    pub left_out: u64,
     pack: Pack,
     /// Entries of the present pack by session: number of the first, bytes queued before, bytes.
     parts: BTreeMap<SessionNo, (u64, QueueRecord)>,
@@ -89,6 +91,7 @@ impl Work {
             failing: Vec::new(),
             undo: Vec::new(),
             noted: Vec::new(),
+            left_out: 0,
             pack: Pack::new(place),
             parts: BTreeMap::new(),
             recent: BTreeMap::new(),

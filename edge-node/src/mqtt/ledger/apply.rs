@@ -1,8 +1,8 @@
 //! Changes go into the transaction of the store's writer, and what only it can tell comes back.
 
 use super::{
-    Change, Progress, QueueRecord, Seen, SessionNo, encode_seen, filter_key, holder_key,
-    numbered_key, number_of, session_key,
+    Change, Progress, QueueRecord, Seen, SessionNo, encode_seen, filter_key, holder_key, number_of,
+    numbered_key, session_key,
 };
 use holdfast_sync::Fault;
 use holdfast_sync::store::{ReadRecords as _, Table, WriteTx};

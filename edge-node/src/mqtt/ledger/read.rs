@@ -1,4 +1,4 @@
-//! What is on disk, for a start, for a client that is far behind, and for a message that came again.
+//! What is on disk: for a start, for a client that is far behind, for a message that came again.
 
 use super::{
     Progress, QueueRecord, Seen, SessionNo, SessionRecord, SubscriptionRecord, decode_retained,

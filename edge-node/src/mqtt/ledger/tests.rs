@@ -89,11 +89,12 @@ fn golden_vectors() {
     assert_eq!(hex(&encode_seen(&[seen])), SEEN);
 }
 
-const SESSION: &str = "0107086465766963652064901c0180c0e285e36803dc0b0105331c0003612f62000112020000003c\
-    03000a746578742f706c61696e6f6e";
-const MESSAGES: &str = "80c0e285e36803dc0b331c0003612f62000112020000003c03000a746578742f706c61696e6f6e33\
-    1c0003612f62000112020000003c03000a746578742f706c61696e6f6e";
-const RETAINED: &str = "80c0e285e36803dc0b331c0003612f62000112020000003c03000a746578742f706c61696e6f6e";
+const SESSION: &str = "0107086465766963652064901c0180c0e285e36803dc0b0105331c0003612f62\
+    000112020000003c03000a746578742f706c61696e6f6e";
+const MESSAGES: &str = "80c0e285e36803dc0b331c0003612f62000112020000003c03000a746578742f\
+    706c61696e6f6e331c0003612f62000112020000003c03000a746578742f706c61696e6f6e";
+const RETAINED: &str =
+    "80c0e285e36803dc0b331c0003612f62000112020000003c03000a746578742f706c61696e6f6e";
 const SEEN: &str = "01006f7aefde0b83538f";
 
 #[test]
@@ -182,7 +183,8 @@ async fn a_full_queue_loses_its_oldest_and_says_how_many() {
     for n in 0..4 {
         change(&store, part(1, n * 3, n * 3, 3, n * 300)).await;
     }
-    // 1,200 bytes were queued and 500 may wait: the first two parts go, of which one message is done.
+    // 1,200 bytes were queued and 500 may wait: the first two parts go, one message of which is
+    // done.
     let moved = change(&store, vec![progress(1, 1, 12, 700)]).await.queues[0];
     assert_eq!((moved.first, moved.before, moved.dropped), (6, Some(600), 5));
     let read = store.read_blocking(|view| queued(view, 1, 1, usize::MAX)).unwrap();

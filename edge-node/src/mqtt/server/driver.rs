@@ -53,7 +53,8 @@ pub async fn serve<S>(
         let now_ms = driver.now_ms();
         if driver.connection.output().is_empty() {
             stalled_ms = None;
-        } else if now_ms.saturating_sub(*stalled_ms.get_or_insert(now_ms)) >= STALL.as_millis() as u64
+        } else if now_ms.saturating_sub(*stalled_ms.get_or_insert(now_ms))
+            >= STALL.as_millis() as u64
         {
             driver.connection.lost();
             break;
@@ -354,9 +355,10 @@ impl Driver {
     async fn subscribe(&mut self, subscribe: Subscribe) {
         let Some(user) = self.user.clone() else { return };
         let may = |filter| user.may_subscribe(filter);
-        let refused = subscribe.subscriptions.iter().map(|subscription| {
-            (!may(&subscription.filter)).then_some(Reason::NotAuthorized)
-        });
+        let refused = subscribe
+            .subscriptions
+            .iter()
+            .map(|subscription| (!may(&subscription.filter)).then_some(Reason::NotAuthorized));
         let asked = Asked { id: self.id, refused: refused.collect(), subscribe };
         self.send(Command::Subscribe(Box::new(asked))).await;
     }
@@ -366,7 +368,12 @@ impl Driver {
             return;
         }
         let (client, peer) = (&self.client, self.peer);
-        tracing::debug!(client, %peer, why = %ended.why, "a connection over MQTT has ended");
+        if self.connection.was_violated() {
+            self.server.reach.counts.violations.add(1);
+            tracing::info!(client, %peer, why = %ended.why, "an MQTT connection was ended");
+        } else {
+            tracing::debug!(client, %peer, why = %ended.why, "an MQTT connection has ended");
+        }
         if self.user.is_some() {
             let gone = Gone { id: self.id, ended, sent: self.outbox.sent() };
             self.server.reach.send(Command::Ended(gone)).await;

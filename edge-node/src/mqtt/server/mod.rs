@@ -8,11 +8,11 @@ mod outbox;
 
 use super::access::User;
 use super::broker::Reach;
-use crate::settings::Access;
 use super::connection::Options;
 use super::door::Door;
 use super::packet::Connect;
 use super::reason::Reason;
+use crate::settings::Access;
 use axum::http::StatusCode;
 use holdfast_node::auth::Auth;
 use holdfast_node::tls::Tls;
