@@ -2,6 +2,7 @@
 //! request. Nothing is repeated behind the caller's back: whether a request that got no answer
 //! was done is exactly what a scenario wants to find out.
 
+pub mod mqtt;
 mod raw;
 
 pub use raw::RawRequest;

@@ -1,6 +1,7 @@
 //! An edge node: a service, and what only a gateway can do.
 
 use std::io;
+use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
 
@@ -73,6 +74,15 @@ impl Edge {
     /// When `holdfast-edge token new` fails.
     pub fn ingest_token(&self) -> io::Result<String> {
         last_line(self.command("token", ["new", "--ingest"])?)
+    }
+
+    /// Where it speaks MQTT.
+    ///
+    /// # Panics
+    /// When the node was never started.
+    #[must_use]
+    pub fn mqtt(&self) -> SocketAddr {
+        self.service.address("mqtt")
     }
 
     /// Its name in the fleet.

@@ -21,6 +21,7 @@ pub mod import;
 pub mod kills;
 pub mod links;
 pub mod load;
+pub mod mqtt;
 pub mod power_cut;
 pub mod refusal;
 pub mod restore;
@@ -180,9 +181,13 @@ pub const STATE: &[Campaign] = &[
     },
 ];
 
+/// The campaigns of `soak mqtt`.
+pub const MQTT: &[Campaign] =
+    &[Campaign { name: "mqtt-kills", about: "300 kills under QoS 1 and 2", run: mqtt::kills }];
+
 /// The sets of campaigns by their names on the command line.
-pub const SETS: [(&str, &[Campaign]); 3] =
-    [("first-light", FIRST_LIGHT), ("alerts", ALERTS), ("state", STATE)];
+pub const SETS: [(&str, &[Campaign]); 4] =
+    [("first-light", FIRST_LIGHT), ("alerts", ALERTS), ("state", STATE), ("mqtt", MQTT)];
 
 /// Tells how far a campaign is, at each tenth.
 fn tell(name: &str, done: u64, of: u64) {

@@ -8,6 +8,7 @@ mod enrolment;
 mod import;
 mod kills;
 mod links;
+mod mqtt;
 mod operator;
 mod outside;
 mod power;
