@@ -39,7 +39,7 @@ pub struct NamedOptions {
 /// `cargo xtask bench`.
 #[derive(Args)]
 pub struct BenchOptions {
-    /// Which one: ingest, sync, query, link, size or docs
+    /// Which one: ingest, sync, query, link, size, docs or mqtt
     name: String,
     /// Print one JSON object for each figure instead of a table
     #[arg(long)]
@@ -47,6 +47,9 @@ pub struct BenchOptions {
     /// Fetch the peers of this bench first, or build them, below target/; nothing is installed
     #[arg(long)]
     install_peers: bool,
+    /// Of mqtt, measure only this broker: ours, mosquitto, mosquitto-saving, nats or rabbitmq
+    #[arg(long)]
+    only: Option<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -74,6 +77,7 @@ pub fn bench(options: &BenchOptions) -> Result<ExitCode, Problem> {
     }
     let mut arguments = vec![options.name.clone()];
     arguments.extend(options.json.then(|| "--json".to_owned()));
+    arguments.extend(options.only.iter().map(|broker| format!("--only={broker}")));
     become_driver("holdfast-bench", Profile::Release, &arguments)
 }
 

@@ -1,7 +1,8 @@
 //! The programs that benches measure ours beside.
 //!
-//! Those that keep readings are Debian's packages, downloaded and unpacked below `target/`, not
-//! installed: installing them would start services on the ports of this machine, and needs root.
+//! Those that keep readings or messages are Debian's packages, downloaded and unpacked below
+//! `target/`, not installed: installing them would start services on the ports of this machine, and
+//! needs root.
 //! Those that keep documents are libraries: small programs around them lie below `tests/peers`, and
 //! are built, or their packages fetched, into `target/` too, so that nothing of them is ever among
 //! what the workspace builds. No script of a fetched package is run.
@@ -14,6 +15,33 @@ use std::process::Command;
 
 /// Packages with nothing but the C library behind them.
 const PACKAGES: [&str; 2] = ["influxdb", "nats-server"];
+/// Brokers, and of what they depend on that which few systems have: the libraries of Mosquitto, the
+/// parts of Erlang for RabbitMQ.
+const BROKERS: [&str; 23] = [
+    "nats-server",
+    "mosquitto",
+    "libcjson1",
+    "libdlt2",
+    "libwrap0",
+    "rabbitmq-server",
+    "erlang-asn1",
+    "erlang-base",
+    "erlang-crypto",
+    "erlang-eldap",
+    "erlang-ftp",
+    "erlang-inets",
+    "erlang-mnesia",
+    "erlang-os-mon",
+    "erlang-parsetools",
+    "erlang-public-key",
+    "erlang-runtime-tools",
+    "erlang-snmp",
+    "erlang-ssl",
+    "erlang-syntax-tools",
+    "erlang-tftp",
+    "erlang-tools",
+    "erlang-xmerl",
+];
 
 /// Where they are unpacked.
 pub fn dir(metadata: &Metadata) -> PathBuf {
@@ -26,7 +54,8 @@ pub fn fetch(bench: &str) -> Result<(), Problem> {
     let dir = dir(&metadata);
     match bench {
         "docs" => documents(&dir),
-        _ => packages(&dir),
+        "mqtt" => packages(&dir, &BROKERS),
+        _ => packages(&dir, &PACKAGES),
     }
 }
 
@@ -47,8 +76,8 @@ fn documents(dir: &Path) -> Result<(), Problem> {
 }
 
 /// Downloads and unpacks those that are Debian's.
-fn packages(dir: &Path) -> Result<(), Problem> {
-    for package in PACKAGES {
+fn packages(dir: &Path, packages: &[&str]) -> Result<(), Problem> {
+    for package in packages {
         // Debian's packages all bring this folder, so it tells what was unpacked to its end.
         if dir.join("usr/share/doc").join(package).exists() {
             continue;
@@ -69,7 +98,7 @@ fn run(words: &[&str], dir: &Path) -> Result<(), Problem> {
     let mut command = child::command(words[0], dir);
     command.args(&words[1..]);
     let advice = "peers are Debian's packages: on Debian try `sudo apt-get update` and again, \
-                  elsewhere put `influxd` and `nats-server` into PATH";
+                  elsewhere put their programs into PATH";
     end_well(command, &words.join(" "), advice)
 }
 

@@ -6,10 +6,9 @@
 
 use super::load::{Load, Speaks, request};
 use super::peers::{influx::Influx, nats::Nats, rows, rows::Rows};
-use super::{Better, Figure, Peers};
+use super::{Better, Figure, Peers, resident};
 use crate::process::{Edge, Settings};
 use std::fmt::Write;
-use std::fs;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,10 +84,7 @@ fn idle(as_json: bool) -> io::Result<()> {
     let mut edge = Edge::init("idle", dir.path(), Settings::default())?;
     edge.start()?;
     std::thread::sleep(Duration::from_secs(5));
-    let status = fs::read_to_string(format!("/proc/{}/status", edge.process().pid()))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
-    let value = kib.unwrap_or(f64::NAN) / 1024.0;
+    let value = resident(edge.process().pid())?;
     let (name, unit) = ("edge_idle_rss", "MiB");
     let (target, better, peers) = (20.0, Better::Lower, Peers::new());
     Figure { name, value, unit, target, better, peers }.print(as_json);

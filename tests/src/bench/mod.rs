@@ -9,6 +9,7 @@ mod docs;
 mod ingest;
 mod link;
 mod load;
+mod mqtt;
 mod peers;
 mod query;
 mod size;
@@ -18,6 +19,7 @@ mod wire;
 pub use docs::docs;
 pub use ingest::ingest;
 pub use link::link;
+pub use mqtt::{System, mqtt};
 pub use query::query;
 pub use size::size;
 pub use sync::sync;
@@ -27,6 +29,7 @@ use crate::client::Client;
 use crate::process::Edge;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::json;
+use std::fs;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -101,6 +104,15 @@ impl Figure {
             );
         }
     }
+}
+
+/// Resident memory of a process, MiB.
+fn resident(pid: u32) -> io::Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
+    let kib = kib.ok_or_else(|| io::Error::other(format!("process {pid} has no memory")))?;
+    Ok(kib / 1024.0)
 }
 
 /// How a chain's rows are sealed: whether, entries, bytes.

@@ -13,6 +13,9 @@ struct Options {
     /// One JSON object for each figure instead of a table.
     #[arg(long)]
     json: bool,
+    /// Of `mqtt`, measure only this broker.
+    #[arg(long)]
+    only: Option<bench::System>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -29,6 +32,8 @@ enum Name {
     Size,
     /// Twins on their way: time and bytes of a sync, and cells a second.
     Docs,
+    /// Messages over MQTT: acknowledged, fanned out, kept for who is away; memory.
+    Mqtt,
 }
 
 #[tokio::main]
@@ -41,6 +46,7 @@ async fn main() -> ExitCode {
         Name::Link => bench::link(options.json).await,
         Name::Size => bench::size(options.json).await,
         Name::Docs => bench::docs(options.json).await,
+        Name::Mqtt => bench::mqtt(options.only, options.json).await,
     };
     match ran {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,12 +4,12 @@
 //! builds or ships; `cargo xtask bench docs --install-peers` builds the one and fetches the
 //! packages of the other. What they print is a line for each figure.
 
-use super::{DIR_ENV, say_once};
+use super::{say_once, unpacked};
 use crate::process::Launch;
 use std::collections::BTreeMap;
 use std::env;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 /// Longer than either takes.
@@ -43,17 +43,13 @@ pub fn measure() -> io::Result<Vec<Measured>> {
     Ok(all)
 }
 
-fn dir() -> Option<PathBuf> {
-    env::var_os(DIR_ENV).map(PathBuf::from)
-}
-
 fn samod() -> Option<Launch> {
-    let program = dir()?.join("samod/release/holdfast-peer-samod");
+    let program = unpacked()?.join("samod/release/holdfast-peer-samod");
     program.is_file().then(|| Launch::program(program))
 }
 
 fn pouchdb() -> Option<Launch> {
-    let packages = dir()?.join("pouchdb");
+    let packages = unpacked()?.join("pouchdb");
     let path = env::var_os("PATH")?;
     let node = env::split_paths(&path).map(|dir| dir.join("node")).find(|path| path.is_file())?;
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/pouchdb/measure.mjs");

@@ -13,6 +13,8 @@ pub mod rows;
 use crate::process::Launch;
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
+use std::ffi::OsString;
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -21,7 +23,7 @@ use std::time::Duration;
 /// Names the folder that `cargo xtask bench --install-peers` unpacks peers to.
 const DIR_ENV: &str = "HOLDFAST_PEERS_DIR";
 /// Longer than a peer takes to start, to stop or to say its version.
-const LIMIT: Duration = Duration::from_secs(60);
+pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// What peers came to, by their names.
 pub type Peers = BTreeMap<String, f64>;
@@ -33,24 +35,58 @@ struct Program {
     version: (u32, u32),
 }
 
-/// Looks for a program where `--install-peers` puts it, in `PATH`, and where Debian keeps
-/// services, which is not in everybody's `PATH`.
+/// Looks for a program and asks for its version.
 fn find(name: &str, ask: &str) -> io::Result<Option<Program>> {
-    let unpacked = env::var_os(DIR_ENV).map(PathBuf::from);
-    let unpacked = unpacked.iter().flat_map(|dir| [dir.join("usr/bin"), dir.join("usr/sbin")]);
-    let path = env::var_os("PATH").unwrap_or_default();
-    let places = unpacked.chain(env::split_paths(&path)).chain(["/usr/sbin".into()]);
-    let Some(path) = places.map(|dir| dir.join(name)).find(|path| path.is_file()) else {
-        say_once(format!(
-            "{name} is not here and left out; on Debian `cargo xtask bench ingest --install-peers` \
-             fetches it"
-        ));
-        return Ok(None);
-    };
+    let Some(path) = locate(name) else { return Ok(None) };
     let said = Launch::program(&path).args([ask]).run(LIMIT)?.expect_success()?.join(" ");
     let version = version(&said);
     let unknown = || io::Error::other(format!("{}: no version in `{said}`", path.display()));
     Ok(Some(Program { version: version.ok_or_else(unknown)?, path }))
+}
+
+/// Looks for a program where `--install-peers` puts it, in `PATH`, and where Debian keeps
+/// services, which is not in everybody's `PATH`.
+pub fn locate(name: &str) -> Option<PathBuf> {
+    let unpacked = unpacked();
+    let unpacked = unpacked.iter().flat_map(|dir| [dir.join("usr/bin"), dir.join("usr/sbin")]);
+    let path = env::var_os("PATH").unwrap_or_default();
+    let mut places = unpacked.chain(env::split_paths(&path)).chain(["/usr/sbin".into()]);
+    let found = places.find_map(|dir| Some(dir.join(name)).filter(|path| path.is_file()));
+    if found.is_none() {
+        not_here(name);
+    }
+    found
+}
+
+/// The last folder whose path begins so, among what was unpacked or else on the system.
+pub fn below(path: &str) -> Option<PathBuf> {
+    let (folder, begins) = path.rsplit_once('/')?;
+    let places = unpacked().into_iter().chain([PathBuf::from("/")]);
+    places.filter_map(|place| fs::read_dir(place.join(folder)).ok()).find_map(|entries| {
+        let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+        let named = |path: &PathBuf| {
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(begins))
+        };
+        paths.filter(named).max()
+    })
+}
+
+/// The folders of the libraries that were unpacked, as the dynamic linker wants them.
+pub fn libraries() -> OsString {
+    let folders = unpacked().and_then(|dir| fs::read_dir(dir.join("usr/lib")).ok());
+    let paths = folders.into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+    let folders = paths.filter(|path| path.to_string_lossy().ends_with("-linux-gnu"));
+    // No name of Debian's has the colon that cannot be joined.
+    env::join_paths(folders).unwrap_or_default()
+}
+
+fn unpacked() -> Option<PathBuf> {
+    env::var_os(DIR_ENV).map(PathBuf::from)
+}
+
+/// Says that a peer is left out.
+pub fn not_here(name: &str) {
+    say_once(format!("{name} is not here and left out; on Debian `--install-peers` fetches it"));
 }
 
 /// A bench asks for a peer several times; why it is left out is said once.
@@ -75,7 +111,7 @@ fn version(said: &str) -> Option<(u32, u32)> {
 /// What lies in files of a folder whose names end so, bytes.
 fn bytes_of(dir: &Path, ending: &str) -> io::Result<u64> {
     let mut sum = 0;
-    for entry in std::fs::read_dir(dir)? {
+    for entry in fs::read_dir(dir)? {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
             sum += bytes_of(&entry.path(), ending)?;

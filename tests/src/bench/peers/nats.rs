@@ -50,7 +50,7 @@ impl Nats {
     }
 
     /// Starts one without a stream, whose configuration has this, too.
-    fn launch(domain: &str, more: &str) -> io::Result<Option<Self>> {
+    pub fn launch(domain: &str, more: &str) -> io::Result<Option<Self>> {
         let Some(program) = find("nats-server", "--version")? else { return Ok(None) };
         let syncs = program.version >= (2, 10);
         let dir = tempfile::tempdir()?;
@@ -65,6 +65,16 @@ impl Nats {
         let process = launch.start()?;
         let address = listens(&process, "Listening for client connections on")?;
         Ok(Some(Self { syncs, address, process, _dir: dir }))
+    }
+
+    /// Where it listens, by what it logs.
+    pub fn listens(&self, with: &str) -> io::Result<SocketAddr> {
+        listens(&self.process, with)
+    }
+
+    /// Its process.
+    pub fn process(&mut self) -> &mut Running {
+        &mut self.process
     }
 
     /// What its interface answers about the stream.
@@ -128,7 +138,7 @@ pub async fn catch_up(
 ) -> io::Result<Option<f64>> {
     let listen = "leafnodes { listen: \"127.0.0.1:-1\" }";
     let Some(hub) = Nats::launch("hub", listen)? else { return Ok(None) };
-    let at = listens(&hub.process, "Listening for leafnode connections on")?;
+    let at = hub.listens("Listening for leafnode connections on")?;
     let remote = format!("leafnodes {{ remotes: [ {{ url: \"nats-leaf://{at}\" }} ] }}");
     let leaf = Nats::launch("leaf", &remote)?;
     let leaf = leaf.ok_or_else(|| io::Error::other("nats-server is gone"))?;
@@ -157,7 +167,9 @@ pub async fn catch_up(
 /// Where it listens, by what it logs.
 fn listens(process: &Running, with: &str) -> io::Result<SocketAddr> {
     let line = process.logged(with, LIMIT)?;
-    let address = line.split_whitespace().last().and_then(|address| address.parse().ok());
+    // Of some it says with which protocol.
+    let address = line.split_whitespace().last().and_then(|last| last.rsplit('/').next());
+    let address = address.and_then(|address| address.parse().ok());
     address.ok_or_else(|| io::Error::other(format!("no address: {line}")))
 }
 
