@@ -1,11 +1,15 @@
-//! MQTT 3.1.1 and 5: packets, their bytes, topics, and what a connection may say. Without I/O.
+//! MQTT 3.1.1 and 5: a broker for the site, whose acknowledgement means that a message is on disk.
 //!
-//! [`packet`] has the packets of both versions in one shape, [`codec`] turns bytes into them and
-//! back and refuses whatever a strict server must refuse, with the [`reason`] that version 5 gives.
-//! [`topic`] judges and matches topic names and filters. [`connection`] is the exchange with one
-//! client: bytes go in and come out, and what has to be done is asked of whoever has the sessions.
-//! [`ingest`] tells what a topic brings and turns payloads into readings, [`commands`] is what the
-//! command line has of it. The numbers of the statements that hold are in
+//! Without I/O: [`packet`] has the packets of both versions in one shape, [`codec`] turns bytes
+//! into them and back and refuses whatever a strict server must refuse, with the [`reason`] that
+//! version 5 gives. [`topic`] judges and matches topic names and filters, [`connection`] is the
+//! exchange with one client, [`ingest`] tells what a topic brings and turns payloads into readings,
+//! [`access`] who may what.
+//!
+//! [`broker`] has the sessions: it decides in memory, [`ledger`] puts its decisions on disk, in one
+//! transaction with the readings that come through [`door`]. [`server`] takes connections and
+//! drives them, [`start`] wires it to the node; [`routes`] and [`commands`] show it to people,
+//! [`counts`] and [`metrics`] to machines. The numbers of the statements that hold are in
 //! `docs/mqtt-conformance.md`.
 
 pub mod access;

@@ -130,7 +130,7 @@ impl Publisher {
         let n = self.n;
         if number.is_multiple_of(2) {
             let topic = format!("devices/d-{n}/readings");
-            let payload = json!({ "boot": 1, "seq": number + 1, "values": { "v": number } });
+            let payload = json!({ "boot": 1, "seq": number / 2 + 1, "values": { "v": number } });
             return publish(&topic, payload.to_string(), QoS::AtLeastOnce, packet_id, dup);
         }
         let payload = format!("{n} {number}");
@@ -176,7 +176,9 @@ impl Publisher {
         }
         match wire.next().await? {
             Packet::Puback(ack) | Packet::Pubcomp(ack) => {
-                assert!(!ack.reason.is_failure(), "{ack:?}");
+                // A PUBREL that comes again may find that it was done.
+                let was_done = ack.reason == Reason::PacketIdNotFound;
+                assert!(!ack.reason.is_failure() || was_done, "{ack:?}");
                 self.unanswered.retain(|(packet_id, ..)| *packet_id != ack.packet_id);
             }
             Packet::Pubrec(ack) => {
@@ -292,7 +294,7 @@ fn stored(edge: &Edge, published: &[usize]) {
     for (n, published) in published.iter().enumerate() {
         let mut seqs = found.remove(&format!("d-{n}")).unwrap_or_default();
         seqs.sort_unstable();
-        let expected: Vec<u64> = (1..=*published as u64).step_by(2).collect();
+        let expected: Vec<u64> = (1..=*published as u64 / 2).collect();
         assert_eq!(seqs, expected, "readings of publisher {n}");
     }
 }

@@ -1,4 +1,4 @@
-//! MQTT under kills.
+//! Clients of MQTT while the gateway is killed, at the size of the test command.
 
 use holdfast_tests::scenarios::{Scale, mqtt};
 
