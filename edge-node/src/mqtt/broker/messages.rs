@@ -7,13 +7,14 @@ use super::work::{Effect, Failing, Undo, Work};
 use super::{Brought, ConnectionId, Incoming, Outcome};
 use crate::mqtt::ledger::{Change, Entry, retained};
 use crate::mqtt::message::{Delivery, Message};
-use crate::mqtt::packet::{PacketId, QoS};
+use crate::mqtt::packet::{Filter, PacketId, QoS};
 use crate::mqtt::reason::Reason;
 use std::sync::{Arc, PoisonError};
 
 impl State {
     pub(super) fn publish(&mut self, incoming: Incoming, work: &mut Work) {
-        let Incoming { id, serial, packet_id, message, brought, seen } = incoming;
+        let Incoming { id, serial, packet_id, message, brought, seen, room } = incoming;
+        work.room.push(room);
         // Whoever was taken over meanwhile has sent it while it was connected.
         let from = self.by_connection.get(&id).copied();
         let mailbox = from.and_then(|_| self.mailbox_of(id));
@@ -26,15 +27,13 @@ impl State {
             work.remember(no, seen);
         }
         let is_kept = self.take_message(&message, from, brought, to, work);
-        if let (Some(key), Some(no), Some(packet_id)) = (from, no, packet_id)
+        if let (Some(key), Some(_), Some(packet_id)) = (from, no, packet_id)
             && message.qos() == QoS::ExactlyOnce
             && is_kept
         {
             let session = self.sessions.get_mut(&key).expect("it was just looked at");
             session.held.insert(packet_id);
-            work.changes.push(Change::Held(no, session.held.clone()));
-            let client = session.client.clone();
-            work.failing.push(Failing::Session(client, None));
+            work.held.insert(key);
         }
     }
 
@@ -192,6 +191,22 @@ impl State {
         Ok(())
     }
 
+    /// Takes away retained messages that nobody wants any more.
+    pub(super) fn forget_expired(&mut self, work: &mut Work) {
+        let mut expired = Vec::new();
+        let all = Filter::try_from("#").expect("a filter");
+        self.retained.matched_by(&all, |message| {
+            if message.is_expired(&self.now) {
+                expired.push(message.topic().clone());
+            }
+        });
+        for topic in expired {
+            let before = self.unretain(&topic);
+            work.changes.push(Change::Retain(topic.clone(), None));
+            work.undo.push(Undo::Retained(topic, before));
+        }
+    }
+
     fn change_retained(&mut self, message: &Arc<Message>, work: &mut Work) {
         let topic = message.topic();
         let before = if message.payload().is_empty() {
@@ -210,12 +225,8 @@ impl State {
     pub(super) fn release(&mut self, id: ConnectionId, packet_id: PacketId, work: &mut Work) {
         let Some(session) = self.connected(id) else { return };
         let Some(mailbox) = session.mailbox() else { return };
-        if session.held.remove(&packet_id)
-            && let Some(no) = session.no
-        {
-            let (held, client) = (session.held.clone(), session.client.clone());
-            work.changes.push(Change::Held(no, held));
-            work.failing.push(Failing::Session(client, Some(id)));
+        if session.held.remove(&packet_id) {
+            work.held.insert(session.subscriber.key);
         }
         work.answer(&mailbox, Answer::Released(packet_id));
     }

@@ -20,6 +20,7 @@ mod subscriptions;
 mod task;
 #[cfg(test)]
 mod tests;
+mod told;
 mod work;
 
 pub use mailbox::{Answer, Mailbox, Next, Opened};
@@ -37,6 +38,7 @@ use crate::ingest::Prepared;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// A connection, for as long as the process runs.
 pub type ConnectionId = u64;
@@ -109,6 +111,8 @@ pub struct Incoming {
     pub brought: Option<Brought>,
     /// How it is known if it comes again, where its readings have no name of their own.
     pub seen: Option<Seen>,
+    /// Its part of the memory for messages on their way, from [`Reach::room_for`].
+    pub room: OwnedSemaphorePermit,
 }
 
 /// A client wants messages.

@@ -8,8 +8,10 @@
 use super::mailbox::{Answer, Mailbox};
 use super::routes::{Routes, SessionKey};
 use super::session::Session;
+use super::told::EVERY_MS;
 use super::work::{Effect, Failing, Undo, Work};
 use super::{Command, ConnectionId, Limits};
+use crate::mqtt::counts::MqttCounts;
 use crate::mqtt::ledger::{Applied, Change, Kept, KeptSession, SessionNo};
 use crate::mqtt::message::{Message, Moment};
 use crate::mqtt::packet::Topic;
@@ -33,6 +35,8 @@ pub struct State {
     pub(super) retained_bytes: usize,
     /// What the node tells of itself under `$SYS`, as it is in memory only.
     pub(super) told: Tree<Arc<Message>>,
+    pub(super) tell_at_ms: u64,
+    pub(super) counts: Arc<MqttCounts>,
     pub(super) now: Moment,
     /// Sessions by when something is due for them, in steady milliseconds.
     timers: BTreeMap<SessionKey, u64>,
@@ -54,7 +58,7 @@ pub struct State {
 impl State {
     /// The state of a start.
     #[must_use]
-    pub fn load(kept: Kept, limits: Limits, now: Moment) -> Self {
+    pub fn load(kept: Kept, limits: Limits, counts: Arc<MqttCounts>, now: Moment) -> Self {
         let mut state = Self {
             limits,
             routes: Arc::default(),
@@ -64,6 +68,8 @@ impl State {
             retained: Tree::new(),
             retained_bytes: 0,
             told: Tree::new(),
+            tell_at_ms: 0,
+            counts,
             now,
             timers: BTreeMap::new(),
             due: BTreeSet::new(),
@@ -156,12 +162,20 @@ impl State {
             self.take(command, &mut work);
         }
         self.expire(&mut work);
+        if self.now.steady_ms >= self.tell_at_ms {
+            self.tell_at_ms = self.now.steady_ms + EVERY_MS;
+            self.forget_expired(&mut work);
+            self.tell(&mut work);
+        }
         for no in self.ended.iter().take(SWEEPS) {
             work.changes.push(Change::Sweep(*no));
         }
         let mut place = self.place;
         work.close(&mut place);
         self.place = place;
+        for key in std::mem::take(&mut work.held) {
+            self.note_held(key, &mut work);
+        }
         for key in std::mem::take(&mut self.dirty) {
             self.note_progress(key, &mut work);
         }
@@ -259,6 +273,14 @@ impl State {
         drop(routes);
         session.subscriber.attach(None);
         Some(session)
+    }
+
+    /// Writes down which messages of QoS 2 are not released.
+    fn note_held(&self, key: SessionKey, work: &mut Work) {
+        let Some(session) = self.sessions.get(&key) else { return };
+        let Some(no) = session.no else { return };
+        work.changes.push(Change::Held(no, session.held.clone()));
+        work.failing.push(Failing::Session(session.client.clone(), session.connection));
     }
 
     /// Writes down how far a client is, and lets go of what its queue has too much.

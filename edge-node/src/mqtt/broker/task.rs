@@ -17,13 +17,15 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 /// Commands that wait at most; beyond, connections do.
 const WAITING: usize = 4_096;
 /// Commands in one transaction.
 const GROUP: usize = 4_096;
+/// KiB of messages that are on their way to the disk; beyond, connections wait.
+const ROOM_KIB: u32 = 32 << 10;
 /// How long progress that nobody waits for may stay in memory: what is lost of it by a power cut
 /// is sent again.
 const PROGRESS: Duration = Duration::from_millis(200);
@@ -35,6 +37,7 @@ pub struct Reach {
     routes: Arc<RwLock<Routes>>,
     store: Store,
     ids: Arc<AtomicU64>,
+    room: Arc<Semaphore>,
     /// What has happened since the start.
     pub counts: Arc<MqttCounts>,
 }
@@ -56,6 +59,13 @@ impl Reach {
     #[must_use]
     pub fn new_connection(&self) -> ConnectionId {
         self.ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Waits until memory has room for a message of this size on its way to the disk.
+    pub async fn room_for(&self, bytes: usize) -> OwnedSemaphorePermit {
+        let kib = u32::try_from(bytes.div_ceil(1 << 10)).unwrap_or(ROOM_KIB).min(ROOM_KIB);
+        let room = Arc::clone(&self.room).acquire_many_owned(kib).await;
+        room.expect("the semaphore is never closed")
     }
 
     /// Asks for something, and waits for room; `false` when the node stops.
@@ -129,10 +139,11 @@ impl Broker {
     ) -> Result<Self, Fault> {
         let kept = store.read_blocking(|view: &Snapshot<'_>| ledger::load(view))?;
         let now = Moment::now(store.env(), store.incarnation().boot);
-        let state = State::load(kept, limits, now);
+        let state = State::load(kept, limits, Arc::clone(&counts), now);
         let (sender, commands) = mpsc::channel(WAITING);
         let ids = Arc::new(AtomicU64::new(1));
-        let reach = Reach { commands: sender, routes: state.routes(), store, ids, counts };
+        let room = Arc::new(Semaphore::new(ROOM_KIB as usize));
+        let reach = Reach { commands: sender, routes: state.routes(), store, ids, room, counts };
         Ok(Self { state, reach, door, commands })
     }
 
@@ -165,8 +176,9 @@ impl Broker {
             return Duration::from_millis(10);
         }
         let now = self.reach.store.env().monotonic_ms();
-        let due = self.state.deadline().map(|at| Duration::from_millis(at.saturating_sub(now)));
-        let due = due.unwrap_or(Duration::from_secs(60));
+        let tells_at = self.state.tells_at();
+        let at = self.state.deadline().map_or(tells_at, |at| at.min(tells_at));
+        let due = Duration::from_millis(at.saturating_sub(now));
         if self.state.is_dirty() { due.min(PROGRESS) } else { due }
     }
 

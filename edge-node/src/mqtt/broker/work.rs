@@ -13,6 +13,7 @@ use holdfast_sync::store::IngestBatch;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// What is done once all is on disk, in this order.
 #[derive(Debug)]
@@ -71,6 +72,10 @@ pub struct Work {
     pub undo: Vec<Undo>,
     /// Sessions whose progress is among the changes.
     pub noted: Vec<SessionKey>,
+    /// Sessions whose identifiers of QoS 2 have changed.
+    pub held: BTreeSet<SessionKey>,
+    /// What keeps others from bringing more messages than memory holds, until these are done with.
+    pub room: Vec<OwnedSemaphorePermit>,
     /// Messages that were left out of queues because all of them together are full.
     pub left_out: u64,
     pack: Pack,
@@ -91,6 +96,8 @@ impl Work {
             failing: Vec::new(),
             undo: Vec::new(),
             noted: Vec::new(),
+            held: BTreeSet::new(),
+            room: Vec::new(),
             left_out: 0,
             pack: Pack::new(place),
             parts: BTreeMap::new(),

@@ -35,6 +35,8 @@ struct Unanswered {
 pub(super) struct Incoming {
     most: usize,
     serial: u64,
+    aliases_most: usize,
+    /// As long as the greatest that was used: most clients use none, and there are many clients.
     aliases: Vec<Option<Topic>>,
     stages: BTreeMap<PacketId, Stage>,
     unanswered: VecDeque<Unanswered>,
@@ -45,7 +47,8 @@ impl Incoming {
         Self {
             most: usize::from(options.receive_maximum.get()),
             serial: 0,
-            aliases: vec![None; usize::from(options.alias_maximum)],
+            aliases_most: usize::from(options.alias_maximum),
+            aliases: Vec::new(),
             stages: BTreeMap::new(),
             unanswered: VecDeque::new(),
         }
@@ -83,11 +86,14 @@ impl Connection {
         let Some(alias) = publish.properties.alias.take() else {
             return if is_named { Ok(()) } else { Err(refused("PUBLISH: no topic and no alias")) };
         };
-        let most = self.incoming.aliases.len();
-        let Some(known) = self.incoming.aliases.get_mut(usize::from(alias.get()) - 1) else {
+        let (most, at) = (self.incoming.aliases_most, usize::from(alias.get()) - 1);
+        if at >= most {
             let what = format!("PUBLISH: topic alias {alias}, expected at most {most}");
             return Err(Violation { reason: Reason::TopicAliasInvalid, what: what.into() });
-        };
+        }
+        let aliases = &mut self.incoming.aliases;
+        aliases.resize(aliases.len().max(at + 1), None);
+        let known = &mut aliases[at];
         if is_named {
             *known = Some(publish.topic.detached());
             return Ok(());

@@ -326,7 +326,8 @@ impl Driver {
             }
         }
         let (id, packet_id) = (self.id, publish.packet_id);
-        let incoming = Incoming { id, serial, packet_id, message, brought, seen };
+        let room = self.server.reach.room_for(message.size()).await;
+        let incoming = Incoming { id, serial, packet_id, message, brought, seen, room };
         let command = Command::Publish(Box::new(incoming));
         if publish.qos == QoS::AtMostOnce && !publish.retain {
             if !self.server.reach.try_send(command) {

@@ -5,9 +5,9 @@
 //! on disk. A kill stops all tasks wherever they wait, which may be between a commit and what
 //! follows from it.
 
-use super::*;
 use crate::ingest::Ingest;
 use crate::mqtt::access::{FilterText, Whom};
+use crate::mqtt::broker::*;
 use crate::mqtt::codec::{self, Codec};
 use crate::mqtt::connection::Options;
 use crate::mqtt::counts::MqttCounts;
