@@ -6,6 +6,7 @@ mod disks;
 mod endpoints;
 mod enrolment;
 mod import;
+mod interop;
 mod kills;
 mod links;
 mod mqtt;

@@ -35,13 +35,23 @@ pub enum Lane {
     Arm,
     /// What runs on a microcontroller, under an emulator
     Firmware,
+    /// Clients of others against the real binaries
+    Interop,
     /// The pages in a browser
     Web,
 }
 
 impl Lane {
-    const ALL: [Self; 7] =
-        [Self::Lint, Self::Unit, Self::Sim, Self::Scenario, Self::Arm, Self::Firmware, Self::Web];
+    const ALL: [Self; 8] = [
+        Self::Lint,
+        Self::Unit,
+        Self::Sim,
+        Self::Scenario,
+        Self::Arm,
+        Self::Firmware,
+        Self::Interop,
+        Self::Web,
+    ];
 
     /// The name it is called by on the command line.
     pub fn name(self) -> &'static str {
@@ -52,6 +62,7 @@ impl Lane {
             Self::Scenario => "scenario",
             Self::Arm => "arm",
             Self::Firmware => "firmware",
+            Self::Interop => "interop",
             Self::Web => "web",
         }
     }
@@ -61,6 +72,7 @@ impl Lane {
             Self::Scenario => needs::SCENARIO.to_vec(),
             Self::Arm => arm::needs(),
             Self::Firmware => firmware::NEEDS.to_vec(),
+            Self::Interop => needs::INTEROP.to_vec(),
             Self::Web => needs::WEB.to_vec(),
             Self::Lint | Self::Unit | Self::Sim => Vec::new(),
         }
@@ -210,6 +222,7 @@ fn exists(root: &Path, lane: Lane) -> bool {
         }
         Lane::Scenario => root.join("tests/tests/scenarios/main.rs").exists(),
         Lane::Arm => root.join("tests/tests/scenarios/smoke.rs").exists(),
+        Lane::Interop => root.join("tests/tests/scenarios/interop.rs").exists(),
         Lane::Firmware => firmware::workspace(root).exists(),
         Lane::Web => !web::files(root).is_empty(),
     }

@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 
 /// The target of `holdfast-tests` that starts the real binaries.
 const SCENARIOS: &str = "scenarios";
+/// The module of the scenarios with clients of others.
+const INTEROP: &str = "interop::";
 /// The modules of an integration test that run under a simulated schedule.
 const SIM: [&str; 2] = ["sim::", "state::"];
 /// A line of a passing test that starts so is shown: how often each fault really struck.
@@ -49,7 +51,9 @@ impl Test<'_> {
     fn lane(&self) -> Lane {
         let target = &self.executable.target;
         let integration = target.kind.iter().any(|kind| kind == "test");
-        if self.is_scenario("") {
+        if self.is_scenario(INTEROP) {
+            Lane::Interop
+        } else if self.is_scenario("") {
             Lane::Scenario
         } else if integration && SIM.iter().any(|module| self.path.starts_with(module)) {
             Lane::Sim

@@ -1,0 +1,144 @@
+//! Clients of others against the real gateway: the `interop` lane. They are Debian's, as people
+//! have them.
+
+use holdfast_tests::process::{Edge, LIMIT, Settings};
+use holdfast_tests::scenarios::audit::edge_client;
+use holdfast_tests::wait::until_async;
+use serde_json::Value;
+use std::process::{Command, Output};
+
+/// A gateway and tokens for it.
+struct Site {
+    edge: Edge,
+    admin: String,
+    _dir: tempfile::TempDir,
+}
+
+impl Site {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let edge = Edge::init("ps-000", dir.path(), Settings::default());
+        let mut edge = edge.expect("the gateway is made");
+        edge.start().expect("it starts");
+        let admin = edge.admin_token().expect("its token");
+        Self { edge, admin, _dir: dir }
+    }
+
+    /// Waits until what the gateway answers to a path is as it should be.
+    fn until(&self, path: &str, holds: impl Fn(&Value) -> bool) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(async {
+            let mut client = edge_client(&self.edge);
+            until_async(path, LIMIT, async || {
+                let found = client.get(path).await.ok()?.json();
+                holds(&found).then_some(())
+            })
+            .await;
+        });
+    }
+
+    /// One of Mosquitto's programs, connected with a token.
+    fn mosquitto(&self, program: &str, version: &str, token: &str) -> Command {
+        let mut command = Command::new(program);
+        command.args(["-h", "127.0.0.1", "-p", &self.edge.mqtt().port().to_string()]);
+        command.args(["-V", version, "-u", "user", "-P", token]);
+        command
+    }
+}
+
+fn done(command: &mut Command) -> Output {
+    command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"))
+}
+
+fn lines(output: &Output) -> Vec<String> {
+    String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn mosquitto_publishes_readings_with_every_qos_in_both_versions() {
+    let site = Site::new();
+    let token = site.edge.device_token("tank-1").expect("a token");
+    let mut expected = 0;
+    for version in ["mqttv311", "mqttv5"] {
+        for qos in ["0", "1", "2"] {
+            let mut publish = site.mosquitto("mosquitto_pub", version, &token);
+            publish.args(["-i", "tank-1", "-q", qos, "-t", "devices/tank-1/readings"]);
+            let output = done(publish.args(["-m", r#"{"values":{"level":2.31}}"#]));
+            assert!(output.status.success(), "{version} {qos}: {output:?}");
+            expected += 1;
+        }
+    }
+    let mut foreign = site.mosquitto("mosquitto_pub", "mqttv5", &token);
+    let output = done(foreign.args(["-q", "1", "-t", "devices/tank-2/readings", "-m", "{}"]));
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(told.contains("Not authorized"), "{told}");
+    site.until("/v1/readings?device=tank-1&metric=level", |found| {
+        found["readings"].as_array().is_some_and(|readings| readings.len() == expected)
+    });
+}
+
+#[test]
+fn mosquitto_gets_what_waited_for_it_and_what_is_retained() {
+    let site = Site::new();
+    for version in ["mqttv311", "mqttv5"] {
+        let client = format!("sub-{version}");
+        let subscribe = |args: &[&str]| {
+            let mut subscribe = site.mosquitto("mosquitto_sub", version, &site.admin);
+            subscribe.args(["-i", &client, "-c", "-q", "2", "-F", "%t %p %q %r"]);
+            if version == "mqttv5" {
+                subscribe.args(["-x", "3600"]);
+            }
+            done(subscribe.args(["-t", &format!("{version}/#")]).args(args))
+        };
+        // The session begins; `-E` leaves once the subscription is there.
+        assert!(subscribe(&["-E"]).status.success());
+        for (topic, payload, retain) in
+            [("a", "one", false), ("a", "two", false), ("b", "kept", true)]
+        {
+            let mut publish = site.mosquitto("mosquitto_pub", version, &site.admin);
+            publish.args(["-q", "2", "-t", &format!("{version}/{topic}"), "-m", payload]);
+            if retain {
+                publish.arg("-r");
+            }
+            assert!(done(&mut publish).status.success());
+        }
+        let got = lines(&subscribe(&["-C", "3", "-W", "20"]));
+        let expected = ["a one 2 0", "a two 2 0", "b kept 2 0"].map(|l| format!("{version}/{l}"));
+        assert_eq!(got, expected, "what waited");
+        let mut late = site.mosquitto("mosquitto_sub", version, &site.admin);
+        late.args(["-q", "1", "-F", "%t %p %q %r", "-C", "1", "-W", "20"]);
+        let got = lines(&done(late.args(["-t", &format!("{version}/+")])));
+        assert_eq!(got, [format!("{version}/b kept 1 1")], "what is retained");
+    }
+}
+
+#[test]
+fn mosquitto_rr_gets_its_answer() {
+    let site = Site::new();
+    let mut serving = site.mosquitto("mosquitto_sub", "mqttv5", &site.admin);
+    serving.args(["-t", "ask", "-C", "1", "-W", "30", "-F", "%R"]);
+    let serving = serving.stdout(std::process::Stdio::piped()).spawn().expect("it starts");
+    site.until("/v1/mqtt/clients", |found| found["clients"][0]["subscriptions"][0] == "ask");
+    let mut asking = site.mosquitto("mosquitto_rr", "mqttv5", &site.admin);
+    asking.args(["-t", "ask", "-e", "answer/7", "-m", "how full?", "-W", "20"]);
+    let mut asked = asking.stdout(std::process::Stdio::null()).spawn().expect("it starts");
+    let heard = serving.wait_with_output().expect("it ends");
+    assert_eq!(lines(&heard), ["answer/7"], "where the answer is to go");
+    let mut answer = site.mosquitto("mosquitto_pub", "mqttv5", &site.admin);
+    assert!(done(answer.args(["-q", "1", "-t", "answer/7", "-m", "half"])).status.success());
+    let status = asked.wait().expect("it ends");
+    assert!(status.success());
+}
+
+/// What Paho for Python does with sessions, wills, shared subscriptions and versions.
+const PAHO: &str = include_str!("paho.py");
+
+#[test]
+fn paho_keeps_sessions_hears_wills_and_shares_subscriptions() {
+    let site = Site::new();
+    let port = site.edge.mqtt().port().to_string();
+    let output = done(Command::new("python3").args(["-c", PAHO, &port, &site.admin]));
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{told}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(told.ends_with("all well\n"), "{told}");
+}
