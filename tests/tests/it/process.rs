@@ -116,7 +116,7 @@ init) mkdir -p "$5" && echo admin > "$5/admin.token" && echo "data = $5" > "$3";
 join) echo "$2" > "$4.joined";;
 token) echo "token for $*";;
 run) test -f "$3.joined" || { echo "not joined" >&2; exit 1; }
-    echo "listening http 127.0.0.1:3"; echo ready
+    echo "listening mqtt 127.0.0.1:4"; echo "listening http 127.0.0.1:3"; echo ready
     exec sleep 1000;;
 *) echo "no command $1" >&2; exit 2;;
 esac
