@@ -25,7 +25,7 @@ pub const SCENARIO: &[Need] = &[need("strace", "strace"), need("faketime", "fake
 /// Of the clients of others: Mosquitto's programs, and Paho for Python.
 pub const INTEROP: &[Need] = &[
     need("mosquitto_rr", "mosquitto-clients"),
-    need("python3", "python3"),
+    need("/usr/bin/python3", "python3"),
     need("/usr/lib/python3/dist-packages/paho/mqtt/client.py", "python3-paho-mqtt"),
 ];
 /// Of the pages: what runs their tests, and a browser to run them in.
