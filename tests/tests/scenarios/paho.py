@@ -75,7 +75,10 @@ for version in (V311, V5):
     assert kept.session_present, "the session is gone"
     expected = [n for n in range(50) if n % 3]
     got = [kept.next() for _ in expected]
-    assert [int(payload) for _, payload, _, _ in got] == expected, got
+    for qos in (1, 2):
+        # One of QoS 2 is handed on when it is released, so the order holds for each QoS by itself.
+        own = [int(payload) for _, payload, of, _ in got if of == qos]
+        assert own == [n for n in expected if n % 3 == qos], got
     kept.leave()
     kept = Client(f"{base}-kept", version, clean=True)
     assert not kept.session_present, "a clean start finds nothing"
