@@ -23,10 +23,11 @@ impl State {
         let message = Arc::new(message);
         let no =
             from.and_then(|key| self.sessions[&key].no.filter(|_| self.sessions[&key].is_kept));
-        if let (Some(no), Some(seen)) = (no, seen) {
+        let is_kept = self.take_message(&message, from, brought, to, work);
+        // One that was refused comes again, and then its readings are new.
+        if let (Some(no), Some(seen), true) = (no, seen, is_kept) {
             work.remember(no, seen);
         }
-        let is_kept = self.take_message(&message, from, brought, to, work);
         if let (Some(key), Some(_), Some(packet_id)) = (from, no, packet_id)
             && message.qos() == QoS::ExactlyOnce
             && is_kept

@@ -50,7 +50,7 @@ impl State {
             .entry(key)
             .or_insert_with(|| Session::new(key, client.clone(), owner.clone(), expiry_s));
         session.expiry_s = expiry_s;
-        session.away = None;
+        (session.away, session.grace_ms) = (None, None);
         session.connection = Some(*id);
         (session.peer, session.version) = (Some(*peer), Some(connect.version));
         session.will = connect.will.as_ref().map(|will| KeptWill {
@@ -106,7 +106,7 @@ impl State {
         // A will that may wait is not published where the session goes on; else its time has come.
         let session = self.sessions.get_mut(&key).expect("it is still there");
         let waits = goes_on && session.will.as_ref().is_some_and(|will| will.delay_s > 0)
-            || session.grace_ms.take().is_some();
+            || session.grace_ms.is_some();
         if let Some(will) = session.will.take().filter(|_| !waits) {
             work.effects.push(Effect::LastWill(Arc::new(will.message)));
         }
@@ -127,7 +127,7 @@ impl State {
     }
 
     pub(super) fn ended(&mut self, gone: Gone, work: &mut Work) {
-        if self.is_stopping {
+        if self.is_stopping && gone.ended.with_will {
             // The node leaves its clients, not they it: the next start gives them time to return.
             return;
         }

@@ -312,9 +312,50 @@ impl State {
     }
 
     /// Nothing of `work` is on disk: takes back what it had changed, and gives the clients whose
-    /// sessions are to be read again. Messages are answered with `reason`.
-    pub fn failed(&mut self, work: Work, reason: Reason, text: &'static str) -> Vec<String> {
-        for undo in work.undo.into_iter().rev() {
+    /// sessions are to be read again. Messages are answered with `reason`; whoever waits for
+    /// anything else has its connection ended, and asks again.
+    pub fn failed(&mut self, work: Work, reason: Reason, text: &'static str) -> BTreeSet<String> {
+        self.undo(work.undo);
+        self.dirty.extend(work.noted);
+        let end = || Answer::End(Reason::ServerUnavailable, text.into());
+        for effect in work.effects {
+            match effect {
+                Effect::Answer(mailbox, said @ (Answer::Refused(..) | Answer::End(..))) => {
+                    mailbox.answer(said);
+                }
+                Effect::Answer(mailbox, _) => mailbox.answer(end()),
+                // It was refused before the disk was asked.
+                Effect::Published { to: Some((mailbox, serial)), outcome, .. }
+                    if outcome.reason.is_failure() =>
+                {
+                    mailbox.answer(Answer::Published(serial, outcome));
+                }
+                Effect::Will(key, _) => self.schedule(key),
+                // A will of a session that is as it was is still with it; the rest was for the
+                // disk, or is told again.
+                _ => {}
+            }
+        }
+        let mut again = BTreeSet::new();
+        for failing in work.failing {
+            match failing {
+                Failing::Message(mailbox, serial) => {
+                    let outcome = super::Outcome { reason, text: Some(text.into()) };
+                    mailbox.answer(Answer::Published(serial, outcome));
+                }
+                Failing::Session(client, id) => {
+                    if let Some(mailbox) = id.and_then(|id| self.mailbox_of(id)) {
+                        mailbox.answer(end());
+                    }
+                    again.insert(client);
+                }
+            }
+        }
+        again
+    }
+
+    fn undo(&mut self, undo: Vec<Undo>) {
+        for undo in undo.into_iter().rev() {
             match undo {
                 Undo::Retained(topic, Some(message)) => {
                     debug_assert_eq!(message.topic(), &topic);
@@ -332,23 +373,6 @@ impl State {
                 }
             }
         }
-        self.dirty.extend(work.noted);
-        let mut again = Vec::new();
-        for failing in work.failing {
-            match failing {
-                Failing::Message(mailbox, serial) => {
-                    let outcome = super::Outcome { reason, text: Some(text.into()) };
-                    mailbox.answer(Answer::Published(serial, outcome));
-                }
-                Failing::Session(client, id) => {
-                    if let Some(mailbox) = id.and_then(|id| self.mailbox_of(id)) {
-                        mailbox.answer(Answer::End(Reason::ServerUnavailable, text.into()));
-                    }
-                    again.push(client);
-                }
-            }
-        }
-        again
     }
 
     pub(super) fn mailbox_of(&mut self, id: ConnectionId) -> Option<Arc<Mailbox>> {

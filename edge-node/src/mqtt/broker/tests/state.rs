@@ -1,12 +1,13 @@
 //! Decisions of the broker: whose a session is, what becomes of wills, retained messages and
 //! queues, and what is left of them when the disk does not take them.
 
+use crate::ingest::Prepared;
 use crate::mqtt::broker::mailbox::{Answer, Mailbox, Next};
 use crate::mqtt::broker::work::{Effect, Work};
-use crate::mqtt::broker::{Asked, Command, Gone, Limits, Open, State};
-use crate::mqtt::connection::Ended;
+use crate::mqtt::broker::{Asked, Command, Gone, Incoming, Limits, Open, State};
+use crate::mqtt::connection::{Ended, Outcome};
 use crate::mqtt::counts::MqttCounts;
-use crate::mqtt::ledger::{Change, Kept, NEVER};
+use crate::mqtt::ledger::{Change, Kept, NEVER, Seen};
 use crate::mqtt::message::{Delivery, Message, Moment};
 use crate::mqtt::packet::{
     Connect, ConnectProperties, Filter, PacketId, Publish, PublishProperties, QoS, Subscribe,
@@ -14,7 +15,9 @@ use crate::mqtt::packet::{
 };
 use crate::mqtt::reason::Reason;
 use bytes::Bytes;
+use holdfast_sync::store::Item;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// A broker and its clock.
 struct Desk {
@@ -281,7 +284,8 @@ fn what_the_disk_does_not_take_has_not_happened() {
         refused: Vec::new(),
     };
     let work = desk.prepare(vec![Command::Subscribe(Box::new(asked))]);
-    assert_eq!(desk.state.failed(work, Reason::Unspecified, "broken"), ["c"]);
+    let again = desk.state.failed(work, Reason::Unspecified, "broken");
+    assert_eq!(again.into_iter().collect::<Vec<_>>(), ["c"]);
     let answer = client.mailbox.next_answer();
     assert!(matches!(answer, Some(Answer::End(Reason::ServerUnavailable, _))), "{answer:?}");
 }
@@ -311,4 +315,62 @@ fn the_node_tells_of_itself_and_only_what_has_changed() {
     desk.pass(10);
     desk.take(Vec::new());
     assert!(client.got().is_empty());
+}
+
+/// A store that was full refused a message, the client of version 3.1.1 came again with it, and it
+/// was acknowledged without its readings: they were taken for stored.
+#[test]
+fn the_readings_of_a_message_that_was_refused_are_new_when_it_comes_again() {
+    let mut desk = Desk::new(Limits::default());
+    let client = desk.open("c", None, NEVER);
+    let incoming = |desk: &Desk| {
+        let mut brought = Prepared::default();
+        brought.batch.items.push(Item { drafts: 0..0, source: None });
+        let publish = publish("devices/c/readings", "1", QoS::AtLeastOnce, false);
+        let seen = Seen::of(PacketId::MIN, &publish.topic, &publish.payload);
+        let room = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        Command::Publish(Box::new(Incoming {
+            id: client.id,
+            serial: 1,
+            packet_id: Some(PacketId::MIN),
+            message: Message::new(&publish, desk.now),
+            brought: Some(brought),
+            seen: Some(seen),
+            room,
+        }))
+    };
+    let remembers = |work: &Work| work.changes.iter().any(|c| matches!(c, Change::Recent(..)));
+    desk.state.is_full = true;
+    let refused = vec![incoming(&desk)];
+    let work = desk.prepare(refused);
+    assert!(!remembers(&work) && work.batch.items.is_empty());
+    desk.follow(work.effects);
+    let answer = client.mailbox.next_answer();
+    let is_refused = |o: &Outcome| o.reason == Reason::QuotaExceeded;
+    assert!(matches!(&answer, Some(Answer::Published(1, o)) if is_refused(o)), "{answer:?}");
+    desk.state.is_full = false;
+    let again = vec![incoming(&desk)];
+    let work = desk.prepare(again);
+    assert!(remembers(&work) && work.batch.items.len() == 1);
+}
+
+/// Who had nothing for the disk, in a group that it did not take, waited for an answer for ever.
+#[test]
+fn whoever_waits_in_a_group_that_failed_hears_of_it() {
+    let mut desk = Desk::new(Limits::default());
+    let kept = desk.open("kept", None, NEVER);
+    desk.subscribe(&kept, "a");
+    let (clean, open) = desk.opening("clean", "o", None, 0);
+    let commands = vec![
+        Command::Open(Box::new(open)),
+        desk.spreading(&publish("a", "x", QoS::AtLeastOnce, false)),
+        Command::Received(kept.id, 0, PacketId::MIN),
+    ];
+    let work = desk.prepare(commands);
+    assert!(work.is_for_disk());
+    desk.state.failed(work, Reason::Unspecified, "broken");
+    for client in [&clean, &kept] {
+        let answer = client.mailbox.next_answer();
+        assert!(matches!(answer, Some(Answer::End(Reason::ServerUnavailable, _))), "{answer:?}");
+    }
 }
