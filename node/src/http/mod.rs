@@ -166,8 +166,8 @@ impl Listener {
     }
 }
 
-/// Accepts one connection, waiting out a lack of file descriptors.
-async fn accept(socket: &TcpListener) -> (TcpStream, SocketAddr) {
+/// Accepts one connection of any protocol, waiting out a lack of file descriptors.
+pub async fn accept(socket: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match socket.accept().await {
             Ok((stream, peer)) => {

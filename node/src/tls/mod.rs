@@ -147,6 +147,8 @@ struct Inner {
     source: Source,
     served: Arc<Served>,
     config: Arc<ServerConfig>,
+    /// For what is not HTTP: without a protocol that both sides would have to agree on.
+    plain: Arc<ServerConfig>,
     /// What was read last, whether it worked or not.
     tried: Mutex<Option<[Vec<u8>; 2]>>,
 }
@@ -194,9 +196,10 @@ impl Tls {
             .map_err(|error| error.to_string())?
             .with_no_client_auth()
             .with_cert_resolver(Arc::clone(&served) as Arc<dyn ResolvesServerCert>);
+        let plain = Arc::new(config.clone());
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         let (dir, config, tried) = (dir.to_owned(), Arc::new(config), Mutex::new(tried));
-        let this = Self(Arc::new(Inner { dir, source, served, config, tried }));
+        let this = Self(Arc::new(Inner { dir, source, served, config, plain, tried }));
         this.leave_copy(&pair.pem);
         Ok(this)
     }
@@ -215,7 +218,7 @@ impl Tls {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        self.acceptor().accept(stream).await
+        TlsAcceptor::from(Arc::clone(&self.0.plain)).accept(stream).await
     }
 
     /// The fingerprint of the certificate of the moment.

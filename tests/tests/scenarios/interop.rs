@@ -16,8 +16,12 @@ struct Site {
 
 impl Site {
     fn new() -> Self {
+        Self::with(Settings::default())
+    }
+
+    fn with(settings: Settings) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
-        let edge = Edge::init("ps-000", dir.path(), Settings::default());
+        let edge = Edge::init("ps-000", dir.path(), settings);
         let mut edge = edge.expect("the gateway is made");
         edge.start().expect("it starts");
         let admin = edge.admin_token().expect("its token");
@@ -109,6 +113,29 @@ fn mosquitto_gets_what_waited_for_it_and_what_is_retained() {
         late.args(["-q", "1", "-F", "%t %p %q %r", "-C", "1", "-W", "20"]);
         let got = lines(&done(late.args(["-t", &format!("{version}/+")])));
         assert_eq!(got, [format!("{version}/b kept 1 1")], "what is retained");
+    }
+}
+
+/// The port had the configuration of HTTPS, and whoever offered `mqtt` as its protocol there was
+/// turned away.
+#[test]
+fn mosquitto_connects_with_tls_and_names_its_protocol() {
+    let settings = Settings::default().env("HOLDFAST_HTTP_TLS", "self");
+    let mut site = Site::with(settings.env("HOLDFAST_MQTT_TLS_LISTEN", "127.0.0.1:0"));
+    let address = site.edge.process().listening("mqtts", LIMIT).expect("where it listens");
+    let certificate = site.edge.data().join("http.crt");
+    for alpn in [&[][..], &["--tls-alpn", "mqtt"]] {
+        let mut publish = Command::new("mosquitto_pub");
+        publish.args(["-h", "127.0.0.1", "-p", &address.port().to_string(), "-V", "mqttv5"]);
+        publish.arg("--cafile").arg(&certificate).args([
+            "--insecure",
+            "-u",
+            "u",
+            "-P",
+            &site.admin,
+        ]);
+        let output = done(publish.args(["-q", "1", "-t", "a", "-m", "b"]).args(alpn));
+        assert!(output.status.success(), "{alpn:?}: {output:?}");
     }
 }
 

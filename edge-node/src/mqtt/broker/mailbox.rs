@@ -162,7 +162,7 @@ impl Mailbox {
         let mut inner = self.inner();
         while let Some((number, _)) = inner.numbered.front() {
             if *number > from && inner.is_kept {
-                return Next::OnDisk;
+                return Next::OnDisk(*number);
             }
             let Some((number, delivery)) = inner.numbered.pop_front() else { break };
             inner.bytes -= delivery.size();
@@ -170,7 +170,7 @@ impl Mailbox {
                 return Next::Here(number, delivery);
             }
         }
-        if inner.is_kept && from < inner.next { Next::OnDisk } else { Next::None }
+        if inner.is_kept && from < inner.next { Next::OnDisk(inner.next) } else { Next::None }
     }
 
     /// The client was heard, in steady milliseconds.
@@ -202,8 +202,8 @@ impl Mailbox {
 pub enum Next {
     /// Here, with its number.
     Here(u64, Delivery),
-    /// On disk only.
-    OnDisk,
+    /// On disk only: what waits there is below this number.
+    OnDisk(u64),
     /// There is none.
     None,
 }
@@ -251,7 +251,7 @@ mod tests {
     #[test]
     fn what_is_kept_and_did_not_fit_is_on_disk() {
         let mailbox = Mailbox::new(true, 5);
-        assert!(matches!(mailbox.next_numbered(3), Next::OnDisk), "from before the connection");
+        assert!(matches!(mailbox.next_numbered(3), Next::OnDisk(_)), "from before the connection");
         assert!(matches!(mailbox.next_numbered(5), Next::None));
         for number in 5..25 {
             mailbox.kept(number, delivery(QoS::AtLeastOnce, 50_000));
@@ -259,9 +259,9 @@ mod tests {
         for number in 5..15 {
             assert!(matches!(mailbox.next_numbered(number), Next::Here(n, _) if n == number));
         }
-        assert!(matches!(mailbox.next_numbered(15), Next::OnDisk));
+        assert!(matches!(mailbox.next_numbered(15), Next::OnDisk(_)));
         mailbox.kept(25, delivery(QoS::AtLeastOnce, 1));
-        assert!(matches!(mailbox.next_numbered(15), Next::OnDisk), "what is here comes later");
+        assert!(matches!(mailbox.next_numbered(15), Next::OnDisk(_)), "what is here comes later");
         assert!(matches!(mailbox.next_numbered(25), Next::Here(25, _)));
         assert!(matches!(mailbox.next_numbered(26), Next::None));
         assert_eq!(mailbox.dropped(), 0);

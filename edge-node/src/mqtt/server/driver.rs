@@ -11,11 +11,12 @@ use crate::mqtt::access::User;
 use crate::mqtt::broker::{Answer, Asked, Command, ConnectionId, Gone, Incoming, Mailbox, Open};
 use crate::mqtt::broker::{Opened, SessionKey};
 use crate::mqtt::connection::{Arrived, Connection, Ended, Outcome, Request};
-use crate::mqtt::ledger::{self, Seen, SessionNo};
+use crate::mqtt::ledger::{self, Queued, Seen, SessionNo};
 use crate::mqtt::message::Message;
 use crate::mqtt::packet::{Connect, Publish, QoS, Subscribe};
 use crate::mqtt::reason::Reason;
 use bytes::BytesMut;
+use holdfast_sync::Fault;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +28,7 @@ const READ_LEAST: usize = 512;
 /// And at most.
 const READ_MOST: usize = 64 << 10;
 /// How long a client may take nothing of what it is sent.
-const STALL: Duration = Duration::from_secs(60);
+const STALL_MS: u64 = 60_000;
 /// How long the last bytes may take.
 const LAST: Duration = Duration::from_secs(2);
 
@@ -53,13 +54,11 @@ pub async fn serve<S>(
         let now_ms = driver.now_ms();
         if driver.connection.output().is_empty() {
             stalled_ms = None;
-        } else if now_ms.saturating_sub(*stalled_ms.get_or_insert(now_ms))
-            >= STALL.as_millis() as u64
-        {
+        } else if now_ms.saturating_sub(*stalled_ms.get_or_insert(now_ms)) >= STALL_MS {
             driver.connection.lost();
             break;
         }
-        let deadline = [driver.connection.deadline(), stalled_ms.map(|at| at + 60_000)];
+        let deadline = [driver.connection.deadline(), stalled_ms.map(|at| at + STALL_MS)];
         let deadline = deadline.into_iter().flatten().min();
         let wait = deadline.map_or(Duration::from_secs(3_600), |deadline| {
             Duration::from_millis(deadline.saturating_sub(now_ms))
@@ -79,7 +78,7 @@ pub async fn serve<S>(
                 Ok(0) | Err(_) => driver.connection.lost(),
                 Ok(read) => read_size = driver.read(read, read_size),
             },
-            fetched = driver.outbox.fetched() => driver.outbox.take(fetched, &driver.server),
+            fetched = driver.outbox.fetched() => driver.fetched(fetched),
             () = mailbox.woken() => {}
             () = tokio::time::sleep(wait) => driver.connection.tick(driver.now_ms()),
             () = stop.cancelled(), if !is_stopping => {
@@ -164,6 +163,14 @@ impl Driver {
             bytes::Buf::advance(output, written);
         }
         *stalled_ms = None;
+    }
+
+    fn fetched(&mut self, fetched: Result<Queued, Fault>) {
+        if let Err(fault) = self.outbox.take(fetched, &self.server) {
+            tracing::error!(client = self.client, %fault, "messages of a queue cannot be read");
+            let text = "messages that wait cannot be read from disk";
+            self.connection.end(Reason::ServerUnavailable, text);
+        }
     }
 
     /// Does all that can be done now.

@@ -6,6 +6,8 @@
 mod driver;
 mod outbox;
 
+pub use driver::serve;
+
 use super::access::User;
 use super::broker::Reach;
 use super::connection::Options;
@@ -15,13 +17,13 @@ use super::reason::Reason;
 use crate::settings::Access;
 use axum::http::StatusCode;
 use holdfast_node::auth::Auth;
+use holdfast_node::http::accept;
 use holdfast_node::tls::Tls;
 use std::borrow::Cow;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -90,19 +92,6 @@ impl Server {
         Ok(User::of(&grant, &self.rules))
     }
 
-    /// Serves one connection.
-    pub async fn serve<S>(
-        self: &Arc<Self>,
-        stream: S,
-        peer: SocketAddr,
-        known: Option<User>,
-        stop: CancellationToken,
-    ) where
-        S: AsyncRead + AsyncWrite + Send,
-    {
-        driver::serve(Arc::clone(self), stream, peer, known, stop).await;
-    }
-
     /// Waits until all connections have ended, once the node stops.
     pub async fn drained(&self) {
         self.tasks.close();
@@ -153,7 +142,7 @@ impl Listener {
             };
             let (of, tls, stop) = (Arc::clone(&server), tls.clone(), stop.clone());
             server.tasks.spawn(async move {
-                take(&of, stream, peer, tls, stop).await;
+                take(of, stream, peer, tls, stop).await;
                 drop(permit);
             });
         }
@@ -161,39 +150,20 @@ impl Listener {
 }
 
 async fn take(
-    server: &Arc<Server>,
+    server: Arc<Server>,
     stream: TcpStream,
     peer: SocketAddr,
     tls: Option<Tls>,
     stop: CancellationToken,
 ) {
-    let Some(tls) = tls else { return server.serve(stream, peer, None, stop).await };
+    let Some(tls) = tls else { return serve(server, stream, peer, None, stop).await };
     let opened = tokio::select! {
         opened = tokio::time::timeout(HANDSHAKE, tls.open(stream)) => opened,
         () = stop.cancelled() => return,
     };
     match opened {
-        Ok(Ok(stream)) => server.serve(stream, peer, None, stop).await,
+        Ok(Ok(stream)) => serve(server, stream, peer, None, stop).await,
         Ok(Err(error)) => tracing::debug!(%peer, %error, "no handshake for MQTT"),
         Err(_) => tracing::debug!(%peer, "closing a connection whose handshake takes too long"),
-    }
-}
-
-/// Accepts one connection, waiting out a lack of file descriptors.
-async fn accept(socket: &TcpListener) -> (TcpStream, SocketAddr) {
-    loop {
-        match socket.accept().await {
-            Ok((stream, peer)) => {
-                if let Err(error) = stream.set_nodelay(true) {
-                    tracing::debug!(%peer, %error, "the connection is gone already");
-                    continue;
-                }
-                return (stream, peer);
-            }
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection for MQTT");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
     }
 }

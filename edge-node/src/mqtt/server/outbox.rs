@@ -35,6 +35,8 @@ pub(super) struct Outbox {
     in_flight: BTreeSet<u64>,
     fetched: VecDeque<(u64, Delivery)>,
     fetching: Option<Fetch>,
+    /// What is being read is below this number.
+    upto: u64,
 }
 
 impl Outbox {
@@ -70,22 +72,26 @@ impl Outbox {
     }
 
     /// Takes what was read from disk.
-    pub(super) fn take(&mut self, fetched: Result<Queued, Fault>, server: &Server) {
+    ///
+    /// # Errors
+    /// When it cannot be read: to ask again at once would be to ask for ever.
+    pub(super) fn take(
+        &mut self,
+        fetched: Result<Queued, Fault>,
+        server: &Server,
+    ) -> Result<(), Fault> {
         self.fetching = None;
-        match fetched {
-            Ok(queued) => {
-                if queued.lost > 0 {
-                    server.reach.counts.lost.add(queued.lost);
-                    tracing::error!(lost = queued.lost, "messages of a queue are damaged on disk");
-                }
-                self.fetched.extend(queued.messages);
-                // What is left out waits no longer: there is nothing to read before this.
-                if self.fetched.is_empty() {
-                    self.next = self.next.max(queued.next);
-                }
-            }
-            Err(fault) => tracing::error!(%fault, "messages of a queue cannot be read"),
+        let queued = fetched?;
+        if queued.lost > 0 {
+            server.reach.counts.lost.add(queued.lost);
+            tracing::error!(lost = queued.lost, "messages of a queue are damaged on disk");
         }
+        self.fetched.extend(queued.messages);
+        if self.fetched.is_empty() {
+            // What was told to be there and is not waits no longer: it was dropped meanwhile.
+            self.next = self.next.max(queued.next).max(self.upto);
+        }
+        Ok(())
     }
 
     /// The number of a message that was sent under this identifier.
@@ -121,8 +127,9 @@ impl Outbox {
                 None => match mailbox.next_numbered(self.next) {
                     Next::Here(number, delivery) => (number, delivery),
                     Next::None => return,
-                    Next::OnDisk => {
+                    Next::OnDisk(upto) => {
                         let Some(no) = self.kept else { return };
+                        self.upto = upto;
                         let (store, from) = (server.reach.store().clone(), self.next);
                         self.fetching = Some(Box::pin(async move {
                             store.read(move |view| ledger::queued(view, no, from, FETCH)).await

@@ -18,7 +18,7 @@ use crate::mqtt::packet::{
     Ack, Connack, ConnectProperties, Filter, Packet, Publish, PublishProperties, QoS, Subscription,
     SubscriptionOptions, Topic, Utf8, Version,
 };
-use crate::mqtt::server::Server;
+use crate::mqtt::server::{Server, serve};
 use crate::settings::Access;
 use bytes::{Bytes, BytesMut};
 use holdfast_node::auth::{Auth, TokenMap};
@@ -116,7 +116,7 @@ impl Node {
         let server = Arc::clone(&up.server);
         let peer = ([127, 0, 0, 1], 1).into();
         let never = CancellationToken::new();
-        up.tasks.spawn(async move { server.serve(theirs, peer, None, never).await });
+        up.tasks.spawn(serve(server, theirs, peer, None, never));
         Some(ours)
     }
 
