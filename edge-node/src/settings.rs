@@ -3,7 +3,7 @@
 use crate::VERSION;
 use crate::mqtt::access::{FilterText, Whom};
 use crate::mqtt::broker::Limits;
-use crate::mqtt::ingest::Mappings;
+use crate::mqtt::rules::Mappings;
 use holdfast_node::alerts::EdgeAlerts;
 use holdfast_node::cli::Service;
 use holdfast_node::config::{Bytes, Duration, Listen, ListenOrOff, Log, TransportWord};

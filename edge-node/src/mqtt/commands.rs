@@ -5,7 +5,7 @@
 
 mod running;
 
-use super::ingest::{Mapping, PayloadError, Purpose, Rules};
+use super::rules::{Mapping, PayloadError, Purpose, Rules};
 use super::topic::Topic;
 use crate::formats::{Decoded, DecodedReading};
 use crate::settings::Settings;

@@ -3,9 +3,9 @@
 use super::broker::Brought;
 use super::connection::Outcome;
 use super::counts::MqttCounts;
-use super::ingest::{Purpose, Rules};
 use super::packet::{Publish, Utf8};
 use super::reason::Reason;
+use super::rules::{Purpose, Rules};
 use crate::ingest::Ingest;
 use std::sync::Arc;
 

@@ -5,7 +5,7 @@ use super::codec;
 use super::connection::Options;
 use super::counts::MqttCounts;
 use super::door::Door;
-use super::ingest::Rules;
+use super::rules::Rules;
 use super::server::{self, Server};
 use crate::ingest::Ingest;
 use crate::settings::Mqtt as Settings;

@@ -6,7 +6,7 @@ use crate::{ASKED, HELD, PEAK, Random, SLACK};
 use holdfast_core::reading::{Device, Finite};
 use holdfast_core::{Metric, Timestamp, Unit};
 use holdfast_edge::formats::DecodedValue;
-use holdfast_edge::mqtt::ingest::{Mappings, Purpose, Rules};
+use holdfast_edge::mqtt::rules::{Mappings, Purpose, Rules};
 use holdfast_edge::mqtt::topic::Topic;
 use serde::Deserialize;
 

@@ -3,10 +3,10 @@
 use super::mailbox::Mailbox;
 use super::session::Session;
 use super::state::State;
+use crate::mqtt::api::ClientShape;
 use crate::mqtt::ledger::NEVER;
 use crate::mqtt::message::{Message, Moment};
 use crate::mqtt::packet::{Filter, Topic, Version};
-use crate::mqtt::routes::ClientShape;
 use holdfast_core::Timestamp;
 use holdfast_node::time_text::Time;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! `mqtt clients`, `kick` and `retained`: asked of the running node, shown as tables.
 
-use crate::mqtt::routes::{ClientList, RetainedList};
+use crate::mqtt::api::{ClientList, RetainedList};
 use crate::settings::Settings;
 use holdfast_node::cli::{Failure, Local};
 use holdfast_node::client::encoded;

@@ -1,7 +1,7 @@
 //! What `mqtt map test` says, word for word.
 
 use super::*;
-use crate::mqtt::ingest::Mappings;
+use crate::mqtt::rules::Mappings;
 use serde::Deserialize;
 
 fn told(list: &str, topic: &str, payload: &str) -> Result<String, String> {

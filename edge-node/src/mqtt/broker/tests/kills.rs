@@ -12,12 +12,12 @@ use crate::mqtt::codec::{self, Codec};
 use crate::mqtt::connection::Options;
 use crate::mqtt::counts::MqttCounts;
 use crate::mqtt::door::Door;
-use crate::mqtt::ingest::Rules;
 use crate::mqtt::ledger::NEVER;
 use crate::mqtt::packet::{
     Ack, Connack, ConnectProperties, Filter, Packet, Publish, PublishProperties, QoS, Subscription,
     SubscriptionOptions, Topic, Utf8, Version,
 };
+use crate::mqtt::rules::Rules;
 use crate::mqtt::server::{Server, serve};
 use crate::settings::Access;
 use bytes::{Bytes, BytesMut};

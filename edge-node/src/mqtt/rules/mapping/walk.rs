@@ -8,9 +8,9 @@ use crate::formats::scanner::{Json, Scanner, Syntax};
 use std::fmt::Write as _;
 
 /// Levels that are entered. The deepest of the known payloads has four.
-pub(in crate::mqtt::ingest) const DEPTH_MAX: usize = 8;
+pub(in crate::mqtt::rules) const DEPTH_MAX: usize = 8;
 /// Bytes of a path: room for [`DEPTH_MAX`] long names, and above what a metric may have.
-pub(in crate::mqtt::ingest) const PATH_MAX: usize = 512;
+pub(in crate::mqtt::rules) const PATH_MAX: usize = 512;
 
 /// A place in a payload.
 pub(super) struct Walk<'a, 'r> {

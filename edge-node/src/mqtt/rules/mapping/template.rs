@@ -13,7 +13,7 @@ pub struct Template {
 
 /// A piece of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::mqtt::ingest) enum Part {
+pub(in crate::mqtt::rules) enum Part {
     /// Itself.
     Said(Box<str>),
     /// What the `+` of this number stands for, from 1.
@@ -26,7 +26,7 @@ pub(in crate::mqtt::ingest) enum Part {
 
 impl Template {
     /// Reads a template.
-    pub(in crate::mqtt::ingest) fn parse(text: &str) -> Result<Self, String> {
+    pub(in crate::mqtt::rules) fn parse(text: &str) -> Result<Self, String> {
         let mut parts = Vec::new();
         let mut rest = text;
         while let Some(at) = rest.find(['{', '}']) {
@@ -47,11 +47,11 @@ impl Template {
         Ok(Self { parts })
     }
 
-    pub(in crate::mqtt::ingest) const fn is_empty(&self) -> bool {
+    pub(in crate::mqtt::rules) const fn is_empty(&self) -> bool {
         self.parts.is_empty()
     }
 
-    pub(in crate::mqtt::ingest) fn parts(&self) -> &[Part] {
+    pub(in crate::mqtt::rules) fn parts(&self) -> &[Part] {
         &self.parts
     }
 }

@@ -4,7 +4,7 @@ use crate::mqtt::topic::{Filter, Topic};
 
 /// A topic filter and where its wildcards are.
 #[derive(Debug)]
-pub(in crate::mqtt::ingest) struct Shape {
+pub(in crate::mqtt::rules) struct Shape {
     filter: Filter,
     /// Bytes in front of the first wildcard and its slash.
     literal: usize,
@@ -15,7 +15,7 @@ pub(in crate::mqtt::ingest) struct Shape {
 }
 
 impl Shape {
-    pub(in crate::mqtt::ingest) fn new(filter: Filter) -> Self {
+    pub(in crate::mqtt::rules) fn new(filter: Filter) -> Self {
         let pattern = filter.pattern();
         let levels = || pattern.split('/').enumerate();
         let of = |wanted| levels().filter(move |(_, level)| *level == wanted).map(|(at, _)| at);
@@ -24,17 +24,17 @@ impl Shape {
         Self { any: of("+").collect(), rest: of("#").next(), literal, filter }
     }
 
-    pub(in crate::mqtt::ingest) fn filter(&self) -> &Filter {
+    pub(in crate::mqtt::rules) fn filter(&self) -> &Filter {
         &self.filter
     }
 
     /// How many `+` there are.
-    pub(in crate::mqtt::ingest) fn places(&self) -> usize {
+    pub(in crate::mqtt::rules) fn places(&self) -> usize {
         self.any.len()
     }
 
     /// Whether it ends with `#`.
-    pub(in crate::mqtt::ingest) const fn has_rest(&self) -> bool {
+    pub(in crate::mqtt::rules) const fn has_rest(&self) -> bool {
         self.rest.is_some()
     }
 

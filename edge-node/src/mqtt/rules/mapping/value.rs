@@ -14,14 +14,14 @@ const SECOND_NS: i128 = 1_000_000_000;
 
 /// A factor. What is a tenth is divided by ten: 0.1 times 3 is not 0.3, but 3 by 10 is.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(in crate::mqtt::ingest) enum Scale {
+pub(in crate::mqtt::rules) enum Scale {
     Times(f64),
     Over(f64),
 }
 
 impl Scale {
     /// The way of applying `factor` that rounds least.
-    pub(in crate::mqtt::ingest) fn new(factor: f64) -> Self {
+    pub(in crate::mqtt::rules) fn new(factor: f64) -> Self {
         let over = (1.0 / factor).round();
         if factor.abs() < 1.0 && 1.0 / over == factor {
             Self::Over(over)
