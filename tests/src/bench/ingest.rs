@@ -6,8 +6,8 @@
 
 use super::load::{Load, Speaks, request};
 use super::peers::{influx::Influx, nats::Nats, rows, rows::Rows};
-use super::{Better, Figure, Peers, resident};
-use crate::process::{Edge, Settings};
+use super::{Better, Figure, Peers};
+use crate::process::{Edge, Memory, Settings};
 use std::fmt::Write;
 use std::io;
 use std::sync::Arc;
@@ -84,7 +84,7 @@ fn idle(as_json: bool) -> io::Result<()> {
     let mut edge = Edge::init("idle", dir.path(), Settings::default())?;
     edge.start()?;
     std::thread::sleep(Duration::from_secs(5));
-    let value = resident(edge.process().pid())?;
+    let value = Memory::of(edge.process().pid())?.mib();
     let (name, unit) = ("edge_idle_rss", "MiB");
     let (target, better, peers) = (20.0, Better::Lower, Peers::new());
     Figure { name, value, unit, target, better, peers }.print(as_json);

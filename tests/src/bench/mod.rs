@@ -29,7 +29,6 @@ use crate::client::Client;
 use crate::process::Edge;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::json;
-use std::fs;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -104,15 +103,6 @@ impl Figure {
             );
         }
     }
-}
-
-/// Resident memory of a process, MiB.
-fn resident(pid: u32) -> io::Result<f64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
-    let kib = kib.ok_or_else(|| io::Error::other(format!("process {pid} has no memory")))?;
-    Ok(kib / 1024.0)
 }
 
 /// How a chain's rows are sealed: whether, entries, bytes.

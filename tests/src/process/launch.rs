@@ -52,6 +52,19 @@ impl Settings {
     /// # Errors
     /// When the library is not installed; the caller says so and skips.
     pub fn clock(self, spec: &str) -> Result<Self, String> {
+        Ok(self.faked()?.env("FAKETIME", spec))
+    }
+
+    /// As [`Self::clock`], with what is in a file, which may be written anew while it runs.
+    ///
+    /// # Errors
+    /// When the library is not installed.
+    pub fn clock_file(self, file: &Path) -> Result<Self, String> {
+        let faked = self.faked()?;
+        Ok(faked.env("FAKETIME_TIMESTAMP_FILE", file).env("FAKETIME_NO_CACHE", "1"))
+    }
+
+    fn faked(self) -> Result<Self, String> {
         const PLACES: [&str; 3] = [
             "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
             "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1",
@@ -59,11 +72,8 @@ impl Settings {
         ];
         let library = PLACES.into_iter().find(|place| Path::new(place).exists());
         let library = library.ok_or("skipped: libfaketime is not installed")?;
-        Ok(self
-            .preload(library)
-            .env("FAKETIME", spec)
-            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
-            .env("DONT_FAKE_MONOTONIC", "1"))
+        let settings = self.preload(library);
+        Ok(settings.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("DONT_FAKE_MONOTONIC", "1"))
     }
 
     /// Puts a command in front of the program.

@@ -9,6 +9,7 @@ mod edge;
 mod fleet;
 mod hub;
 mod launch;
+mod machine;
 mod output;
 mod running;
 mod service;
@@ -18,6 +19,7 @@ pub use edge::Edge;
 pub use fleet::{Fleet, FleetPlan};
 pub use hub::Hub;
 pub use launch::{Finished, Launch, Settings};
+pub use machine::{Memory, allow_connections};
 pub use running::Running;
 pub use service::Service;
 

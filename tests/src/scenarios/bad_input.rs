@@ -9,7 +9,7 @@ use super::hands::{admin_of_edge, block_on, equal_exports, get, reading};
 use crate::client::{Answer, Client, RawRequest};
 use crate::contract;
 use crate::faults::Tally;
-use crate::process::{Fleet, FleetPlan, LIMIT};
+use crate::process::{Fleet, FleetPlan, LIMIT, Memory};
 use crate::rng::Rng;
 use crate::wait::until_async;
 use bytes::Bytes;
@@ -435,9 +435,7 @@ fn noise(hub: SocketAddr, rng: &mut Rng, count: u64) {
 }
 
 fn rss_kib(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the node runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
-    line.trim().trim_end_matches(" kB").parse().expect("a number")
+    Memory::of(pid).expect("the node runs").resident >> 10
 }
 
 /// Runs the campaign: all kinds of bad input, in `20` rounds at full size.

@@ -1,6 +1,5 @@
 //! Twins by the thousand: what a gateway takes for them, and that none is lost by a kill.
 
-use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,7 +10,7 @@ use super::Scale;
 use super::audit::edge_client;
 use super::load::block_on;
 use crate::client::{Answer, Client};
-use crate::process::{Edge, Settings};
+use crate::process::{Edge, Memory, Settings};
 
 /// Devices of a large site.
 const DEVICES: u64 = 10_000;
@@ -98,18 +97,6 @@ async fn read_all(client: &mut Client) -> u64 {
     }
 }
 
-/// Bytes that a process has in memory now, and had at most.
-fn memory(edge: &mut Edge) -> (u64, u64) {
-    let status = fs::read_to_string(format!("/proc/{}/status", edge.process().pid()));
-    let status = status.expect("the state of a process that runs");
-    let bytes = |name: &str| -> u64 {
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("its memory");
-        let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
-        kib << 10
-    };
-    (bytes("VmRSS:"), bytes("VmHWM:"))
-}
-
 /// Writes the twins of a large site, kills the gateway, and reads them.
 ///
 /// # Panics
@@ -124,9 +111,9 @@ pub fn many(scale: Scale) {
         register(&mut client, count).await;
         set_all(&edge, count).await;
         assert_eq!(read_all(&mut client).await, count);
-        let (now, peak) = memory(&mut edge);
+        let Memory { resident, peak } = Memory::of(edge.process().pid()).expect("it runs");
         let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-        println!("{count} twins: {:.1} MiB, at most {:.1} MiB", mib(now), mib(peak));
+        println!("{count} twins: {:.1} MiB, at most {:.1} MiB", mib(resident), mib(peak));
         assert!(peak <= RSS_MAX, "{count} twins take {peak} bytes");
 
         edge.kill9().expect("it is reaped");
@@ -139,8 +126,8 @@ pub fn many(scale: Scale) {
             let answer = client.get(&path).await.expect("an answer");
             assert_eq!(answer.json(), wanted(number), "{path}");
         }
-        let (again, _) = memory(&mut edge);
-        println!("{count} twins after a start: {:.1} MiB", mib(again));
+        let again = Memory::of(edge.process().pid()).expect("it runs");
+        println!("{count} twins after a start: {:.1} MiB", again.mib());
         edge.stop().expect("it stops in good order");
         edge.command("verify", []).expect("nothing is damaged");
     });

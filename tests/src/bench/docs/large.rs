@@ -7,8 +7,8 @@
 use super::Told;
 use super::compare::{Found, compare, fill};
 use super::site::Site;
+use crate::process::Memory;
 use rusqlite::Connection;
-use std::fs;
 use std::io;
 use std::time::Instant;
 
@@ -42,7 +42,7 @@ pub async fn measure(told: &Told) -> io::Result<()> {
     site.start_edge()?;
     site.until_same(DIFFER).await?;
     let carried = site.quiet().await?.since(before);
-    let (_, peak) = memory(&mut site)?;
+    let peak = memory(&mut site)?.peak as f64;
     site.stop()?;
     let found = compare(site.hub.data(), site.edge.data(), DIFFER).await?;
     tell(told, &found);
@@ -50,8 +50,8 @@ pub async fn measure(told: &Told) -> io::Result<()> {
     told.figure("docs_compare_hub_rss", peak / MB, "MB", 300.0, "");
     told.detail(&format!(
         "{:.0} MB before the gateway comes, {:.0} MB at most until then",
-        at_rest.0 / MB,
-        at_rest.1 / MB
+        at_rest.resident as f64 / MB,
+        at_rest.peak as f64 / MB
     ));
     Ok(())
 }
@@ -84,13 +84,7 @@ fn forget_cursor(site: &Site) -> io::Result<()> {
     }
 }
 
-/// Bytes that the hub has in memory now, and had at most since it was started.
-fn memory(site: &mut Site) -> io::Result<(f64, f64)> {
-    let status = fs::read_to_string(format!("/proc/{}/status", site.hub.process().pid()))?;
-    let bytes = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name));
-        let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
-        kib.map(|kib| kib * 1024.0).ok_or_else(|| io::Error::other("no memory is told"))
-    };
-    Ok((bytes("VmRSS:")?, bytes("VmHWM:")?))
+/// What the hub has in memory.
+fn memory(site: &mut Site) -> io::Result<Memory> {
+    Memory::of(site.hub.process().pid())
 }

@@ -5,22 +5,21 @@
 
 use super::connection::{Connection, Endpoint};
 use super::histogram::Histogram;
-use crate::bench::resident;
+use crate::process::Memory;
 use std::io;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
-const CONNECTIONS: u32 = 10_000;
+/// How many connect.
+pub const CONNECTIONS: u32 = 10_000;
 /// One a millisecond.
 const EVERY: Duration = Duration::from_millis(1);
 /// Addresses that they come from.
 const SOURCES: u32 = 8;
 /// Until memory is what it stays.
 const SETTLED: Duration = Duration::from_secs(5);
-/// What a process needs beside its connections.
-const OTHER_FILES: u64 = 200;
 
 /// What came of it.
 #[derive(Debug)]
@@ -41,7 +40,7 @@ pub struct Idle {
 /// When one is not let in.
 pub async fn idle(endpoint: &Endpoint, pid: u32) -> io::Result<Idle> {
     sleep(SETTLED).await;
-    let alone = resident(pid)?;
+    let alone = Memory::of(pid)?.mib();
     let started = Instant::now();
     let mut connects = JoinSet::new();
     for number in 0..CONNECTIONS {
@@ -63,37 +62,10 @@ pub async fn idle(endpoint: &Endpoint, pid: u32) -> io::Result<Idle> {
     }
     let rate = f64::from(CONNECTIONS) / started.elapsed().as_secs_f64();
     sleep(SETTLED).await;
-    let crowded = resident(pid)?;
+    let crowded = Memory::of(pid)?.mib();
     // Whoever was thrown out in the meantime took no memory.
     for connection in &connections {
         connection.still_open()?;
     }
     Ok(Idle { alone, crowded, rate, latency })
-}
-
-/// Lets this process and those that it starts have as many files open as there are connections.
-///
-/// # Errors
-/// When the system does not allow it.
-pub fn allow_connections() -> io::Result<()> {
-    let wanted = u64::from(CONNECTIONS) + OTHER_FILES;
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the structure is ours and lives as long as the call.
-    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    if limit.rlim_cur >= wanted {
-        return Ok(());
-    }
-    // Who may raise the hard limit does.
-    limit = libc::rlimit { rlim_cur: wanted, rlim_max: limit.rlim_max.max(wanted) };
-    // SAFETY: as above; the call only reads it.
-    match unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } {
-        0 => Ok(()),
-        _ => {
-            let error = io::Error::last_os_error();
-            let what = format!("{wanted} open files are needed: {error}; try `ulimit -n {wanted}`");
-            Err(io::Error::new(error.kind(), what))
-        }
-    }
 }

@@ -22,6 +22,7 @@ use self::brokers::Broker;
 use self::histogram::Histogram;
 use self::publish::{Load, Outcome, publish};
 use super::{Better, Figure, Peers};
+use crate::process::allow_connections;
 use clap::ValueEnum;
 use std::collections::BTreeMap;
 use std::io;
@@ -70,7 +71,7 @@ pub async fn mqtt(only: Option<System>, as_json: bool) -> io::Result<()> {
 }
 
 async fn measure(only: Option<System>, as_json: bool) -> io::Result<()> {
-    idle::allow_connections()?;
+    allow_connections(idle::CONNECTIONS.into())?;
     let (mut ours, mut peers) = (BTreeMap::new(), Vec::new());
     let wanted = |system: &&System| only.is_none_or(|only| only == **system);
     for &system in System::value_variants().iter().filter(wanted) {
