@@ -181,6 +181,8 @@ impl Quality {
     pub const ANCHORED: Self = Self(8);
     /// The receiving node knew its own clock to be wrong.
     pub const NODE_CLOCK: Self = Self(16);
+    /// It came again without a name or a time, and may be stored twice.
+    pub const MAYBE_REPEATED: Self = Self(32);
 
     /// Whether all flags of `other` are set.
     #[must_use]
@@ -196,7 +198,8 @@ impl Quality {
 
     /// The words for the flags set, in the order of their bits.
     pub fn words(self) -> impl Iterator<Item = &'static str> {
-        const WORDS: [&str; 5] = ["uncertain", "bad", "device-clock", "anchored", "node-clock"];
+        const WORDS: [&str; 6] =
+            ["uncertain", "bad", "device-clock", "anchored", "node-clock", "maybe-repeated"];
         WORDS.into_iter().enumerate().filter(move |(bit, _)| self.0 >> bit & 1 == 1).map(|(_, w)| w)
     }
 }

@@ -130,6 +130,8 @@ pub struct Mqtt {
     pub anonymous: bool,
     /// Bytes of a packet.
     pub packet_max: Bytes,
+    /// Messages that one client may publish in a second; 0 for any number.
+    pub client_rate: u32,
     /// How long a session outlives its connection at most.
     pub session_max: Duration,
     /// Bytes that may wait for one client.
@@ -247,6 +249,7 @@ impl Default for Mqtt {
             connections: 10_000,
             anonymous: false,
             packet_max: Bytes(1 << 20),
+            client_rate: 0,
             session_max: Duration(session),
             queue_max: Bytes(limits.queue_bytes),
             queues_max: Bytes(limits.queues_bytes),

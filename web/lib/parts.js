@@ -62,6 +62,7 @@ const MEANING = {
   'device-clock': 'the clock of the device is off',
   anchored: 'the device has no clock; the gateway set the time from the age it told',
   'node-clock': 'the clock of the gateway was not set',
+  'maybe-repeated': 'it came again without a name or a time, and may be stored twice',
 };
 
 /** What limits the trust in a reading; nothing when it is good. */

@@ -12,6 +12,7 @@
 
 mod incoming;
 mod outgoing;
+mod pace;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +27,7 @@ use super::reason::Reason;
 use bytes::BytesMut;
 use incoming::Incoming;
 use outgoing::Outgoing;
+use pace::Pace;
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::num::{NonZeroU16, NonZeroU32};
@@ -49,6 +51,8 @@ pub struct Options {
     pub send_maximum: NonZeroU16,
     /// The greatest topic alias in either direction.
     pub alias_maximum: u16,
+    /// Messages that a client may publish in a second; 0 for any number.
+    pub publish_rate: u32,
     /// The longest keep alive; nothing when any is taken, 0 included, which is for ever.
     pub keep_alive_max_s: Option<NonZeroU16>,
 }
@@ -61,6 +65,7 @@ impl Default for Options {
             receive_maximum: NonZeroU16::new(1024).expect("not zero"),
             send_maximum: NonZeroU16::new(1024).expect("not zero"),
             alias_maximum: 64,
+            publish_rate: 0,
             keep_alive_max_s: None,
         }
     }
@@ -156,6 +161,7 @@ pub struct Connection {
     phase: Phase,
     keep_alive_s: u16,
     heard_ms: u64,
+    pace: Pace,
     /// Whether the session was to end with the connection when it began.
     ends_with_connection: bool,
     /// Whether the client wants reasons in words with answers.
@@ -177,6 +183,7 @@ impl Connection {
             phase: Phase::Fresh { until_ms: now_ms + options.connect_ms },
             keep_alive_s: 0,
             heard_ms: now_ms,
+            pace: Pace::new(options.publish_rate),
             ends_with_connection: true,
             explains: true,
             asked: Vec::new(),
@@ -245,12 +252,27 @@ impl Connection {
         }
     }
 
+    /// Until when a client that publishes faster than it may is not listened to, in steady
+    /// milliseconds.
+    #[must_use]
+    pub fn resumes_at(&self, now_ms: u64) -> Option<u64> {
+        self.pace.resumes_at(now_ms)
+    }
+
     /// Takes packets off `input`, as long as it wants any.
     pub fn receive(&mut self, now_ms: u64, input: &mut BytesMut) {
         while self.wants_input() {
+            if self.pace.resumes_at(now_ms).is_some() {
+                // That it is not heard is not its fault.
+                self.heard_ms = now_ms;
+                break;
+            }
             match self.codec.decode(input) {
                 Ok(Some(packet)) => {
                     self.heard_ms = now_ms;
+                    if matches!(packet, Packet::Publish(_)) {
+                        self.pace.spend(now_ms);
+                    }
                     if let Err(violation) = self.take(packet) {
                         self.violated(&violation);
                     }

@@ -22,6 +22,8 @@ pub struct MqttCounts {
     pub unread: Counter,
     /// Messages of QoS 0 with readings that came too fast to be stored.
     pub shed: Counter,
+    /// Times that a client was not listened to for a while, because it published too fast.
+    pub slowed: Counter,
     /// Messages dropped because a client does not take them, or its queue is full.
     pub dropped: Counter,
     /// Messages that expired before they could be sent.

@@ -16,6 +16,8 @@ pub fn tell(out: &mut Exposition, counts: &MqttCounts) {
     one("holdfast_mqtt_unread_messages_total", help, counts.unread.get());
     let help = "Messages of QoS 0 with readings that came too fast to be stored.";
     one("holdfast_mqtt_shed_messages_total", help, counts.shed.get());
+    let help = "Times that a client was slowed down because it published too fast.";
+    one("holdfast_mqtt_slowed_total", help, counts.slowed.get());
     let help = "Messages whose readings had been stored before, by packet identifier.";
     one("holdfast_mqtt_repeated_messages_total", help, counts.repeated.get());
     one("holdfast_mqtt_lost_messages_total", "Messages damaged on disk.", counts.lost.get());
