@@ -63,7 +63,7 @@ impl Demo {
         let mut eyes = Eyes::of(&fleet)?;
         self.show_addresses(&fleet)?;
 
-        say("Twenty devices of a waterworks post to them: level, pump, pressure, flow, energy ...");
+        say("Twenty devices of a waterworks post to them, half over HTTP and half over MQTT.");
         let shifts = start_devices(&fleet)?;
         self.watch("posting", self.seconds(24), &mut eyes, &shifts).await?;
 
@@ -82,7 +82,7 @@ impl Demo {
         fleet.edges[0].kill9()?;
         tokio::time::sleep(Duration::from_secs(1)).await;
         fleet.edges[0].start()?;
-        shifts[0].move_to(fleet.edges[0].http());
+        shifts[0].move_both_to(fleet.edges[0].http(), fleet.edges[0].mqtt());
         eyes.edges[0].move_to(fleet.edges[0].http());
         println!("    started again: it found everything it had acknowledged and goes on");
         self.watch("cut off", self.seconds(16), &mut eyes, &shifts).await?;
@@ -194,7 +194,8 @@ fn devices(fleet: &Fleet, boot: u32) -> Result<Vec<Shift>, Failure> {
             end_ms: None,
             pace: Pace::Times(1.0),
         };
-        shifts.push(works.start(edge.http(), &edge.ingest_token()?, Patience::default()));
+        let (gateway, broker, token) = (edge.http(), edge.mqtt(), edge.ingest_token()?);
+        shifts.push(works.start_half_over_mqtt(gateway, broker, &token, Patience::default()));
     }
     Ok(shifts)
 }

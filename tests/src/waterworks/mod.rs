@@ -1,4 +1,5 @@
-//! A waterworks of simulated devices: pumping stations with a tank each, posting over HTTP.
+//! A waterworks of simulated devices: pumping stations with a tank each, posting over HTTP, or every
+//! other one over MQTT.
 //!
 //! What a device measures is a pure function of seed, device and time ([`Station`]). How its
 //! readings come out, with jittered times, gaps, late and shuffled batches, is a pure sequence too
@@ -12,6 +13,7 @@ mod backlog;
 mod feed;
 mod item;
 mod post;
+mod publish;
 mod replay;
 mod run;
 mod station;

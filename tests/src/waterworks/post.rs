@@ -9,7 +9,11 @@ use serde_json::Value as Json;
 use tokio::sync::watch;
 
 use super::item::Item;
+use super::publish::Publisher;
 use crate::client::{Answer, Client};
+
+/// Items that go as an array, at most; more go as lines.
+const FEW: usize = 20;
 
 /// How long to repeat, and how often.
 #[derive(Debug, Clone, Copy)]
@@ -70,9 +74,14 @@ impl std::error::Error for GaveUp {}
 /// Posts batches to a gateway whose address may change.
 #[derive(Debug)]
 pub struct Poster {
-    address: watch::Receiver<SocketAddr>,
-    client: Client,
+    way: Way,
     patience: Patience,
+}
+
+#[derive(Debug)]
+enum Way {
+    Http { address: watch::Receiver<SocketAddr>, client: Client },
+    Mqtt(Publisher),
 }
 
 impl Poster {
@@ -81,7 +90,17 @@ impl Poster {
     pub fn new(address: watch::Receiver<SocketAddr>, token: &str, patience: Patience) -> Self {
         let limit = Duration::from_secs(10);
         let client = Client::new(*address.borrow()).with_token(token).with_limit(limit);
-        Self { address, client, patience }
+        Self { way: Way::Http { address, client }, patience }
+    }
+
+    /// One that posts over MQTT, batches of one device at a time.
+    #[must_use]
+    pub fn over_mqtt(
+        address: watch::Receiver<SocketAddr>,
+        token: &str,
+        patience: Patience,
+    ) -> Self {
+        Self { way: Way::Mqtt(Publisher::new(address, token)), patience }
     }
 
     /// Posts the items until there is an answer that settles them. Repeated are posts without an
@@ -91,25 +110,21 @@ impl Poster {
     /// # Errors
     /// When patience ran out.
     pub async fn deliver(&mut self, items: &[Item]) -> Result<Delivery, GaveUp> {
-        let (content_type, body) = encode(items);
         let began = Instant::now();
         let mut retries = 0;
         loop {
-            if self.address.has_changed().unwrap_or(false) {
-                let address = *self.address.borrow_and_update();
-                self.client.move_to(address);
-            }
-            let answer = self.client.post("/v1/readings", content_type, body.clone()).await;
-            let last = match answer {
-                Ok(answer) if answer.status.is_success() => match read_answer(&answer) {
-                    Some(delivery) => return Ok(Delivery { retries, ..delivery }),
-                    None => format!("an answer that says nothing: {}", answer.text()),
-                },
-                Ok(answer) if is_final(answer.status) => {
-                    return Ok(Delivery { retries, ..all_rejected(items.len(), &answer) });
+            let answer = match &mut self.way {
+                Way::Http { address, client } => {
+                    if address.has_changed().unwrap_or(false) {
+                        client.move_to(*address.borrow_and_update());
+                    }
+                    post(client, items).await
                 }
-                Ok(answer) => format!("{}: {}", answer.status, answer.text()),
-                Err(no_answer) => no_answer.to_string(),
+                Way::Mqtt(publisher) => publisher.publish(items).await,
+            };
+            let last = match answer {
+                Ok(delivery) => return Ok(Delivery { retries, ..delivery }),
+                Err(last) => last,
             };
             if self.patience.limit.is_some_and(|limit| began.elapsed() > limit) {
                 return Err(GaveUp { retries, last });
@@ -120,16 +135,28 @@ impl Poster {
     }
 }
 
-/// One item goes as an object, a few as an array, many as lines.
-fn encode(items: &[Item]) -> (&'static str, bytes::Bytes) {
+/// Posts items once; why they may not have been taken, in words.
+async fn post(client: &mut Client, items: &[Item]) -> Result<Delivery, String> {
+    let (content_type, body) = encode(items, FEW);
+    match client.post("/v1/readings", content_type, body).await {
+        Ok(answer) if answer.status.is_success() => read_answer(&answer)
+            .ok_or_else(|| format!("an answer that says nothing: {}", answer.text())),
+        Ok(answer) if is_final(answer.status) => Ok(all_rejected(items.len(), &answer)),
+        Ok(answer) => Err(format!("{}: {}", answer.status, answer.text())),
+        Err(no_answer) => Err(no_answer.to_string()),
+    }
+}
+
+/// One item goes as an object, fewer than `few` as an array, others as lines.
+pub(super) fn encode(items: &[Item], few: usize) -> (&'static str, bytes::Bytes) {
     let mut body = String::new();
     let content_type = match items {
         [item] => {
             item.write_json(&mut body);
             "application/json"
         }
-        few if few.len() < 20 => {
-            for item in few {
+        items if items.len() < few => {
+            for item in items {
                 body.push(if body.is_empty() { '[' } else { ',' });
                 item.write_json(&mut body);
             }

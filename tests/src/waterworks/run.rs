@@ -48,6 +48,8 @@ type Note = Arc<dyn Fn() -> u64 + Send + Sync>;
 #[derive(Debug)]
 pub struct Shift {
     address: watch::Sender<SocketAddr>,
+    /// Where every other station publishes, if they do.
+    broker: Option<watch::Sender<SocketAddr>>,
     stop: watch::Sender<bool>,
     account: Arc<Mutex<Account>>,
     stations: JoinSet<()>,
@@ -70,21 +72,44 @@ impl Works {
         patience: Patience,
         note: impl Fn() -> u64 + Send + Sync + 'static,
     ) -> Shift {
+        self.begin((gateway, None), token, patience, Arc::new(note))
+    }
+
+    /// As [`Works::start`]; every other station publishes over MQTT, to `broker`.
+    #[must_use]
+    pub fn start_half_over_mqtt(
+        self,
+        gateway: SocketAddr,
+        broker: SocketAddr,
+        token: &str,
+        patience: Patience,
+    ) -> Shift {
+        self.begin((gateway, Some(broker)), token, patience, Arc::new(|| 0))
+    }
+
+    fn begin(
+        self,
+        (gateway, broker): (SocketAddr, Option<SocketAddr>),
+        token: &str,
+        patience: Patience,
+        note: Note,
+    ) -> Shift {
         let (address, follow) = watch::channel(gateway);
+        let broker = broker.map(watch::Sender::new);
         let (stop, stopped) = watch::channel(false);
         let account = Arc::new(Mutex::new(Account::default()));
-        let note: Note = Arc::new(note);
         let mut stations = JoinSet::new();
         for index in 0..self.stations {
-            let station = Posting {
-                poster: Poster::new(follow.clone(), token, patience),
-                account: Arc::clone(&account),
-                note: Arc::clone(&note),
+            let poster = match broker.as_ref().filter(|_| !index.is_multiple_of(2)) {
+                Some(broker) => Poster::over_mqtt(broker.subscribe(), token, patience),
+                None => Poster::new(follow.clone(), token, patience),
             };
+            let station =
+                Posting { poster, account: Arc::clone(&account), note: Arc::clone(&note) };
             let feed = Feed::new(self.seed, index, self.boot, self.habits, self.start_ms);
             stations.spawn(station.run(self, feed, stopped.clone()));
         }
-        Shift { address, stop, account, stations }
+        Shift { address, broker, stop, account, stations }
     }
 }
 
@@ -93,6 +118,15 @@ impl Shift {
     pub fn move_to(&self, gateway: SocketAddr) {
         // Without stations there is nobody to tell.
         let _ = self.address.send(gateway);
+    }
+
+    /// The gateway and its broker are at other addresses now.
+    pub fn move_both_to(&self, gateway: SocketAddr, broker: SocketAddr) {
+        self.move_to(gateway);
+        if let Some(sender) = &self.broker {
+            // Without stations there is nobody to tell.
+            let _ = sender.send(broker);
+        }
     }
 
     /// The account so far.
