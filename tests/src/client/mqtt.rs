@@ -4,13 +4,68 @@
 use bytes::{Bytes, BytesMut};
 use holdfast_edge::mqtt::codec::{Codec, Limits};
 use holdfast_edge::mqtt::packet::{
-    Binary, Connack, Connect, ConnectProperties, Packet, PacketId, Publish, PublishProperties, QoS,
-    Topic, Utf8, Version,
+    Ack, Binary, Connack, Connect, ConnectProperties, Filter, Packet, PacketId, Publish,
+    PublishProperties, QoS, Subscribe, Subscription, SubscriptionOptions, Topic, Utf8, Version,
 };
+use holdfast_edge::mqtt::reason::Reason;
 use std::io;
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+
+/// Who connects, and for how long its session is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Login<'a> {
+    /// Its client identifier.
+    pub client: &'a str,
+    /// Its token.
+    pub token: &'a str,
+    /// Seconds that the session outlives the connection.
+    pub expiry_s: u32,
+}
+
+impl<'a> Login<'a> {
+    /// One whose session is kept for ever.
+    #[must_use]
+    pub const fn kept(client: &'a str, token: &'a str) -> Self {
+        Self { client, token, expiry_s: u32::MAX }
+    }
+
+    /// One whose session ends with its connection.
+    #[must_use]
+    pub const fn passing(client: &'a str, token: &'a str) -> Self {
+        Self { client, token, expiry_s: 0 }
+    }
+
+    /// Its CONNECT, as bytes.
+    ///
+    /// # Panics
+    /// When the names are too long for one.
+    #[must_use]
+    pub fn bytes(&self) -> BytesMut {
+        let mut out = BytesMut::new();
+        let codec = Codec::for_client(Version::V5, Limits::default());
+        codec.encode(&self.packet(), &mut out).expect("it is a packet");
+        out
+    }
+
+    fn packet(&self) -> Packet {
+        let token = Bytes::copy_from_slice(self.token.as_bytes());
+        Packet::Connect(Box::new(Connect {
+            version: Version::V5,
+            clean_start: self.expiry_s == 0,
+            keep_alive: 0,
+            client_id: Utf8::try_from(self.client).expect("a plain name"),
+            will: None,
+            user_name: None,
+            password: Some(Binary::new(token).expect("short")),
+            properties: ConnectProperties {
+                session_expiry_s: Some(self.expiry_s),
+                ..ConnectProperties::default()
+            },
+        }))
+    }
+}
 
 /// One connection.
 #[derive(Debug)]
@@ -30,25 +85,36 @@ impl Wire {
         client: &str,
         token: &str,
     ) -> io::Result<(Self, Connack)> {
+        Self::open_as(address, Login::kept(client, token)).await
+    }
+
+    /// Connects.
+    ///
+    /// # Errors
+    /// When there is no connection, or the client is not let in.
+    pub async fn open_as(address: SocketAddr, login: Login<'_>) -> io::Result<(Self, Connack)> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
+        let mut wire = Self::over(stream);
+        wire.send(login.packet()).await?;
+        let connack = wire.let_in().await?;
+        Ok((wire, connack))
+    }
+
+    /// Over a stream on which nothing was sent yet, or a CONNECT.
+    #[must_use]
+    pub fn over(stream: TcpStream) -> Self {
         let codec = Codec::for_client(Version::V5, Limits::default());
-        let mut wire = Self { stream, codec, input: BytesMut::new() };
-        let properties =
-            ConnectProperties { session_expiry_s: Some(u32::MAX), ..ConnectProperties::default() };
-        let connect = Connect {
-            version: Version::V5,
-            clean_start: false,
-            keep_alive: 0,
-            client_id: Utf8::try_from(client).expect("a plain name"),
-            will: None,
-            user_name: None,
-            password: Some(Binary::new(Bytes::copy_from_slice(token.as_bytes())).expect("short")),
-            properties,
-        };
-        wire.send(Packet::Connect(Box::new(connect))).await?;
-        match wire.next().await? {
-            Packet::Connack(connack) if !connack.reason.is_failure() => Ok((wire, *connack)),
+        Self { stream, codec, input: BytesMut::new() }
+    }
+
+    /// The answer to a CONNECT.
+    ///
+    /// # Errors
+    /// When the connection is over, or the client is not let in.
+    pub async fn let_in(&mut self) -> io::Result<Connack> {
+        match self.next().await? {
+            Packet::Connack(connack) if !connack.reason.is_failure() => Ok(*connack),
             other => Err(io::Error::other(format!("not let in: {other:?}"))),
         }
     }
@@ -77,6 +143,80 @@ impl Wire {
             }
         }
     }
+
+    /// Subscribes, and waits for the answer.
+    ///
+    /// # Errors
+    /// When the connection is over, or it may not have all of it.
+    ///
+    /// # Panics
+    /// When one of `filters` is none.
+    pub async fn subscribe(&mut self, filters: &[&str], qos: QoS) -> io::Result<()> {
+        let options = SubscriptionOptions { qos, ..SubscriptionOptions::default() };
+        let subscription = |filter: &&str| Subscription {
+            filter: Filter::try_from(*filter).expect("a filter"),
+            options,
+        };
+        self.send(Packet::Subscribe(Subscribe {
+            packet_id: PacketId::MIN,
+            subscriptions: filters.iter().map(subscription).collect(),
+            subscription_id: None,
+            user: Default::default(),
+        }))
+        .await?;
+        match self.next().await? {
+            Packet::Suback(suback) if suback.reasons.iter().all(|reason| !reason.is_failure()) => {
+                Ok(())
+            }
+            other => Err(io::Error::other(format!("not subscribed: {other:?}"))),
+        }
+    }
+
+    /// The next message, acknowledged if it wants to be.
+    ///
+    /// # Errors
+    /// When the connection is over, or something else comes.
+    pub async fn message(&mut self) -> io::Result<Publish> {
+        match self.next().await? {
+            Packet::Publish(publish) => {
+                self.acknowledge(&publish).await?;
+                Ok(publish)
+            }
+            other => Err(io::Error::other(format!("no message: {other:?}"))),
+        }
+    }
+
+    /// Publishes with QoS 1, and waits for the answer; messages that come before are acknowledged
+    /// and passed over.
+    ///
+    /// # Errors
+    /// When the connection is over, or something else comes.
+    pub async fn say(&mut self, topic: &str, text: String) -> io::Result<(Reason, String)> {
+        self.send(publish(topic, text, QoS::AtLeastOnce, PacketId::MIN, false)).await?;
+        loop {
+            match self.next().await? {
+                Packet::Puback(ack) => {
+                    let text = ack.properties.reason_string;
+                    let text = text.map(|text| text.as_str().to_owned()).unwrap_or_default();
+                    return Ok((ack.reason, text));
+                }
+                Packet::Publish(publish) => self.acknowledge(&publish).await?,
+                other => return Err(io::Error::other(format!("no PUBACK: {other:?}"))),
+            }
+        }
+    }
+
+    async fn acknowledge(&mut self, publish: &Publish) -> io::Result<()> {
+        match publish.packet_id.filter(|_| publish.qos == QoS::AtLeastOnce) {
+            Some(id) => self.send(Packet::Puback(Ack::new(id, Reason::Success))).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The stream, for bytes that are no packets.
+    pub const fn stream(&mut self) -> &mut TcpStream {
+        &mut self.stream
+    }
 }
 
 /// A message to publish.
@@ -90,7 +230,7 @@ pub fn publish(topic: &str, payload: String, qos: QoS, packet_id: PacketId, dup:
         qos,
         retain: false,
         topic: Topic::try_from(topic).expect("a topic"),
-        packet_id: Some(packet_id),
+        packet_id: (qos > QoS::AtMostOnce).then_some(packet_id),
         payload: payload.into(),
         properties: PublishProperties::default(),
     })

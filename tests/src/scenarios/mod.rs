@@ -182,8 +182,20 @@ pub const STATE: &[Campaign] = &[
 ];
 
 /// The campaigns of `soak mqtt`.
-pub const MQTT: &[Campaign] =
-    &[Campaign { name: "mqtt-kills", about: "300 kills under QoS 1 and 2", run: mqtt::kills }];
+pub const MQTT: &[Campaign] = &[
+    Campaign { name: "mqtt-kills", about: "300 kills under QoS 1 and 2", run: mqtt::kills },
+    Campaign {
+        name: "mqtt-power",
+        about: "400 power cuts under QoS 1 and 2",
+        run: mqtt::power_cuts,
+    },
+    Campaign {
+        name: "mqtt-crowd",
+        about: "10,000 connections and the worst of clients",
+        run: mqtt::crowd,
+    },
+    Campaign { name: "mqtt-disks", about: "slow and full disks, clocks", run: mqtt::disks },
+];
 
 /// The sets of campaigns by their names on the command line.
 pub const SETS: [(&str, &[Campaign]); 4] =

@@ -5,16 +5,14 @@
 //! In the end all that was acknowledged is there: each reading once, each message of QoS 2 once at
 //! each subscriber, in the order in which it was published, and no session was lost.
 
-use super::Scale;
-use super::hands::block_on;
 use crate::client::mqtt::{Wire, publish};
 use crate::faults::Tally;
 use crate::process::{Edge, LIMIT, Settings};
 use crate::rng::Rng;
+use crate::scenarios::Scale;
+use crate::scenarios::hands::block_on;
 use crate::wait::until_async;
-use holdfast_edge::mqtt::packet::{
-    Ack, Filter, Packet, PacketId, QoS, Subscribe, Subscription, SubscriptionOptions,
-};
+use holdfast_edge::mqtt::packet::{Ack, Packet, PacketId, QoS};
 use holdfast_edge::mqtt::reason::Reason;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -28,6 +26,8 @@ const LEFT: &str = "subscriber left in the middle";
 const AGAIN: &str = "message sent again";
 const PUBLISHERS: usize = 3;
 const SUBSCRIBERS: usize = 2;
+/// What each subscriber wants.
+const WANTED: [&str; 2] = ["site/+", "devices/+/readings"];
 /// Messages that a publisher has unanswered at a time.
 const WINDOW: usize = 10;
 
@@ -210,7 +210,7 @@ async fn take(shared: Arc<Shared>, client: String, mut rng: Rng, got: Arc<Mutex<
     loop {
         let is_first = !lock(&got).subscribed;
         let mut wire = shared.connect(&client, is_first).await;
-        if is_first && subscribe(&mut wire).await.is_err() {
+        if is_first && wire.subscribe(&WANTED, QoS::ExactlyOnce).await.is_err() {
             continue;
         }
         lock(&got).subscribed = true;
@@ -223,25 +223,6 @@ async fn take(shared: Arc<Shared>, client: String, mut rng: Rng, got: Arc<Mutex<
             }
         }
         shared.tally.strike(LEFT);
-    }
-}
-
-async fn subscribe(wire: &mut Wire) -> std::io::Result<()> {
-    let options = SubscriptionOptions { qos: QoS::ExactlyOnce, ..SubscriptionOptions::default() };
-    let subscription = |filter: &str| Subscription {
-        filter: Filter::try_from(filter).expect("a filter"),
-        options,
-    };
-    let subscribe = Subscribe {
-        packet_id: PacketId::MIN,
-        subscriptions: vec![subscription("site/+"), subscription("devices/+/readings")],
-        subscription_id: None,
-        user: Default::default(),
-    };
-    wire.send(Packet::Subscribe(subscribe)).await?;
-    match wire.next().await? {
-        Packet::Suback(_) => Ok(()),
-        other => panic!("a subscriber got {other:?}"),
     }
 }
 
