@@ -1,7 +1,8 @@
-//! The command line: `init`, `join`, `run`, `status`, `alert`, `twin`, `conflict`, `policy`,
-//! `artefact`, `openapi`, `verify`, `export`, `import`, `mqtt`, `token`.
+//! The command line: `init`, `join`, `run`, `status`, `alert`, `twin`, `command`, `conflict`,
+//! `policy`, `artefact`, `openapi`, `verify`, `export`, `import`, `mqtt`, `token`.
 
 use crate::VERSION;
+use crate::device_commands::cli::CommandAction;
 use crate::devices::{self, CsvArgs, DeviceAction};
 use crate::import::{ImportArgs, import};
 use crate::mqtt::commands::MqttAction;
@@ -100,6 +101,17 @@ enum Command {
     Twin {
         #[command(subcommand)]
         action: TwinAction,
+    },
+    /// Has a device do something, and shows what came of it.
+    #[command(
+        name = "command",
+        after_help = "Examples:\n  \
+        holdfast-edge command send valve-3 open '{\"percent\":50}' --wait 15\n  \
+        holdfast-edge command list valve-3\n"
+    )]
+    Order {
+        #[command(subcommand)]
+        action: CommandAction,
     },
     /// What was written at once in two places, and choosing what stays of it.
     #[command(after_help = "Examples:\n  holdfast-edge conflict list\n  \
@@ -234,6 +246,7 @@ async fn run(place: Place, command: Command) -> Result<ExitCode, Failure> {
             action.run(&node()?).await?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Order { action } => action.run(&node()?).await,
         Command::Conflict { action } => {
             action.run(&node()?).await?;
             Ok(ExitCode::SUCCESS)

@@ -285,7 +285,7 @@ impl Ingest {
             }
         }
         if !unknown.is_empty() {
-            self.register(unknown).await?;
+            Box::pin(self.register(unknown)).await?;
         }
         Ok(out)
     }

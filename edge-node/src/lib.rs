@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 pub mod commands;
+pub mod device_commands;
 mod devices;
 pub mod files;
 pub mod formats;

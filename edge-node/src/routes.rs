@@ -67,6 +67,7 @@ pub fn routes() -> Routes<App> {
         .merge(api::policy_routes())
         .merge(api::artefact_routes())
         .merge(api::token_routes())
+        .merge(crate::device_commands::api::routes())
         .merge(crate::mqtt::api::routes())
         .merge(holdfast_node::auth::routes())
         .merge(holdfast_node::events::routes())

@@ -297,7 +297,7 @@ fn start(
         &settings.mqtt,
         supervisor,
         store.clone(),
-        ingest.clone(),
+        (ingest.clone(), twins.clone()),
         auth.clone(),
         sockets,
     )?;

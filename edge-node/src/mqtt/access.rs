@@ -86,7 +86,12 @@ pub struct User {
     pub device: Option<String>,
     publish: Vec<Filter>,
     subscribe: Vec<Filter>,
+    /// What its scope does not reach of `publish`: a rule of the configuration has to name it.
+    unless: Option<Filter>,
 }
+
+/// Who has a token to post readings does not move valves with it.
+const COMMANDS: &str = "devices/+/commands/#";
 
 impl User {
     /// One with a token.
@@ -111,6 +116,9 @@ impl User {
             None => format!("token {}", grant.id),
         };
         let mut user = Self::without(owner, device.clone());
+        if grant.scope == Scope::Ingest {
+            user.unless = Filter::try_from(COMMANDS).ok();
+        }
         user.add(publish.iter().copied(), subscribe.iter().copied());
         rules.iter().filter(is_mine).for_each(|rule| user.add_rule(rule));
         user
@@ -127,7 +135,7 @@ impl User {
 
     /// One that may nothing.
     const fn without(owner: String, device: Option<String>) -> Self {
-        Self { owner, device, publish: Vec::new(), subscribe: Vec::new() }
+        Self { owner, device, publish: Vec::new(), subscribe: Vec::new(), unless: None }
     }
 
     fn add<'a>(
@@ -149,7 +157,10 @@ impl User {
     /// Whether it may publish to a topic.
     #[must_use]
     pub fn may_publish(&self, topic: &Topic) -> bool {
-        self.publish.iter().any(|filter| filter.matches(topic))
+        let is_excepted = self.unless.as_ref().is_some_and(|unless| unless.matches(topic));
+        // The first filter is that of the scope, those of rules follow.
+        let filters = self.publish.iter().skip(usize::from(is_excepted));
+        filters.into_iter().any(|filter| filter.matches(topic))
     }
 
     /// Whether it may have all that a filter matches.
@@ -197,6 +208,21 @@ mod tests {
         let shared = filter("$share/g/devices/pump-7/#");
         assert!(user.may_subscribe(&shared));
         assert!(!user.may_subscribe(&filter("$share/g/devices/#")));
+    }
+
+    #[test]
+    fn a_token_for_readings_moves_no_valve_unless_a_rule_says_so() {
+        let open = topic("devices/valve-3/commands/open");
+        let ingest = grant(Scope::Ingest);
+        let user = User::of(&ingest, &[]);
+        assert!(!user.may_publish(&open) && user.may_publish(&topic("devices/valve-3/readings")));
+        assert!(user.may_subscribe(&filter("devices/+/commands/#")));
+        let (who, subscribe) = (Whom::Token("gate".to_owned()), Vec::new());
+        let publish = vec![FilterText("devices/+/commands/open".to_owned())];
+        let user = User::of(&ingest, &[Access { who, publish, subscribe }]);
+        assert!(user.may_publish(&open));
+        assert!(!user.may_publish(&topic("devices/valve-3/commands/shut")));
+        assert!(User::of(&grant(Scope::Admin), &[]).may_publish(&open));
     }
 
     #[test]

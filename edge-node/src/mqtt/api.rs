@@ -1,7 +1,8 @@
 //! The broker over HTTP, for people and pages: who is connected, what is retained, a publish box.
 
-use super::broker::{Answer, Command, Mailbox, State as Broker};
-use super::message::{Message, Moment};
+use super::broker::{Answer, State as Broker};
+use super::door::Whose;
+use super::message::Message;
 use super::packet::{Filter, Publish, PublishProperties, QoS, Topic};
 use super::reason::Reason;
 use crate::service::App;
@@ -18,7 +19,6 @@ use holdfast_node::time_text::Time;
 use holdfast_sync::Fault;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
 
 /// Clients, or retained messages, in one answer.
 const LISTED_MAX: usize = 1_000;
@@ -216,7 +216,7 @@ async fn forget(
 ) -> Result<NoContent, Problem> {
     let topic = topic(&query.topic).map_err(|detail| Problem::parameter("topic", detail))?;
     let of = topic.clone();
-    let has = app.mqtt.reach.look(move |broker, _| broker.has_retained(&of)).await;
+    let has = app.mqtt.reach.look(move |broker, _| broker.retained(&of).is_some()).await;
     if !has.map_err(|fault| stopping(&fault))? {
         let detail = format!("nothing is retained of `{topic}`: see /v1/mqtt/retained");
         return Err(Problem::not_found(detail));
@@ -279,18 +279,11 @@ async fn send(app: &App, publish: &Publish) -> Result<NoContent, Problem> {
             _ => Problem::invalid("not-published", detail),
         }
     };
-    let brought = app.mqtt.door.bring(publish, None).await;
+    let brought = app.mqtt.door.bring(publish, Whose::Client(None)).await;
     let brought = brought.map_err(|wrong| refused(wrong.reason, wrong.text.map(Into::into)))?;
-    let now: Moment = reach.now();
-    let message = Arc::new(Message::new(publish, now));
-    let mailbox = Arc::new(Mailbox::default());
-    reach.send(Command::Spread(message, brought, Some(Arc::clone(&mailbox)))).await;
-    mailbox.woken().await;
-    match mailbox.next_answer() {
-        Some(Answer::Published(_, outcome)) if outcome.reason.is_failure() => {
-            Err(refused(outcome.reason, outcome.text.map(Into::into)))
-        }
-        Some(_) => Ok(NoContent),
-        None => Err(stopping(&Fault::Stopping)),
+    let outcome = reach.publish(publish, brought).await.map_err(|fault| stopping(&fault))?;
+    if outcome.reason.is_failure() {
+        return Err(refused(outcome.reason, outcome.text.map(Into::into)));
     }
+    Ok(NoContent)
 }

@@ -162,13 +162,15 @@ fn explain(rules: &Rules, message: &Message<'_>, now: Timestamp) -> Result<Strin
         Purpose::Reserved => {
             return Err("only the node itself publishes here; clients may subscribe".to_owned());
         }
-        Purpose::Envelope { device } => {
-            return Ok(brings(&format!("an envelope of the firmware of device {device}")));
+        Purpose::Envelope { .. } | Purpose::Event { .. } => {
+            return Err("a message like any other: this name is kept for later use".to_owned());
         }
         Purpose::Reported { device } => {
             return Ok(brings(&format!("what device {device} reports of its twin")));
         }
-        Purpose::Event { device } => return Ok(brings(&format!("an event of device {device}"))),
+        Purpose::Reply { device } => {
+            return Ok(brings(&format!("what device {device} answers to a command")));
+        }
         Purpose::Readings { .. } => out.push_str("taken   by the node, as readings\n"),
         Purpose::Mapped(mapping) => {
             let _ = writeln!(out, "taken   by the mapping `{}`", mapping.name());

@@ -1,27 +1,59 @@
-//! From a message to readings that are ready to be stored.
+//! What a message brings beside itself: readings that are ready to be stored, a part of a twin, or
+//! the answer to a command.
+//!
+//! Readings go to disk in the transaction of their message. What a device reports of its twin, or
+//! answers, is on disk when [`Door::bring`] returns, before its message is: the same twice changes
+//! nothing, so where the node ends in between and the message comes again, it is as if it had come
+//! once.
 
 use super::broker::Brought;
 use super::connection::Outcome;
 use super::counts::MqttCounts;
-use super::packet::{Publish, Utf8};
+use super::packet::{Publish, Topic, Utf8};
 use super::reason::Reason;
 use super::rules::{Purpose, Rules};
+use crate::device_commands::{self, Answered, Book};
 use crate::ingest::Ingest;
+use holdfast_core::reading::Device;
+use holdfast_node::twins::{Condition, Patch, Section, Twins};
+use serde_json::Value;
+use std::borrow::Cow;
 use std::sync::Arc;
 
-/// The door for readings: what topics bring, and where readings go.
+/// Whose message it is.
+#[derive(Clone, Copy, Debug)]
+pub enum Whose<'a> {
+    /// That of a client, with its device, if it is one: it posts for no other.
+    Client(Option<&'a str>),
+    /// A will, whose client was judged when it left it here.
+    Will,
+}
+
+/// The door: what topics bring, and where it goes.
 #[derive(Clone)]
 pub struct Door {
     ingest: Ingest,
+    twins: Twins,
+    commands: Book,
     rules: Arc<Rules>,
     counts: Arc<MqttCounts>,
+}
+
+fn refused(reason: Reason, text: impl Into<Cow<'static, str>>) -> Outcome {
+    Outcome { reason, text: Some(text.into()) }
 }
 
 impl Door {
     /// One for these rules.
     #[must_use]
-    pub const fn new(ingest: Ingest, rules: Arc<Rules>, counts: Arc<MqttCounts>) -> Self {
-        Self { ingest, rules, counts }
+    pub const fn new(
+        ingest: Ingest,
+        twins: Twins,
+        commands: Book,
+        rules: Arc<Rules>,
+        counts: Arc<MqttCounts>,
+    ) -> Self {
+        Self { ingest, twins, commands, rules, counts }
     }
 
     /// Where readings go.
@@ -30,53 +62,85 @@ impl Door {
         &self.ingest
     }
 
-    /// The readings of a message; none when its topic brings none. `own_device` is the device of
-    /// the client, if it is one: it posts for no other.
+    fn purpose<'a>(&'a self, topic: &'a Topic) -> Result<Purpose<'a>, Outcome> {
+        let purpose = self.rules.purpose(topic);
+        purpose.map_err(|wrong| refused(Reason::TopicNameInvalid, wrong.to_string()))
+    }
+
+    /// What a topic brings, if a client with this device may bring it at all.
+    ///
+    /// # Errors
+    /// What the client is told.
+    pub fn check<'a>(
+        &'a self,
+        topic: &'a Topic,
+        own: Option<&str>,
+    ) -> Result<Purpose<'a>, Outcome> {
+        let purpose = self.purpose(topic)?;
+        let text = match purpose {
+            Purpose::Reserved => "only the node publishes to this topic",
+            Purpose::Reported { device } | Purpose::Reply { device }
+                if own != Some(device.as_str()) =>
+            {
+                "what a device says of itself is published with the device's own token only"
+            }
+            _ => return Ok(purpose),
+        };
+        Err(refused(Reason::NotAuthorized, text))
+    }
+
+    /// The readings of a message; none when its topic brings none. What it tells of a twin is on
+    /// disk then.
     ///
     /// # Errors
     /// What its publisher is told when the message is not to be taken.
     pub async fn bring(
         &self,
         publish: &Publish,
-        own_device: Option<&str>,
+        whose: Whose<'_>,
     ) -> Result<Option<Brought>, Outcome> {
-        let purpose = self.rules.purpose(&publish.topic).map_err(|wrong| Outcome {
-            reason: Reason::TopicNameInvalid,
-            text: Some(wrong.to_string().into()),
-        })?;
-        match purpose {
-            Purpose::Readings { .. } | Purpose::Mapped(_) => {}
-            Purpose::Reserved => {
-                let text = "only the node publishes to this topic";
-                return Err(Outcome { reason: Reason::NotAuthorized, text: Some(text.into()) });
-            }
-            _ => return Ok(None),
-        }
+        let (purpose, own) = match whose {
+            Whose::Client(own) => (self.check(&publish.topic, own)?, own),
+            Whose::Will => (self.purpose(&publish.topic)?, None),
+        };
         if publish.payload.is_empty() && publish.retain {
             return Ok(None);
         }
+        match purpose {
+            Purpose::Readings { .. } | Purpose::Mapped(_) => {
+                self.readings(publish, &purpose, own).await
+            }
+            Purpose::Reported { device } => {
+                Box::pin(self.report(device, &publish.payload)).await.map(|()| None)
+            }
+            Purpose::Reply { device } => Box::pin(self.reply(device, publish)).await.map(|()| None),
+            _ => Ok(None),
+        }
+    }
+
+    async fn readings(
+        &self,
+        publish: &Publish,
+        purpose: &Purpose<'_>,
+        own: Option<&str>,
+    ) -> Result<Option<Brought>, Outcome> {
         let received = self.ingest.now();
         let content_type = publish.properties.content_type.as_ref().map(Utf8::as_str);
-        let wrong = |text: String| Outcome {
-            reason: Reason::PayloadFormatInvalid,
-            text: Some(text.into()),
-        };
+        let wrong = |text: String| refused(Reason::PayloadFormatInvalid, text);
         let decoded = match purpose.decode(&publish.topic, &publish.payload, content_type, received)
         {
             Ok(decoded) => decoded,
-            Err(error) => return self.unless_foreign(&purpose, publish, wrong(error.to_string())),
+            Err(error) => return self.unless_foreign(purpose, publish, wrong(error.to_string())),
         };
-        let prepared = self.ingest.prepare(own_device, &decoded, received).await;
-        let prepared = prepared.map_err(|problem| Outcome {
-            reason: Reason::NotAuthorized,
-            text: Some(problem.to_string().into()),
-        })?;
+        let prepared = self.ingest.prepare(own, &decoded, received).await;
+        let prepared =
+            prepared.map_err(|problem| refused(Reason::NotAuthorized, problem.to_string()))?;
         if prepared.batch.items.is_empty()
             && let Some(first) = prepared.rejected().first()
         {
             let text = format!("{} (at {})", first.detail, first.at);
             self.ingest.settle(prepared, &[], false);
-            return self.unless_foreign(&purpose, publish, wrong(text));
+            return self.unless_foreign(purpose, publish, wrong(text));
         }
         Ok(Some(prepared).filter(|prepared| !prepared.batch.items.is_empty()))
     }
@@ -95,5 +159,45 @@ impl Door {
         let reason = wrong.text.unwrap_or_default();
         tracing::warn!(%topic, mapping, %reason, "a message brings no readings");
         Ok(None)
+    }
+
+    /// Puts what a device says of itself into its twin.
+    async fn report(&self, device: Device<'_>, payload: &[u8]) -> Result<(), Outcome> {
+        let wrong = |text: String| refused(Reason::PayloadFormatInvalid, text);
+        let json: Value = serde_json::from_slice(payload)
+            .map_err(|error| wrong(format!("the payload is no JSON: {error}")))?;
+        let patch = Patch::read(&json).map_err(|bad| {
+            wrong(format!("{} (at `{}`); expected {}", bad.detail, bad.at, bad.expected))
+        })?;
+        let Some(document) = Section::Reported.document(device.as_str()) else {
+            return Err(refused(Reason::TopicNameInvalid, "this device can have no twin"));
+        };
+        let patched = self.twins.patch(document, patch, Condition::default()).await;
+        patched.map(drop).map_err(|error| {
+            let problem = error.problem();
+            let reason = match problem.status().is_server_error() {
+                true => Reason::QuotaExceeded,
+                false => Reason::PayloadFormatInvalid,
+            };
+            refused(reason, problem.to_string())
+        })
+    }
+
+    /// Puts down what a device answers to a command.
+    async fn reply(&self, device: Device<'_>, publish: &Publish) -> Result<(), Outcome> {
+        let wrong = |text: String| refused(Reason::PayloadFormatInvalid, text);
+        let correlation = publish.properties.correlation.as_ref().map(|data| &data.bytes()[..]);
+        let (id, reply) = device_commands::reply(&publish.payload, correlation)
+            .map_err(|error| wrong(error.to_string()))?;
+        match self.commands.answer(device.as_str(), id, reply).await {
+            Ok(Answered::Now | Answered::Before) => Ok(()),
+            Ok(Answered::Unknown) => {
+                Err(wrong(format!("`{}` has no command `{id}`", device.as_str())))
+            }
+            Err(error) => {
+                let text = format!("the answer was not stored: {error}");
+                Err(refused(Reason::QuotaExceeded, text))
+            }
+        }
     }
 }

@@ -21,6 +21,7 @@ use super::packet::{RetainHandling, Topic};
 use bytes::{Bytes, BytesMut};
 use holdfast_core::Reject;
 use holdfast_core::codec::{Reader, Sink};
+use holdfast_sync::store::Table;
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 
@@ -411,6 +412,8 @@ pub enum Change {
     Retain(Topic, Option<Vec<u8>>),
     /// Another step of removing what is left of a session.
     Sweep(SessionNo),
+    /// A record that stands or falls with a message: its table, key, and value, if it has one.
+    Record(Table, Vec<u8>, Option<Vec<u8>>),
 }
 
 /// The value of a retained message.

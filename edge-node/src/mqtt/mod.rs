@@ -7,7 +7,8 @@
 //! [`access`] who may what.
 //!
 //! [`broker`] has the sessions: it decides in memory, [`ledger`] puts its decisions on disk, in one
-//! transaction with the readings that come through [`door`]. [`server`] takes connections and
+//! transaction with the readings that come through [`door`]; [`desired`] has it tell devices what
+//! they should be. [`server`] takes connections and
 //! drives them, [`start`] wires it to the node; [`api`] and [`commands`] show it to people,
 //! [`counts`] and [`metrics`] to machines. The numbers of the statements that hold are in
 //! `docs/mqtt-conformance.md`.
@@ -19,6 +20,7 @@ pub mod codec;
 pub mod commands;
 pub mod connection;
 pub mod counts;
+pub mod desired;
 pub mod door;
 pub mod ledger;
 pub mod message;

@@ -92,6 +92,11 @@ pub enum Purpose<'a> {
         /// The device.
         device: Device<'a>,
     },
+    /// What a device answers to a command.
+    Reply {
+        /// The device.
+        device: Device<'a>,
+    },
     /// An event of a device.
     Event {
         /// The device.
@@ -129,6 +134,7 @@ impl<'a> Purpose<'a> {
             Self::Mapped(mapping) => mapping.decode(topic, payload),
             Self::Envelope { .. }
             | Self::Reported { .. }
+            | Self::Reply { .. }
             | Self::Event { .. }
             | Self::Reserved
             | Self::Ordinary => Ok(Decoded::default()),

@@ -4,14 +4,17 @@ use super::broker::{Broker, Limits, Reach};
 use super::codec;
 use super::connection::Options;
 use super::counts::MqttCounts;
+use super::desired;
 use super::door::Door;
 use super::rules::Rules;
 use super::server::{self, Server};
+use crate::device_commands::{Book, DeviceCommands};
 use crate::ingest::Ingest;
 use crate::settings::Mqtt as Settings;
 use holdfast_node::auth::Auth;
 use holdfast_node::supervise::{Supervisor, announce};
 use holdfast_node::tls::Tls;
+use holdfast_node::twins::Twins;
 use holdfast_sync::store::Store;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -73,6 +76,8 @@ pub struct Mqtt {
     pub server: Arc<Server>,
     /// From messages to readings.
     pub door: Arc<Door>,
+    /// Commands to devices.
+    pub commands: DeviceCommands,
 }
 
 /// Starts the broker and the listeners.
@@ -83,13 +88,14 @@ pub fn start(
     settings: &Settings,
     supervisor: &Supervisor,
     store: Store,
-    ingest: Ingest,
+    (ingest, twins): (Ingest, Twins),
     auth: Auth,
     sockets: Sockets,
 ) -> Result<Mqtt, String> {
     let counts = Arc::new(MqttCounts::default());
     let rules = Arc::new(Rules::new(&settings.mappings));
-    let door = Arc::new(Door::new(ingest, rules, Arc::clone(&counts)));
+    let book = Book::new(store.clone());
+    let door = Arc::new(Door::new(ingest, twins.clone(), book.clone(), rules, Arc::clone(&counts)));
     let seconds = settings.session_max.0.as_secs();
     let limits = Limits {
         session_expiry_s: u32::try_from(seconds).unwrap_or(u32::MAX),
@@ -101,16 +107,20 @@ pub fn start(
     let broker = Broker::load(store, Arc::clone(&door), limits, counts);
     let broker = broker.map_err(|fault| fault.to_string())?;
     let reach = broker.reach();
+    let commands = DeviceCommands::new(book, reach.clone());
     let packet = u32::try_from(settings.packet_max.0).unwrap_or(u32::MAX);
     let sizes = codec::Limits { packet, ..codec::Limits::default() };
-    let options = Options { limits: sizes, ..Options::default() };
+    let publish_rate = settings.client_rate;
+    let options = Options { limits: sizes, publish_rate, ..Options::default() };
     let access = (settings.access.clone(), settings.anonymous);
-    let server =
-        Server::new(reach.clone(), Arc::clone(&door), auth, access, options, settings.connections);
+    let shared = (reach.clone(), Arc::clone(&door), commands.clone());
+    let server = Server::new(shared, auth, access, options, settings.connections);
     let server = Arc::new(server);
     let over = CancellationToken::new();
     let ends = over.clone();
     supervisor.run_once("mqtt broker", |stop| broker.run(stop, ends));
+    let (telling, of) = (reach.clone(), twins);
+    supervisor.spawn("mqtt twins", move |stop| desired::tell(of.clone(), telling.clone(), stop));
     let Sockets { plain, secure } = sockets;
     if let Some(listener) = plain {
         let server = Arc::clone(&server);
@@ -126,5 +136,5 @@ pub fn start(
         drained.drained().await;
         over.cancel();
     });
-    Ok(Mqtt { reach, server, door })
+    Ok(Mqtt { reach, server, door, commands })
 }

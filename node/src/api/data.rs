@@ -92,7 +92,8 @@ impl Data {
 }
 
 /// The answer to a question that the store could not be asked.
-pub(super) fn fault_problem(fault: Fault) -> Problem {
+#[must_use]
+pub fn fault_problem(fault: Fault) -> Problem {
     tracing::error!(%fault, "a query failed");
     Problem::internal()
 }

@@ -17,7 +17,7 @@ mod wire;
 pub use alerts::{AlertCounts, AlertShape, Alerts, alert_shapes, routes as alert_routes};
 pub use artefacts::{publish_routes, routes as artefact_routes};
 pub use conflicts::routes as conflict_routes;
-pub use data::{Data, Named, readings, routes as data_routes};
+pub use data::{Data, Named, fault_problem, readings, routes as data_routes};
 pub use policies::routes as policy_routes;
 pub use tokens::{NewDevice, Tokens, check_devices, create_token, routes as token_routes};
 pub use twins::routes as twin_routes;

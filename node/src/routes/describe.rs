@@ -55,6 +55,7 @@ described!(A, B);
 described!(A, B, C);
 described!(A, B, C, D);
 described!(A, B, C, D, E);
+described!(A, B, C, D, E, G);
 
 /// Of these a client sees nothing.
 macro_rules! silent {

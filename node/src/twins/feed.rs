@@ -27,6 +27,8 @@ pub enum Followed {
     Prefix(String),
     /// A device's own, without its tags.
     Own(String),
+    /// What is desired of any device.
+    Desired,
 }
 
 impl Followed {
@@ -34,6 +36,7 @@ impl Followed {
         match self {
             Self::Prefix(prefix) => device.starts_with(prefix.as_str()),
             Self::Own(own) => device == own && section != Section::Tags,
+            Self::Desired => section == Section::Desired,
         }
     }
 }

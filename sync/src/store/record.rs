@@ -100,11 +100,15 @@ pub enum Table {
     MqttRetained = 43,
     /// Sessions of MQTT that are over and not yet removed.
     MqttEnded = 44,
+    /// Commands to devices: device, id -> what was ordered, and what came of it.
+    DeviceCommand = 45,
+    /// Which command an Idempotency-Key stands for: device, key -> id.
+    DeviceCommandKey = 46,
 }
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 46] = [
         Self::Meta,
         Self::Chain,
         Self::Acked,
@@ -149,6 +153,8 @@ impl Table {
         Self::MqttRecent,
         Self::MqttRetained,
         Self::MqttEnded,
+        Self::DeviceCommand,
+        Self::DeviceCommandKey,
     ];
 }
 

@@ -44,10 +44,10 @@ impl State {
         (self.retained.len(), self.retained_bytes, found)
     }
 
-    /// Whether a topic has a retained message.
+    /// The retained message of a topic.
     #[must_use]
-    pub fn has_retained(&self, topic: &Topic) -> bool {
-        self.retained.get_topic(topic).is_some()
+    pub fn retained(&self, topic: &Topic) -> Option<Arc<Message>> {
+        self.retained.get_topic(topic).cloned()
     }
 }
 

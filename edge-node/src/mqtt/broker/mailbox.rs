@@ -9,7 +9,7 @@ use super::routes::SessionKey;
 use crate::mqtt::connection::{Accepted, Outcome};
 use crate::mqtt::ledger::{Progress, SessionNo};
 use crate::mqtt::message::Delivery;
-use crate::mqtt::packet::PacketId;
+use crate::mqtt::packet::{Filter, PacketId};
 use crate::mqtt::reason::Reason;
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -32,13 +32,24 @@ pub enum Answer {
     /// A message of QoS 2 is forgotten.
     Released(PacketId),
     /// What became of a SUBSCRIBE.
-    Subscribed(PacketId, Vec<Reason>, Option<Cow<'static, str>>),
+    Subscribed(PacketId, Granted),
     /// What became of an UNSUBSCRIBE.
     Unsubscribed(PacketId, Vec<Reason>),
     /// It is on disk that the client has a message of QoS 2.
     Noted(PacketId),
     /// The connection is to end.
     End(Reason, Cow<'static, str>),
+}
+
+/// What became of the filters of a SUBSCRIBE.
+#[derive(Debug)]
+pub struct Granted {
+    /// Of each of them, in a word.
+    pub reasons: Vec<Reason>,
+    /// Why some were refused.
+    pub text: Option<Cow<'static, str>>,
+    /// Those that the session did not have before.
+    pub new: Vec<Filter>,
 }
 
 /// How a connection begins.

@@ -4,12 +4,17 @@ use super::mailbox::{Answer, Mailbox};
 use super::routes::{SessionKey, Target};
 use super::state::State;
 use super::work::{Effect, Failing, Undo, Work};
-use super::{Brought, ConnectionId, Incoming, Outcome};
+use super::{Brought, ConnectionId, Incoming, Outcome, Spread};
 use crate::mqtt::ledger::{Change, Entry, retained};
 use crate::mqtt::message::{Delivery, Message};
 use crate::mqtt::packet::{Filter, PacketId, QoS};
 use crate::mqtt::reason::Reason;
 use std::sync::{Arc, PoisonError};
+
+fn refuse(text: &'static str, to: Option<(Arc<Mailbox>, u64)>, work: &mut Work) {
+    let outcome = Outcome { reason: Reason::QuotaExceeded, text: Some(text.into()) };
+    work.effects.push(Effect::Published { to, outcome, brought: None });
+}
 
 impl State {
     pub(super) fn publish(&mut self, incoming: Incoming, work: &mut Work) {
@@ -50,17 +55,30 @@ impl State {
         let needs_room = brought.is_some() || message.retain() || message.qos() > QoS::AtMostOnce;
         let room = if self.is_full && needs_room && !message.payload().is_empty() {
             Err("the store is full")
-        } else if message.retain() {
-            self.may_retain(message)
         } else {
-            Ok(())
+            self.may_retain(message)
         };
         if let Err(text) = room {
-            let outcome = Outcome { reason: Reason::QuotaExceeded, text: Some(text.into()) };
-            work.effects.push(Effect::Published { to, outcome, brought: None });
+            refuse(text, to, work);
             return false;
         }
         self.spread(message, from, brought, to, work)
+    }
+
+    /// Takes a message of the node, or of one who is no client.
+    pub(super) fn take_spread(&mut self, spread: Spread, work: &mut Work) {
+        let Spread { message, brought, waits, changes } = spread;
+        let to = waits.map(|mailbox| (mailbox, 0));
+        match changes {
+            None => drop(self.take_message(&message, None, brought, to, work)),
+            Some(changes) => match self.may_retain(&message) {
+                Err(text) => refuse(text, to, work),
+                Ok(()) => {
+                    work.changes.extend(changes);
+                    self.spread(&message, None, brought, to, work);
+                }
+            },
+        }
     }
 
     /// Publishes the will of a session whose client was lost and has not come back.
@@ -177,9 +195,9 @@ impl State {
         true
     }
 
-    /// Whether there is room for another retained message.
+    /// Whether there is room for a message among the retained ones, if it is to be one.
     fn may_retain(&self, message: &Message) -> Result<(), &'static str> {
-        if message.payload().is_empty() {
+        if !message.retain() || message.payload().is_empty() {
             return Ok(());
         }
         let before = self.retained.get_topic(message.topic()).map_or(0, |before| before.size());

@@ -23,14 +23,14 @@ mod tests;
 mod told;
 mod work;
 
-pub use mailbox::{Answer, Mailbox, Next, Opened};
+pub use mailbox::{Answer, Granted, Mailbox, Next, Opened};
 pub use routes::{Routes, SessionKey};
 pub use session::SPAN;
 pub use state::State;
 pub use task::{Broker, Reach};
 
 use super::connection::{Ended, Outcome};
-use super::ledger::Seen;
+use super::ledger::{Change, Seen};
 use super::message::Message;
 use super::packet::{Connect, PacketId, Subscribe, Unsubscribe};
 use super::reason::Reason;
@@ -126,6 +126,28 @@ pub struct Asked {
     pub refused: Vec<Option<Reason>>,
 }
 
+/// A message that is of no connection.
+#[derive(Debug)]
+pub struct Spread {
+    /// The message.
+    pub message: Arc<Message>,
+    /// The readings in it.
+    pub brought: Option<Brought>,
+    /// Who waits for what became of it.
+    pub waits: Option<Arc<Mailbox>>,
+    /// What goes to disk with it, of a message by which the node steers something: that is taken
+    /// when the store is too full for readings, too.
+    pub changes: Option<Vec<Change>>,
+}
+
+impl Spread {
+    /// One that nobody waits for.
+    #[must_use]
+    pub const fn new(message: Arc<Message>, brought: Option<Brought>) -> Self {
+        Self { message, brought, waits: None, changes: None }
+    }
+}
+
 /// A connection is over.
 #[derive(Debug)]
 pub struct Gone {
@@ -148,8 +170,8 @@ pub enum Command {
     Publish(Box<Incoming>),
     /// To publish the will of a session, now that its readings are known.
     Will(SessionKey, Arc<Message>, Option<Brought>),
-    /// To publish a message of a session that is over, or of the node; who waits for it is told.
-    Spread(Arc<Message>, Option<Brought>, Option<Arc<Mailbox>>),
+    /// To publish a message of a session that is over, or of the node.
+    Spread(Box<Spread>),
     /// To forget the packet identifier of a message of QoS 2.
     Release(ConnectionId, PacketId),
     /// To subscribe.

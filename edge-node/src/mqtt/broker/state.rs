@@ -187,10 +187,7 @@ impl State {
             Command::Open(open) => self.open(*open, work),
             Command::Publish(incoming) => self.publish(*incoming, work),
             Command::Will(key, message, brought) => self.will(key, &message, brought, work),
-            Command::Spread(message, brought, waits) => {
-                let to = waits.map(|mailbox| (mailbox, 0));
-                self.take_message(&message, None, brought, to, work);
-            }
+            Command::Spread(spread) => self.take_spread(*spread, work),
             Command::Release(id, packet_id) => self.release(id, packet_id, work),
             Command::Subscribe(asked) => self.subscribe(*asked, work),
             Command::Unsubscribe(id, unsubscribe) => self.unsubscribe(id, &unsubscribe, work),

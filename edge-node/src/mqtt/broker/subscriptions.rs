@@ -1,6 +1,6 @@
 //! Clients say what they want, and get what is retained of it.
 
-use super::mailbox::{Answer, Mailbox};
+use super::mailbox::{Answer, Granted, Mailbox};
 use super::routes::SessionKey;
 use super::state::State;
 use super::work::{Effect, Failing, Work};
@@ -19,7 +19,7 @@ impl State {
         let (key, client) = (session.subscriber.key, session.client.clone());
         let Some(mailbox) = session.mailbox() else { return };
         let mut reasons = Vec::with_capacity(subscribe.subscriptions.len());
-        let mut retained = Vec::new();
+        let (mut retained, mut new) = (Vec::new(), Vec::new());
         let mut text = None;
         let answer_at = work.effects.len();
         for (subscription, refused) in subscribe.subscriptions.iter().zip(refused) {
@@ -37,6 +37,9 @@ impl State {
                 continue;
             }
             let is_new = self.add(key, subscription, subscribe.subscription_id, work);
+            if is_new {
+                new.push(subscription.filter.detached());
+            }
             reasons.push(Reason::granted(subscription.options.qos));
             let wanted = match subscription.options.retain_handling {
                 RetainHandling::Send => true,
@@ -51,7 +54,7 @@ impl State {
             self.send_retained(key, subscription, subscribe.subscription_id, work);
         }
         work.failing.push(Failing::Session(client, Some(id)));
-        let answer = Answer::Subscribed(subscribe.packet_id, reasons, text);
+        let answer = Answer::Subscribed(subscribe.packet_id, Granted { reasons, text, new });
         work.effects.insert(answer_at, Effect::Answer(mailbox, answer));
     }
 

@@ -4,12 +4,12 @@ use super::mailbox::{Answer, Mailbox};
 use super::routes::{Routes, SessionKey};
 use super::state::State;
 use super::work::{Effect, Work};
-use super::{Brought, Command, ConnectionId, Limits, Outcome};
+use super::{Brought, Command, ConnectionId, Limits, Outcome, Spread};
 use crate::mqtt::counts::MqttCounts;
-use crate::mqtt::door::Door;
-use crate::mqtt::ledger::{self, Applied};
+use crate::mqtt::door::{Door, Whose};
+use crate::mqtt::ledger::{self, Applied, Change};
 use crate::mqtt::message::{Delivery, Message, Moment};
-use crate::mqtt::packet::QoS;
+use crate::mqtt::packet::{Publish, QoS};
 use crate::mqtt::reason::Reason;
 use holdfast_sync::Fault;
 use holdfast_sync::store::{ItemOutcome, Snapshot, Store, WriteError};
@@ -94,6 +94,39 @@ impl Reach {
         }));
         self.send(command).await;
         answer.await.map_err(|_| Fault::Stopping)
+    }
+
+    /// Publishes a message of one who is no client; it is on disk when this returns, if anything of
+    /// it is kept.
+    ///
+    /// # Errors
+    /// [`Fault::Stopping`]
+    pub async fn publish(
+        &self,
+        publish: &Publish,
+        brought: Option<Brought>,
+    ) -> Result<Outcome, Fault> {
+        self.spread(Spread::new(Arc::new(Message::new(publish, self.now())), brought)).await
+    }
+
+    /// Publishes a message by which the node steers something, with what goes to disk with it.
+    ///
+    /// # Errors
+    /// [`Fault::Stopping`]
+    pub async fn steer(&self, publish: &Publish, changes: Vec<Change>) -> Result<Outcome, Fault> {
+        let message = Arc::new(Message::new(publish, self.now()));
+        self.spread(Spread { changes: Some(changes), ..Spread::new(message, None) }).await
+    }
+
+    async fn spread(&self, spread: Spread) -> Result<Outcome, Fault> {
+        let mailbox = Arc::new(Mailbox::default());
+        let spread = Spread { waits: Some(Arc::clone(&mailbox)), ..spread };
+        self.send(Command::Spread(Box::new(spread))).await;
+        mailbox.woken().await;
+        match mailbox.next_answer() {
+            Some(Answer::Published(_, outcome)) => Ok(outcome),
+            _ => Err(Fault::Stopping),
+        }
     }
 
     fn put(&self, mailbox: &Mailbox, delivery: Delivery) {
@@ -260,7 +293,10 @@ impl Broker {
                     self.bring(message, command);
                 }
                 Effect::LastWill(message) => {
-                    self.bring(message, |message, brought| Command::Spread(message, brought, None));
+                    let spread = |message, brought| Box::new(Spread::new(message, brought));
+                    self.bring(message, move |message, brought| {
+                        Command::Spread(spread(message, brought))
+                    });
                 }
             }
         }
@@ -295,9 +331,10 @@ impl Broker {
     ) {
         let (door, reach) = (Arc::clone(&self.door), self.reach.clone());
         tokio::spawn(async move {
-            let brought = door.bring(message.as_publish(), None).await.unwrap_or_else(|wrong| {
+            let brought = door.bring(message.as_publish(), Whose::Will).await;
+            let brought = brought.unwrap_or_else(|wrong| {
                 let (topic, text) = (message.topic(), wrong.text.unwrap_or_default());
-                tracing::warn!(%topic, %text, "the readings in a will are wrong");
+                tracing::warn!(%topic, %text, "what a will brings is wrong");
                 None
             });
             reach.send(command(message, brought)).await;

@@ -94,7 +94,9 @@ fn whoever_is_told_nothing_is_told_what_to_do() {
 #[test]
 fn what_is_taken_and_makes_no_readings_is_named() {
     assert_eq!(
-        told("mappings = []", "devices/ps-017/events", "{}").unwrap(),
-        "topic   devices/ps-017/events\nbrings  an event of device ps-017\n"
+        told("mappings = []", "devices/ps-017/replies", "{}").unwrap(),
+        "topic   devices/ps-017/replies\nbrings  what device ps-017 answers to a command\n"
     );
+    let kept = told("mappings = []", "devices/ps-017/events", "{}").unwrap_err();
+    assert_eq!(kept, "a message like any other: this name is kept for later use");
 }

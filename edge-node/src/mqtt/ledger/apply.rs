@@ -86,6 +86,10 @@ fn one(tx: &mut WriteTx<'_>, change: &Change, applied: &mut Applied) -> Result<(
         Change::Retain(topic, None) => {
             tx.delete(Table::MqttRetained, topic.bytes())?;
         }
+        Change::Record(table, key, Some(value)) => tx.put(*table, key, value)?,
+        Change::Record(table, key, None) => {
+            tx.delete(*table, key)?;
+        }
         Change::Sweep(no) => {
             if sweep(tx, *no)? {
                 applied.swept.push(*no);

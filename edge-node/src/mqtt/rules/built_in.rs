@@ -22,6 +22,7 @@ fn of_device<'a>(id: &'a str, kind: &'a str) -> Result<Purpose<'a>, NameError> {
         "readings" => Purpose::Readings { device: device()?, metric: None },
         "envelope" => Purpose::Envelope { device: device()? },
         "twin/reported" => Purpose::Reported { device: device()? },
+        "replies" => Purpose::Reply { device: device()? },
         "events" => Purpose::Event { device: device()? },
         "twin/desired" | "watermark" => Purpose::Reserved,
         _ => match kind.strip_prefix("readings/") {

@@ -4,18 +4,25 @@
 //! It is one task and one loop. What the exchange asks for is done in its order; what takes time
 //! there (a full broker, a device to be registered) keeps the loop from reading, which is what
 //! slows a client down. Messages that wait on disk are read by this task, not by the broker.
+//!
+//! Ten thousand of these tasks wait most of the time, each as large as the most that it may ever
+//! be doing: what is seldom done has a box of its own while it lasts.
 
 use super::Server;
 use super::outbox::Outbox;
 use crate::mqtt::access::User;
-use crate::mqtt::broker::{Answer, Asked, Command, ConnectionId, Gone, Incoming, Mailbox, Open};
-use crate::mqtt::broker::{Opened, SessionKey};
+use crate::mqtt::broker::{
+    Answer, Asked, Brought, Command, ConnectionId, Gone, Incoming, Mailbox, Open,
+};
+use crate::mqtt::broker::{Granted, Opened, SessionKey};
 use crate::mqtt::connection::{Arrived, Connection, Ended, Outcome, Request};
+use crate::mqtt::door::Whose;
 use crate::mqtt::ledger::{self, Queued, Seen, SessionNo};
 use crate::mqtt::message::Message;
-use crate::mqtt::packet::{Connect, Publish, QoS, Subscribe};
+use crate::mqtt::packet::{Connect, Filter, Publish, QoS, Subscribe, Topic};
 use crate::mqtt::reason::Reason;
 use bytes::BytesMut;
+use holdfast_core::reading::Quality;
 use holdfast_sync::Fault;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -58,12 +65,14 @@ pub async fn serve<S>(
             driver.connection.lost();
             break;
         }
-        let deadline = [driver.connection.deadline(), stalled_ms.map(|at| at + STALL_MS)];
+        let resumes_at = driver.resumes_at(now_ms);
+        let stalls_at = stalled_ms.map(|at| at + STALL_MS);
+        let deadline = [driver.connection.deadline(), stalls_at, resumes_at];
         let deadline = deadline.into_iter().flatten().min();
         let wait = deadline.map_or(Duration::from_secs(3_600), |deadline| {
             Duration::from_millis(deadline.saturating_sub(now_ms))
         });
-        let wants_input = driver.connection.wants_input();
+        let wants_input = driver.connection.wants_input() && resumes_at.is_none();
         let has_output = !driver.connection.output().is_empty();
         let mailbox = Arc::clone(&driver.mailbox);
         if wants_input {
@@ -112,10 +121,16 @@ struct Driver {
     outbox: Outbox,
     user: Option<Arc<User>>,
     session: Option<(SessionKey, Option<SessionNo>)>,
+    /// Whether the session was there before: what came over it earlier is known.
+    is_resumed: bool,
     client: String,
     /// Messages of QoS 1 by which repetitions are known, once one has come.
     recent: Option<Vec<Seen>>,
     ended: bool,
+    /// What the client has subscribed to and may have commands waiting.
+    new_filters: Vec<Filter>,
+    /// Whether it is not listened to because it publishes too fast.
+    is_slowed: bool,
 }
 
 impl Driver {
@@ -132,14 +147,27 @@ impl Driver {
             outbox: Outbox::default(),
             user: None,
             session: None,
+            is_resumed: false,
             client: String::new(),
             recent: None,
             ended: false,
+            new_filters: Vec::new(),
+            is_slowed: false,
         }
     }
 
     fn now_ms(&self) -> u64 {
         self.server.reach.store().env().monotonic_ms()
+    }
+
+    /// Until when a client that publishes too fast is not listened to.
+    fn resumes_at(&mut self, now_ms: u64) -> Option<u64> {
+        let at = self.connection.resumes_at(now_ms);
+        if at.is_some() && !self.is_slowed {
+            self.server.reach.counts.slowed.add(1);
+        }
+        self.is_slowed = at.is_some();
+        at
     }
 
     fn read(&self, read: usize, read_size: usize) -> usize {
@@ -186,6 +214,9 @@ impl Driver {
                 self.answer(answer);
                 has_done = true;
             }
+            if !self.new_filters.is_empty() {
+                Box::pin(self.send_commands()).await;
+            }
             if self.session.is_some() {
                 self.outbox.fill(&mut self.connection, &self.mailbox, &self.server).await;
             }
@@ -197,7 +228,7 @@ impl Driver {
 
     async fn handle(&mut self, request: Request) {
         match request {
-            Request::Open(connect) => self.open(connect).await,
+            Request::Open(connect) => Box::pin(self.open(connect)).await,
             Request::Publish(arrived) => self.publish(arrived).await,
             Request::Release(packet_id) if self.is_kept() => {
                 self.send(Command::Release(self.id, packet_id)).await;
@@ -244,10 +275,10 @@ impl Driver {
             }
         };
         if let Some(will) = &connect.will
-            && !user.may_publish(&will.topic)
+            && let Err(wrong) = self.may_publish(&user, &will.topic)
         {
-            let text = format!("will: this user may not publish to `{}`", will.topic);
-            return self.connection.refuse(Reason::NotAuthorized, &text);
+            let text = format!("will: {}", wrong.text.unwrap_or_default());
+            return self.connection.refuse(wrong.reason, &text);
         }
         let open = Open {
             id: self.id,
@@ -270,8 +301,9 @@ impl Driver {
             }
             Answer::Published(serial, outcome) => self.connection.published(serial, outcome),
             Answer::Released(packet_id) => self.connection.released(packet_id),
-            Answer::Subscribed(packet_id, reasons, text) => {
+            Answer::Subscribed(packet_id, Granted { reasons, text, new }) => {
                 self.connection.subscribed(packet_id, reasons, text.as_deref());
+                self.new_filters.extend(new);
             }
             Answer::Unsubscribed(packet_id, reasons) => {
                 self.connection.unsubscribed(packet_id, reasons);
@@ -284,6 +316,7 @@ impl Driver {
     fn opened(&mut self, opened: Opened) {
         let Opened { key, accepted, client, kept, progress, sent } = opened;
         self.session = Some((key, kept));
+        self.is_resumed = accepted.session_present;
         self.client = client;
         self.connection.accept(accepted);
         self.outbox.begin(self.id, kept, progress, sent, &mut self.connection);
@@ -303,14 +336,20 @@ impl Driver {
         }
     }
 
+    fn may_publish(&self, user: &User, topic: &Topic) -> Result<(), Outcome> {
+        if !user.may_publish(topic) {
+            let text = format!("this user may not publish to `{topic}`");
+            return Err(Outcome { reason: Reason::NotAuthorized, text: Some(text.into()) });
+        }
+        self.server.door.check(topic, user.device.as_deref()).map(drop)
+    }
+
     /// Takes a message to whoever has to have it.
     async fn take(&mut self, serial: u64, publish: Publish) -> Result<(), Outcome> {
         let Some(user) = self.user.clone() else { return Ok(()) };
-        if !user.may_publish(&publish.topic) {
-            let text = format!("this user may not publish to `{}`", publish.topic);
-            return Err(Outcome { reason: Reason::NotAuthorized, text: Some(text.into()) });
-        }
-        let mut brought = self.server.door.bring(&publish, user.device.as_deref()).await?;
+        self.may_publish(&user, &publish.topic)?;
+        let whose = Whose::Client(user.device.as_deref());
+        let mut brought = self.server.door.bring(&publish, whose).await?;
         let reach = &self.server.reach;
         let message = Message::new(&publish, reach.now());
         let key = self.session.map(|(key, _)| key);
@@ -318,20 +357,7 @@ impl Driver {
             reach.put_now(&Arc::new(message), key);
             return Ok(());
         }
-        let mut seen = None;
-        let kept = self.session.and_then(|(_, kept)| kept);
-        if let (Some(kept), Some(packet_id), Some(has)) = (kept, publish.packet_id, &brought)
-            && publish.qos == QoS::AtLeastOnce
-            && has.batch.items.iter().any(|item| item.source.is_none())
-        {
-            let this = Seen::of(packet_id, &publish.topic, &publish.payload);
-            if publish.dup && self.was_seen(kept, this).await {
-                self.server.reach.counts.repeated.add(1);
-                brought = None;
-            } else {
-                seen = Some(this);
-            }
-        }
+        let seen = self.know_again(&publish, &mut brought).await;
         let (id, packet_id) = (self.id, publish.packet_id);
         let room = self.server.reach.room_for(message.size()).await;
         let incoming = Incoming { id, serial, packet_id, message, brought, seen, room };
@@ -344,6 +370,28 @@ impl Driver {
         }
         self.send(command).await;
         Ok(())
+    }
+
+    /// Finds out whether the readings of a message were stored before, which then are not to be
+    /// again; how it is known if it comes again itself.
+    async fn know_again(
+        &mut self,
+        publish: &Publish,
+        brought: &mut Option<Brought>,
+    ) -> Option<Seen> {
+        let readings = brought.as_mut().filter(|brought| has_nameless(brought))?;
+        let packet_id = publish.packet_id.filter(|_| publish.qos == QoS::AtLeastOnce)?;
+        if publish.dup && !self.is_resumed {
+            mark_repeated(readings);
+        }
+        let kept = self.session.and_then(|(_, kept)| kept)?;
+        let this = Seen::of(packet_id, &publish.topic, &publish.payload);
+        if publish.dup && Box::pin(self.was_seen(kept, this)).await {
+            self.server.reach.counts.repeated.add(1);
+            *brought = None;
+            return None;
+        }
+        Some(this)
     }
 
     /// Whether the readings of a message that comes again are stored.
@@ -371,6 +419,15 @@ impl Driver {
         self.send(Command::Subscribe(Box::new(asked))).await;
     }
 
+    /// Sends a device the commands that wait for it, of topics that it has only now subscribed to:
+    /// they are in no queue of its.
+    async fn send_commands(&mut self) {
+        let filters = std::mem::take(&mut self.new_filters);
+        if let Some(device) = self.user.as_ref().and_then(|user| user.device.as_deref()) {
+            self.server.commands.send_waiting(device, &filters).await;
+        }
+    }
+
     async fn end(&mut self, ended: Ended) {
         if std::mem::replace(&mut self.ended, true) {
             return;
@@ -394,6 +451,22 @@ impl Driver {
             if let Request::Ended(ended) = request {
                 self.end(ended).await;
             }
+        }
+    }
+}
+
+/// Whether it has readings that are not known again by a name of their own.
+fn has_nameless(brought: &Brought) -> bool {
+    brought.batch.items.iter().any(|item| item.source.is_none())
+}
+
+/// Flags what has neither a name nor a time: it comes again after its session was lost, and nobody
+/// can tell whether it is stored.
+fn mark_repeated(brought: &mut Brought) {
+    let nameless = brought.batch.items.iter().filter(|item| item.source.is_none());
+    for drafts in nameless.map(|item| item.drafts.clone()) {
+        for draft in brought.batch.drafts[drafts].iter_mut().filter(|draft| draft.time.is_none()) {
+            draft.quality = draft.quality.with(Quality::MAYBE_REPEATED);
         }
     }
 }

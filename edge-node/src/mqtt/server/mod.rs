@@ -14,6 +14,7 @@ use super::connection::Options;
 use super::door::Door;
 use super::packet::Connect;
 use super::reason::Reason;
+use crate::device_commands::DeviceCommands;
 use crate::settings::Access;
 use axum::http::StatusCode;
 use holdfast_node::auth::Auth;
@@ -38,6 +39,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 pub struct Server {
     reach: Reach,
     door: Arc<Door>,
+    commands: DeviceCommands,
     auth: Auth,
     rules: Vec<Access>,
     anonymous: bool,
@@ -50,8 +52,7 @@ impl Server {
     /// One for at most `connections` at a time.
     #[must_use]
     pub fn new(
-        reach: Reach,
-        door: Arc<Door>,
+        (reach, door, commands): (Reach, Arc<Door>, DeviceCommands),
         auth: Auth,
         access: (Vec<Access>, bool),
         options: Options,
@@ -59,7 +60,7 @@ impl Server {
     ) -> Self {
         let (rules, anonymous) = access;
         let (permits, tasks) = (Arc::new(Semaphore::new(connections)), TaskTracker::new());
-        Self { reach, door, auth, rules, anonymous, options, permits, tasks }
+        Self { reach, door, commands, auth, rules, anonymous, options, permits, tasks }
     }
 
     /// Finds out who a client is; `known` is who it is by its certificate.

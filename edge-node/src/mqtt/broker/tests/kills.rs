@@ -5,6 +5,7 @@
 //! on disk. A kill stops all tasks wherever they wait, which may be between a commit and what
 //! follows from it.
 
+use crate::device_commands::{Book, DeviceCommands};
 use crate::ingest::Ingest;
 use crate::mqtt::access::{FilterText, Whom};
 use crate::mqtt::broker::*;
@@ -20,12 +21,19 @@ use crate::mqtt::packet::{
 use crate::mqtt::rules::Rules;
 use crate::mqtt::server::{Server, serve};
 use crate::settings::Access;
+use crate::steward::SiteSteward;
 use bytes::{Bytes, BytesMut};
+use holdfast_core::NodeId;
+use holdfast_core::state::Role;
+use holdfast_node::api::Nodes;
 use holdfast_node::auth::{Auth, TokenMap};
 use holdfast_node::sources::Sources;
 use holdfast_node::trace::Tracer;
+use holdfast_node::twins::{self, Twins};
+use holdfast_sync::docs::Documents;
 use holdfast_sync::env::System;
 use holdfast_sync::identity::NodeKey;
+use holdfast_sync::net::Library;
 use holdfast_sync::store::{self, Overflow, Store};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
@@ -48,6 +56,19 @@ impl Rng {
         self.0 =
             self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % end
+    }
+}
+
+/// There is no other node.
+struct Alone;
+
+impl Nodes for Alone {
+    fn name(&self, node: &NodeId) -> String {
+        node.to_string()
+    }
+
+    fn find(&self, _: &str) -> Option<NodeId> {
+        None
     }
 }
 
@@ -87,7 +108,9 @@ impl Node {
         let (store, _) = Store::open(options, Arc::clone(&env)).unwrap();
         let ingest = Ingest::load(store.clone(), true, Tracer::default()).unwrap();
         let counts = Arc::new(MqttCounts::default());
-        let door = Arc::new(Door::new(ingest, Arc::new(Rules::default()), Arc::clone(&counts)));
+        let (twins, book) = (self.twins(&store), Book::new(store.clone()));
+        let rules = Arc::new(Rules::default());
+        let door = Arc::new(Door::new(ingest, twins, book.clone(), rules, Arc::clone(&counts)));
         let limits = Limits { session_expiry_s: NEVER, ..Limits::default() };
         let broker = Broker::load(store.clone(), Arc::clone(&door), limits, counts).unwrap();
         let reach = broker.reach();
@@ -95,11 +118,28 @@ impl Node {
         let all = vec![FilterText::try_from("#".to_owned()).unwrap()];
         let access = Access { who: Whom::Anonymous, publish: all.clone(), subscribe: all };
         let access = (vec![access], true);
-        let server = Server::new(reach.clone(), door, auth, access, Options::default(), 100);
+        let commands = DeviceCommands::new(book, reach.clone());
+        let shared = (reach.clone(), door, commands);
+        let server = Server::new(shared, auth, access, Options::default(), 100);
         let mut tasks = JoinSet::new();
         tasks.spawn(broker.run(CancellationToken::new(), CancellationToken::new()));
         let up = Up { server: Arc::new(server), reach, tasks, store };
         *self.up.lock().unwrap() = Some(up);
+    }
+
+    fn twins(&self, store: &Store) -> Twins {
+        let documents = Arc::new(Documents::new(store, self.key.clone(), Role::Edge));
+        let steward = Arc::new(SiteSteward::load(store).unwrap());
+        Twins::load(twins::Options {
+            store: store.clone(),
+            library: Library { documents, steward, librarian: None },
+            role: Role::Edge,
+            nodes: Arc::new(Alone),
+            known: Arc::new(|_| true),
+            how_known: "",
+            stop: CancellationToken::new(),
+        })
+        .unwrap()
     }
 
     /// Stops everything where it is. What the disk was already given may still get there.

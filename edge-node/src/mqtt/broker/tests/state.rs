@@ -4,7 +4,7 @@
 use crate::ingest::Prepared;
 use crate::mqtt::broker::mailbox::{Answer, Mailbox, Next};
 use crate::mqtt::broker::work::{Effect, Work};
-use crate::mqtt::broker::{Asked, Command, Gone, Incoming, Limits, Open, State};
+use crate::mqtt::broker::{Asked, Command, Gone, Incoming, Limits, Open, Spread, State};
 use crate::mqtt::connection::{Ended, Outcome};
 use crate::mqtt::counts::MqttCounts;
 use crate::mqtt::ledger::{Change, Kept, NEVER, Seen};
@@ -95,7 +95,9 @@ impl Desk {
                     }
                 }
                 Effect::Will(key, message) => due.push(Command::Will(key, message, None)),
-                Effect::LastWill(message) => due.push(Command::Spread(message, None, None)),
+                Effect::LastWill(message) => {
+                    due.push(Command::Spread(Box::new(Spread::new(message, None))));
+                }
             }
         }
         due
@@ -153,7 +155,8 @@ impl Desk {
     }
 
     fn spreading(&self, publish: &Publish) -> Command {
-        Command::Spread(Arc::new(Message::new(publish, self.now)), None, None)
+        let message = Arc::new(Message::new(publish, self.now));
+        Command::Spread(Box::new(Spread::new(message, None)))
     }
 
     fn lose(&mut self, client: &Client) -> Vec<Command> {
