@@ -22,8 +22,10 @@ use crate::mqtt::message::Message;
 use crate::mqtt::packet::{Connect, Filter, Publish, QoS, Subscribe, Topic};
 use crate::mqtt::reason::Reason;
 use bytes::BytesMut;
+use futures::FutureExt as _;
 use holdfast_core::reading::Quality;
 use holdfast_sync::Fault;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,9 +59,12 @@ pub async fn serve<S>(
     let mut read_size = READ_LEAST;
     let mut is_stopping = false;
     let mut stalled_ms = None;
+    // What is written may wait in what is around the socket: TLS, frames of WebSocket.
+    let mut is_flushed = true;
     while !driver.connection.is_over() {
         let now_ms = driver.now_ms();
-        if driver.connection.output().is_empty() {
+        let is_done = is_flushed && driver.connection.output().is_empty();
+        if is_done {
             stalled_ms = None;
         } else if now_ms.saturating_sub(*stalled_ms.get_or_insert(now_ms)) >= STALL_MS {
             driver.connection.lost();
@@ -73,15 +78,18 @@ pub async fn serve<S>(
             Duration::from_millis(deadline.saturating_sub(now_ms))
         });
         let wants_input = driver.connection.wants_input() && resumes_at.is_none();
-        let has_output = !driver.connection.output().is_empty();
         let mailbox = Arc::clone(&driver.mailbox);
         if wants_input {
             input.reserve(read_size);
         }
         tokio::select! {
-            written = writer.write(driver.connection.output()), if has_output => match written {
-                Ok(0) | Err(_) => driver.connection.lost(),
-                Ok(written) => driver.wrote(written, &mut stalled_ms),
+            put = put(&mut writer, driver.connection.output()), if !is_done => match put {
+                Ok(0) => is_flushed = true,
+                Ok(written) => {
+                    driver.wrote(written, &mut stalled_ms);
+                    is_flushed = matches!(writer.flush().now_or_never(), Some(Ok(())));
+                }
+                Err(_) => driver.connection.lost(),
             },
             read = reader.read_buf(&mut input), if wants_input => match read {
                 Ok(0) | Err(_) => driver.connection.lost(),
@@ -108,6 +116,17 @@ pub async fn serve<S>(
     };
     // Whoever does not read its last words does without them.
     let _ = tokio::time::timeout(LAST, last).await;
+}
+
+/// Writes some of the output, or what waits around the socket where there is none: 0 bytes.
+async fn put<W: AsyncWrite + Unpin>(writer: &mut W, output: &[u8]) -> io::Result<usize> {
+    if output.is_empty() {
+        return writer.flush().await.map(|()| 0);
+    }
+    match writer.write(output).await {
+        Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+        written => written,
+    }
 }
 
 struct Driver {

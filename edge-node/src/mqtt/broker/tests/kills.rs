@@ -39,7 +39,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufStream, DuplexStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -156,6 +156,8 @@ impl Node {
         let server = Arc::clone(&up.server);
         let peer = ([127, 0, 0, 1], 1).into();
         let never = CancellationToken::new();
+        // It holds bytes back until it is flushed, as TLS does when the socket takes no more.
+        let theirs = BufStream::new(theirs);
         up.tasks.spawn(serve(server, theirs, peer, None, never));
         Some(ours)
     }
