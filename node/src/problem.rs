@@ -5,7 +5,8 @@
 
 use axum::extract::Request;
 use axum::http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE,
+    ACCEPT_ENCODING, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, ETAG, HeaderName, RETRY_AFTER,
+    UPGRADE, WWW_AUTHENTICATE,
 };
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -172,6 +173,15 @@ impl Problem {
     #[must_use]
     pub fn invalid(code: &'static str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail)
+    }
+
+    /// 426: another protocol is spoken here.
+    #[must_use]
+    pub fn upgrade_required(detail: impl Into<String>, protocol: &str) -> Self {
+        Self::new(StatusCode::UPGRADE_REQUIRED, "upgrade-required", detail)
+            .expected(protocol)
+            .header(UPGRADE, protocol)
+            .header(CONNECTION, "upgrade")
     }
 
     /// 429: more often than allowed.

@@ -2,7 +2,8 @@
 //!
 //! hyper parses and frames; this watches. The socket tells when bytes come and when they cannot go
 //! out, the service tells when a request begins and when its answer is done. From these follows one
-//! deadline at a time; a connection that passes it is closed.
+//! deadline at a time; a connection that passes it is closed. With an answer that ends HTTP on it,
+//! a connection leaves: it is the route's, and so is its time.
 
 use super::{LimitedBody, Limits, Transport, secure};
 use axum::Router;
@@ -129,13 +130,14 @@ pub(super) async fn serve(
 /// Requests and answers, to the end of the connection.
 async fn exchange<S>(stream: S, service: Service, stop: CancellationToken)
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (watch, limits, peer) = (service.watch.clone(), service.limits, service.peer);
     let io = TokioIo::new(stream);
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder.max_buf_size(limits.header_bytes.max(8_192)).max_headers(HEADERS_MAX);
-    let mut connection = std::pin::pin!(builder.serve_connection(io, service));
+    let connection = builder.serve_connection(io, service).with_upgrades();
+    let mut connection = std::pin::pin!(connection);
     let mut is_stopping = false;
     loop {
         // A phase may change while the timer runs, so look again at least once a second.

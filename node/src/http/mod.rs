@@ -4,7 +4,7 @@
 //! `connection` bounds what one client can hold (time, headers, memory), `secure` begins one in
 //! TLS, `body` reads requests, `inflate` what is compressed in them, `extract` turns them into
 //! values, `guard` surrounds every handler with an id, a span and a safety net for panics, `counts`
-//! counts what they answer.
+//! counts what they answer. `upgrade` is how a connection becomes one of WebSocket.
 
 mod body;
 mod connection;
@@ -13,12 +13,14 @@ mod extract;
 mod guard;
 mod inflate;
 mod secure;
+mod upgrade;
 
 pub use body::{BodyFault, LimitedBody, RawBody};
 pub use counts::HttpCounts;
 pub use extract::{Json, MergePatch, Path, Query};
 pub use guard::REQUEST_ID;
 pub use inflate::Content;
+pub use upgrade::{Switched, Switching, WebSocket};
 
 use crate::problem;
 use crate::tls::Tls;

@@ -41,9 +41,27 @@ fn router() -> Router {
         .route("/window", get(|Query(w): Query<Window>| async move { format!("{:?}", w.points) }))
         .route("/number/{n}", get(|Path(n): Path<u32>| async move { n.to_string() }))
         .route("/json", post(|Json(v): Json<Vec<u32>>| async move { v.len().to_string() }))
+        .route("/echo", get(echo))
         .route("/large", get(|| async { vec![b'x'; 64 << 20] }))
         .route("/refuse", get(|| async { Err::<(), _>(Problem::no_room("full")) }))
 }
+
+/// Sends back what comes once the connection is no longer HTTP.
+async fn echo(asked: WebSocket) -> Result<Switching, Problem> {
+    let (answer, switched) = asked.speak("mqtt")?;
+    tokio::spawn(async move {
+        let mut stream = switched.stream().await.expect("the connection");
+        let mut buffer = [0; 64];
+        while let Ok(read @ 1..) = stream.read(&mut buffer).await {
+            stream.write_all(&buffer[..read]).await.expect("it is taken");
+        }
+    });
+    Ok(answer)
+}
+
+const HANDSHAKE: &str = "GET /echo HTTP/1.1\r\nhost: x\r\nconnection: keep-alive, Upgrade\r\n\
+    upgrade: websocket\r\nsec-websocket-version: 13\r\n\
+    sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-protocol: mqttv3.1, mqtt\r\n\r\n";
 
 fn short() -> Limits {
     let soon = Duration::from_millis(200);
@@ -312,4 +330,65 @@ async fn a_taken_address_is_named_in_the_error() {
     let taken = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let error = bind(taken.address()).await.unwrap_err().to_string();
     assert!(error.contains(&taken.address().to_string()), "{error}");
+}
+
+async fn exactly(stream: &mut TcpStream, expected: &[u8]) {
+    let mut read = vec![0; expected.len()];
+    stream.read_exact(&mut read).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&read), String::from_utf8_lossy(expected));
+}
+
+#[tokio::test]
+async fn a_connection_that_left_http_has_left_its_time_limits() {
+    let served = serve(short()).await;
+    let mut left = connect(&served).await;
+    // What comes in one piece with the request is not lost.
+    left.write_all(format!("{HANDSHAKE}first").as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        answer.push(left.read_u8().await.unwrap());
+    }
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+    for header in [
+        "connection: upgrade\r\n",
+        "upgrade: websocket\r\n",
+        "sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n",
+        "sec-websocket-protocol: mqtt\r\n",
+    ] {
+        assert!(answer.contains(header), "{answer}");
+    }
+    exactly(&mut left, b"first").await;
+    // One that stays silent from now on is closed; by then the other would be, too.
+    assert_eq!(rest(&mut connect(&served).await).await, "");
+    left.write_all(b"second").await.unwrap();
+    exactly(&mut left, b"second").await;
+}
+
+#[tokio::test]
+async fn whoever_left_http_takes_no_place_of_it() {
+    let served = serve(Limits { connections: 1, ..Limits::default() }).await;
+    let mut left = connect(&served).await;
+    left.write_all(HANDSHAKE.as_bytes()).await.unwrap();
+    is_well(&served).await;
+    exactly(&mut left, b"HTTP/1.1 101 ").await;
+}
+
+#[tokio::test]
+async fn a_handshake_that_is_none_is_told_what_is_wrong() {
+    let served = serve(short()).await;
+    let answer = get_once(&served, "/echo").await;
+    assert_problem(&answer, 426, "upgrade-required");
+    assert!(answer.contains("upgrade: websocket\r\n"), "{answer}");
+    for (from, to, status, words) in [
+        ("upgrade: websocket", "upgrade: h2c", 426, "upgrade-required"),
+        ("version: 13", "version: 8", 400, "sec-websocket-version"),
+        ("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZQ==", 400, "sec-websocket-key"),
+        ("protocol: mqttv3.1, mqtt", "protocol: mqttv3.1", 400, "not among `mqttv3.1`"),
+        ("sec-websocket-protocol: mqttv3.1, mqtt", "x: y", 400, "no subprotocol"),
+    ] {
+        assert!(HANDSHAKE.contains(from));
+        let answer = ask(&served, &HANDSHAKE.replace(from, to)).await;
+        assert_problem(&answer, status, words);
+    }
 }
