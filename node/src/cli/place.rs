@@ -36,6 +36,14 @@ pub trait Service: Default + Serialize + DeserializeOwned {
     fn machine_id(&self) -> &str;
     /// Whether that is HTTPS, and the files of its certificate and key.
     fn tls(&self) -> (TlsWord, &str, &str);
+    /// Whether what the configuration in `folder` names beside that can be used.
+    ///
+    /// # Errors
+    /// A sentence about what cannot.
+    fn check(&self, folder: &Path) -> Result<(), String> {
+        let _ = folder;
+        Ok(())
+    }
     /// Its log.
     fn log(&self) -> &Log;
     /// How its store is opened.
@@ -162,19 +170,25 @@ impl<S: Service> Local<S> {
     /// Says that its configuration is valid: it was read.
     ///
     /// # Errors
-    /// When it names a certificate that cannot be served.
+    /// When it names a file that cannot be used, such as a certificate that cannot be served.
     pub fn valid(&self) -> Result<ExitCode, Failure> {
         if let Some(source) = self.tls_source()? {
             source.check()?;
         }
+        self.settings.check(self.folder())?;
         println!("The configuration is valid.");
         Ok(ExitCode::SUCCESS)
     }
 
     fn tls_source(&self) -> Result<Option<Source>, Failure> {
         let (word, certificate, key) = self.settings.tls();
-        let folder = self.config.parent().unwrap_or(Path::new(""));
-        Ok(Source::of(word, certificate, key, folder)?)
+        Ok(Source::of(word, certificate, key, self.folder())?)
+    }
+
+    /// Where its configuration is, and the files that it names are meant from.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.config.parent().unwrap_or(Path::new(""))
     }
 
     /// What it serves HTTPS with, if it does.

@@ -22,7 +22,8 @@ pub(super) fn read(certificate: &Path, key: &Path) -> Result<[Vec<u8>; 2], Strin
     Ok([content(certificate)?, content(key)?])
 }
 
-fn content(path: &Path) -> Result<Vec<u8>, String> {
+/// What is in a file in PEM.
+pub(super) fn content(path: &Path) -> Result<Vec<u8>, String> {
     let told = |error: std::io::Error| format!("{}: {error}", path.display());
     let length = std::fs::metadata(path).map_err(told)?.len();
     if length > MAX_BYTES {

@@ -4,14 +4,16 @@
 //! somebody else renews. [`Tls`] is what the listener serves with; [`Tls::keep_fresh`] reads the
 //! files again when they change or on SIGHUP, and a new pair that does not work changes nothing.
 //! What is served is also written to the data directory: by that copy the node's own commands
-//! recognise it ([`pinned`]).
+//! recognise it ([`pinned`]). Who connects may have to show one, too ([`clients`]).
 
+mod clients;
 mod expiry;
 mod files;
 mod fingerprint;
 mod pinned;
 mod selfmade;
 
+pub use clients::{Believed, ClientSource, Clients, refused_certificate};
 pub use fingerprint::Fingerprint;
 pub use pinned::connector;
 
@@ -36,7 +38,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
 use tokio_rustls::rustls::sign::CertifiedKey;
-use tokio_rustls::rustls::{self, ServerConfig};
+use tokio_rustls::rustls::{self, ConfigBuilder, ServerConfig, WantsVerifier};
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
@@ -153,6 +155,13 @@ struct Inner {
     tried: Mutex<Option<[Vec<u8>; 2]>>,
 }
 
+/// What every configuration of a server begins with.
+fn builder() -> ConfigBuilder<ServerConfig, WantsVerifier> {
+    ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .expect("ring has suites for both versions")
+}
+
 /// The certificate for the next handshake.
 #[derive(Debug)]
 struct Served(RwLock<Arc<CertifiedKey>>);
@@ -190,10 +199,7 @@ impl Tls {
             }
         };
         let served = Arc::new(Served(RwLock::new(Arc::new(pair.certified))));
-        let provider = Arc::new(ring::default_provider());
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-            .map_err(|error| error.to_string())?
+        let mut config = builder()
             .with_no_client_auth()
             .with_cert_resolver(Arc::clone(&served) as Arc<dyn ResolvesServerCert>);
         let plain = Arc::new(config.clone());
@@ -260,7 +266,9 @@ impl Tls {
                     tls.look_again(is_asked);
                     tls.warn(&mut warner, env.now());
                 }
-                None if is_asked => tracing::info!("SIGHUP: there is nothing to read again"),
+                None if is_asked => {
+                    tracing::info!("SIGHUP: the node has no certificate to read again");
+                }
                 None => {}
             }
         }
