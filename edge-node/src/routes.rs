@@ -69,6 +69,7 @@ pub fn routes() -> Routes<App> {
         .merge(api::token_routes())
         .merge(crate::device_commands::api::routes())
         .merge(crate::mqtt::api::routes())
+        .merge(crate::mqtt::server::websocket::routes())
         .merge(holdfast_node::auth::routes())
         .merge(holdfast_node::events::routes())
         .merge(holdfast_node::health::routes())

@@ -192,6 +192,7 @@ pub async fn run(node: Local<Settings>) -> Result<ExitCode, Failure> {
     let key = node.key()?;
     logs::of_node(&key.id());
     let tls = node.tls()?;
+    let folder = node.folder().to_owned();
     let settings = node.settings;
     let options = settings.store_options(node.dir, key.clone());
     let (store, report) = Store::open(options, Arc::clone(&env))?;
@@ -203,7 +204,7 @@ pub async fn run(node: Local<Settings>) -> Result<ExitCode, Failure> {
     stop_on_signals(&stop, manager.clone()).map_err(|error| format!("signals: {error}"))?;
     let listener = http::bind(settings.http.listen.0).await?.with_tls(tls.clone());
     let address = listener.address();
-    let sockets = mqtt::start::Sockets::bind(&settings.mqtt, tls.as_ref()).await?;
+    let sockets = mqtt::start::Sockets::bind(&settings.mqtt, &folder, tls.as_ref()).await?;
     let keeping = (tls.clone(), Arc::clone(&env));
     supervisor.spawn("certificate", move |stop| {
         let (tls, env) = keeping.clone();

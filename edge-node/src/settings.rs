@@ -8,14 +8,14 @@ use holdfast_node::alerts::EdgeAlerts;
 use holdfast_node::cli::Service;
 use holdfast_node::config::{Bytes, Duration, Listen, ListenOrOff, Log, TransportWord};
 use holdfast_node::metrics;
-use holdfast_node::tls::TlsWord;
+use holdfast_node::tls::{ClientSource, TlsWord};
 use holdfast_node::trace::Trace;
 use holdfast_sync::identity::NodeKey;
 use holdfast_sync::session::Backfill;
 use holdfast_sync::store::{Options, Overflow, SCRUB_EVERY, SEAL_AFTER};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// All sections.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -124,6 +124,15 @@ pub struct Mqtt {
     pub listen: ListenOrOff,
     /// Where it listens with TLS.
     pub tls_listen: ListenOrOff,
+    /// Whether it is spoken over WebSocket, too.
+    pub websocket: bool,
+    /// The file of the authorities that sign certificates of clients, relative to the
+    /// configuration; without one no certificate is looked at.
+    pub client_ca: String,
+    /// The file of their lists of certificates that were taken back.
+    pub client_crl: String,
+    /// Whether a client has to show one.
+    pub client_certificate: CertificateWord,
     /// Connections at a time.
     pub connections: usize,
     /// Whether clients without a token are let in.
@@ -144,6 +153,42 @@ pub struct Mqtt {
     pub access: Vec<Access>,
     /// Which messages of other things are readings.
     pub mappings: Mappings,
+}
+
+/// Whether a client shows a certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CertificateWord {
+    /// If it likes; others have tokens.
+    #[default]
+    Optional,
+    /// Or it is turned away.
+    Required,
+}
+
+impl Mqtt {
+    /// What the keys about certificates of clients mean, with files in `folder`; nothing when none
+    /// are looked at.
+    ///
+    /// # Errors
+    /// A sentence about keys that do not fit together.
+    pub fn client_source(&self, folder: &Path) -> Result<Option<ClientSource>, String> {
+        let required = self.client_certificate == CertificateWord::Required;
+        let path = |name: &String| Some(folder.join(name)).filter(|_| !name.is_empty());
+        let revoked = path(&self.client_crl);
+        match path(&self.client_ca) {
+            Some(_) if self.tls_listen.0.is_none() => {
+                Err("`mqtt.client_ca` is for `mqtt.tls_listen`, which is \"off\"".to_owned())
+            }
+            Some(authorities) => Ok(Some(ClientSource { authorities, revoked, required })),
+            None if revoked.is_some() || required => Err(
+                "`mqtt.client_crl` and `mqtt.client_certificate` need `mqtt.client_ca`, a file \
+                     in PEM"
+                    .to_owned(),
+            ),
+            None => Ok(None),
+        }
+    }
 }
 
 /// What some clients may.
@@ -246,6 +291,10 @@ impl Default for Mqtt {
         Self {
             listen: ListenOrOff(Some(([127, 0, 0, 1], 1883).into())),
             tls_listen: ListenOrOff(None),
+            websocket: true,
+            client_ca: String::new(),
+            client_crl: String::new(),
+            client_certificate: CertificateWord::default(),
             connections: 10_000,
             anonymous: false,
             packet_max: Bytes(1 << 20),
@@ -299,6 +348,10 @@ impl Service for Settings {
         (self.http.tls, &self.http.certificate, &self.http.key)
     }
 
+    fn check(&self, folder: &Path) -> Result<(), String> {
+        self.mqtt.client_source(folder)?.map_or(Ok(()), |source| source.check())
+    }
+
     fn log(&self) -> &Log {
         &self.log
     }
@@ -330,5 +383,31 @@ mod tests {
     #[test]
     fn the_template_shows_every_key_at_its_default() {
         holdfast_node::config::check_template::<Settings>(Settings::TEMPLATE).unwrap();
+    }
+
+    #[test]
+    fn keys_about_certificates_of_clients_that_do_not_fit_are_named() {
+        let folder = Path::new("/etc/holdfast");
+        let secure = ListenOrOff(Some(([127, 0, 0, 1], 8883).into()));
+        let required = CertificateWord::Required;
+        let with = |tls_listen, ca: &str, crl: &str, client_certificate| {
+            let (client_ca, client_crl) = (ca.to_owned(), crl.to_owned());
+            let mqtt =
+                Mqtt { tls_listen, client_ca, client_crl, client_certificate, ..Mqtt::default() };
+            mqtt.client_source(folder)
+        };
+        assert_eq!(with(secure, "", "", CertificateWord::Optional), Ok(None));
+        let found = with(secure, "ca.pem", "/srv/crl.pem", required).unwrap().unwrap();
+        assert_eq!(found.authorities, Path::new("/etc/holdfast/ca.pem"));
+        assert_eq!(found.revoked.as_deref(), Some(Path::new("/srv/crl.pem")));
+        assert!(found.required);
+        for (listen, ca, crl, word, named) in [
+            (ListenOrOff(None), "ca.pem", "", CertificateWord::Optional, "mqtt.tls_listen"),
+            (secure, "", "crl.pem", CertificateWord::Optional, "mqtt.client_ca"),
+            (secure, "", "", required, "mqtt.client_ca"),
+        ] {
+            let error = with(listen, ca, crl, word).unwrap_err();
+            assert!(error.contains(named), "{error}");
+        }
     }
 }

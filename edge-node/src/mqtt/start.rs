@@ -7,31 +7,39 @@ use super::counts::MqttCounts;
 use super::desired;
 use super::door::Door;
 use super::rules::Rules;
-use super::server::{self, Server};
+use super::server::websocket::Taker;
+use super::server::{self, Secure, Server};
 use crate::device_commands::{Book, DeviceCommands};
 use crate::ingest::Ingest;
 use crate::settings::Mqtt as Settings;
 use holdfast_node::auth::Auth;
 use holdfast_node::supervise::{Supervisor, announce};
-use holdfast_node::tls::Tls;
+use holdfast_node::tls::{Believed, ClientSource, Clients, Tls};
 use holdfast_node::twins::Twins;
 use holdfast_sync::store::Store;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tokio_util::sync::CancellationToken;
 
 /// The sockets, bound before anything else is begun: where one is taken, the node says so and ends.
 pub struct Sockets {
     plain: Option<server::Listener>,
-    secure: Option<(server::Listener, Tls)>,
+    secure: Option<(server::Listener, Tls, Option<ClientSource>)>,
 }
 
 impl Sockets {
-    /// Binds what the configuration asks for.
+    /// Binds what the configuration, which is in `folder`, asks for.
     ///
     /// # Errors
     /// A sentence with the address and the reason.
-    pub async fn bind(settings: &Settings, tls: Option<&Tls>) -> Result<Self, String> {
+    pub async fn bind(
+        settings: &Settings,
+        folder: &Path,
+        tls: Option<&Tls>,
+    ) -> Result<Self, String> {
+        let clients = settings.client_source(folder)?;
         let text = |error: std::io::Error| error.to_string();
         let plain = match settings.listen.0 {
             Some(address) => Some(server::bind(address).await.map_err(text)?),
@@ -44,7 +52,7 @@ impl Sockets {
                 return Err(what.to_owned());
             }
             (Some(address), Some(tls)) => {
-                Some((server::bind(address).await.map_err(text)?, tls.clone()))
+                Some((server::bind(address).await.map_err(text)?, tls.clone(), clients))
             }
         };
         Ok(Self { plain, secure })
@@ -55,7 +63,7 @@ impl Sockets {
         if let Some(listener) = &self.plain {
             announce::listening("mqtt", listener.address());
         }
-        if let Some((listener, _)) = &self.secure {
+        if let Some((listener, ..)) = &self.secure {
             announce::listening("mqtts", listener.address());
         }
     }
@@ -74,6 +82,8 @@ pub struct Mqtt {
     pub reach: Reach,
     /// What takes connections.
     pub server: Arc<Server>,
+    /// What takes those that begin with HTTP, where that is wanted.
+    pub websocket: Option<Taker>,
     /// From messages to readings.
     pub door: Arc<Door>,
     /// Commands to devices.
@@ -92,6 +102,7 @@ pub fn start(
     auth: Auth,
     sockets: Sockets,
 ) -> Result<Mqtt, String> {
+    let believed = believed(&store, &ingest);
     let counts = Arc::new(MqttCounts::default());
     let rules = Arc::new(Rules::new(&settings.mappings));
     let book = Book::new(store.clone());
@@ -126,15 +137,39 @@ pub fn start(
         let server = Arc::clone(&server);
         supervisor.run_once("mqtt", |stop| listener.run(server, None, stop));
     }
-    if let Some((listener, tls)) = secure {
+    if let Some((listener, tls, clients)) = secure {
         let server = Arc::clone(&server);
-        supervisor.run_once("mqtts", |stop| listener.run(server, Some(tls), stop));
+        let secure = secure_with(tls, clients, believed, supervisor)?;
+        supervisor.run_once("mqtts", |stop| listener.run(server, Some(secure), stop));
     }
+    let stop = supervisor.stop().clone();
+    let websocket = settings.websocket.then(|| Taker::new(Arc::clone(&server), stop));
     let drained = Arc::clone(&server);
     supervisor.run_once("mqtt connections", |stop| async move {
         stop.cancelled().await;
         drained.drained().await;
         over.cancel();
     });
-    Ok(Mqtt { reach, server, door, commands })
+    Ok(Mqtt { reach, server, websocket, door, commands })
+}
+
+/// How the port with TLS is served; what judges certificates of clients follows its files.
+fn secure_with(
+    tls: Tls,
+    clients: Option<ClientSource>,
+    believed: Believed,
+    supervisor: &Supervisor,
+) -> Result<Secure, String> {
+    let Some(source) = clients else { return Ok(Secure::Open(tls)) };
+    let clients = Clients::load(source, tls, believed)?;
+    let kept = clients.clone();
+    supervisor.spawn("client certificates", move |stop| kept.clone().keep_fresh(stop));
+    Ok(Secure::Known(clients))
+}
+
+/// The time by which certificates are judged, as long as this node's clock is not known to be
+/// wrong.
+fn believed(store: &Store, ingest: &Ingest) -> Believed {
+    let (env, wrong) = (Arc::clone(store.env()), ingest.clock_wrong());
+    Arc::new(move || (!wrong.load(Ordering::Relaxed)).then(|| env.now()))
 }

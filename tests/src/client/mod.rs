@@ -4,6 +4,7 @@
 
 pub mod mqtt;
 mod raw;
+pub mod websocket;
 
 pub use raw::RawRequest;
 

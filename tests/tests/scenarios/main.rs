@@ -19,4 +19,5 @@ mod smoke;
 mod state;
 mod traces;
 mod twins;
+mod websocket;
 mod year;

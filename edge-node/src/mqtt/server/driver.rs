@@ -8,8 +8,8 @@
 //! Ten thousand of these tasks wait most of the time, each as large as the most that it may ever
 //! be doing: what is seldom done has a box of its own while it lasts.
 
-use super::Server;
 use super::outbox::Outbox;
+use super::{Caller, Server};
 use crate::mqtt::access::User;
 use crate::mqtt::broker::{
     Answer, Asked, Brought, Command, ConnectionId, Gone, Incoming, Mailbox, Open,
@@ -42,19 +42,14 @@ const STALL_MS: u64 = 60_000;
 const LAST: Duration = Duration::from_secs(2);
 
 /// Serves one connection to its end.
-pub async fn serve<S>(
-    server: Arc<Server>,
-    stream: S,
-    peer: SocketAddr,
-    known: Option<User>,
-    stop: CancellationToken,
-) where
+pub async fn serve<S>(server: Arc<Server>, stream: S, caller: Caller, stop: CancellationToken)
+where
     S: AsyncRead + AsyncWrite + Send,
 {
     let counted = Arc::clone(&server.reach.counts);
     let _open = counted.opened();
     let (mut reader, mut writer) = tokio::io::split(stream);
-    let mut driver = Driver::new(server, peer, known);
+    let mut driver = Driver::new(server, caller);
     let mut input = BytesMut::new();
     let mut read_size = READ_LEAST;
     let mut is_stopping = false;
@@ -92,7 +87,8 @@ pub async fn serve<S>(
                 Err(_) => driver.connection.lost(),
             },
             read = reader.read_buf(&mut input), if wants_input => match read {
-                Ok(0) | Err(_) => driver.connection.lost(),
+                Ok(0) => driver.connection.lost(),
+                Err(error) => driver.broke(&error),
                 Ok(read) => read_size = driver.read(read, read_size),
             },
             fetched = driver.outbox.fetched() => driver.fetched(fetched),
@@ -111,8 +107,8 @@ pub async fn serve<S>(
     }
     driver.finish().await;
     let last = async {
-        writer.write_all(driver.connection.output()).await?;
-        writer.shutdown().await
+        let written = writer.write_all(driver.connection.output()).await;
+        writer.shutdown().await.and(written)
     };
     // Whoever does not read its last words does without them.
     let _ = tokio::time::timeout(LAST, last).await;
@@ -132,8 +128,8 @@ async fn put<W: AsyncWrite + Unpin>(writer: &mut W, output: &[u8]) -> io::Result
 struct Driver {
     server: Arc<Server>,
     peer: SocketAddr,
-    /// Who it is by its certificate.
-    known: Option<User>,
+    /// What is known of the client before it says anything; nothing once it did.
+    caller: Option<Caller>,
     id: ConnectionId,
     connection: Connection,
     mailbox: Arc<Mailbox>,
@@ -153,14 +149,14 @@ struct Driver {
 }
 
 impl Driver {
-    fn new(server: Arc<Server>, peer: SocketAddr, known: Option<User>) -> Self {
+    fn new(server: Arc<Server>, caller: Caller) -> Self {
         let now_ms = server.reach.store().env().monotonic_ms();
         let connection = Connection::new(server.options, now_ms);
         Self {
             id: server.reach.new_connection(),
             server,
-            peer,
-            known,
+            peer: caller.peer,
+            caller: Some(caller),
             connection,
             mailbox: Arc::default(),
             outbox: Outbox::default(),
@@ -199,6 +195,16 @@ impl Driver {
         } else {
             read_size
         }
+    }
+
+    /// What came cannot be read: it is no longer TLS, or not WebSocket as it is written.
+    fn broke(&mut self, error: &io::Error) {
+        if error.kind() == io::ErrorKind::InvalidData {
+            self.server.reach.counts.violations.add(1);
+            let (client, peer) = (&self.client, self.peer);
+            tracing::info!(client, %peer, why = %error, "an MQTT connection was ended");
+        }
+        self.connection.lost();
     }
 
     fn wrote(&mut self, written: usize, stalled_ms: &mut Option<u64>) {
@@ -284,7 +290,8 @@ impl Driver {
     }
 
     async fn open(&mut self, connect: Box<Connect>) {
-        let user = match self.server.let_in(self.peer, self.known.take(), &connect) {
+        let caller = self.caller.take().expect("a client opens a connection once");
+        let user = match self.server.let_in(caller, &connect) {
             Ok(user) => user,
             Err((reason, text)) => {
                 self.server.reach.counts.refused.add(1);

@@ -154,11 +154,11 @@ impl Node {
         let up = up.as_mut()?;
         let (ours, theirs) = tokio::io::duplex(4_096);
         let server = Arc::clone(&up.server);
-        let peer = ([127, 0, 0, 1], 1).into();
+        let peer = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
         let never = CancellationToken::new();
         // It holds bytes back until it is flushed, as TLS does when the socket takes no more.
         let theirs = BufStream::new(theirs);
-        up.tasks.spawn(serve(server, theirs, peer, None, never));
+        up.tasks.spawn(serve(server, theirs, peer.into(), never));
         Some(ours)
     }
 
