@@ -22,11 +22,14 @@ pub const fn need(program: &'static str, package: &'static str) -> Need {
 
 /// Of the scenarios: to look at system calls, and to give a node a wrong clock.
 pub const SCENARIO: &[Need] = &[need("strace", "strace"), need("faketime", "faketime")];
-/// Of the clients of others: Mosquitto's programs, and Paho for Python.
+/// Of the clients of others: Mosquitto's programs, Paho for Python, and what runs and fetches
+/// mqtt.js.
 pub const INTEROP: &[Need] = &[
     need("mosquitto_rr", "mosquitto-clients"),
     need("/usr/bin/python3", "python3"),
     need("/usr/lib/python3/dist-packages/paho/mqtt/client.py", "python3-paho-mqtt"),
+    need("node", "nodejs"),
+    need("npm", "npm"),
 ];
 /// Of the pages: what runs their tests, and a browser to run them in.
 pub const WEB: &[Need] = &[need("node", "nodejs"), need("chromium", "chromium")];

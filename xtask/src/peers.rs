@@ -1,11 +1,12 @@
-//! The programs that benches measure ours beside.
+//! The programs that benches measure ours beside, and the clients of others that the interop lane
+//! tries.
 //!
 //! Those that keep readings or messages are Debian's packages, downloaded and unpacked below
 //! `target/`, not installed: installing them would start services on the ports of this machine, and
 //! needs root.
-//! Those that keep documents are libraries: small programs around them lie below `tests/peers`, and
-//! are built, or their packages fetched, into `target/` too, so that nothing of them is ever among
-//! what the workspace builds. No script of a fetched package is run.
+//! Those that keep documents, and those clients, are libraries: small programs around them lie
+//! below `tests/peers`, and are built, or their packages fetched, into `target/` too, so that
+//! nothing of them is ever among what the workspace builds. No script of a fetched package is run.
 
 use crate::child;
 use crate::workspace::{self, Metadata, Problem};
@@ -59,20 +60,48 @@ pub fn fetch(bench: &str) -> Result<(), Problem> {
     }
 }
 
+/// Brings the clients of MQTT that Debian does not have, or has of long ago.
+pub fn clients(dir: &Path) -> Result<(), Problem> {
+    build(dir, "rumqttc", &[])?;
+    let lock = |place: PathBuf| fs::read(place.join("package-lock.json")).ok();
+    let place = dir.join("mqttjs");
+    // npm leaves its own list when it is done.
+    let is_there = place.join("node_modules/.package-lock.json").exists();
+    if is_there && lock(place) == lock(sources().join("mqttjs")) {
+        return Ok(());
+    }
+    packages_of(dir, "mqttjs", &["package.json", "package-lock.json"], &["ci"])
+}
+
 /// Builds the one that is Rust, and fetches what the one for Node.js needs.
 fn documents(dir: &Path) -> Result<(), Problem> {
-    let sources = workspace::root().join("tests/peers");
+    build(dir, "samod", &["--release"])?;
+    packages_of(dir, "pouchdb", &["package.json"], &["install", "--no-package-lock"])
+}
+
+fn sources() -> PathBuf {
+    workspace::root().join("tests/peers")
+}
+
+/// Builds a program around a library in Rust.
+fn build(dir: &Path, peer: &str, arguments: &[&str]) -> Result<(), Problem> {
     let mut cargo = workspace::cargo();
-    cargo.current_dir(sources.join("samod")).args(["build", "--release", "--locked"]);
-    cargo.arg("--target-dir").arg(dir.join("samod"));
-    end_well(cargo, "cargo build in tests/peers/samod", "it needs the registry once")?;
-    let place = dir.join("pouchdb");
+    cargo.current_dir(sources().join(peer)).args(["build", "--locked"]).args(arguments);
+    cargo.arg("--target-dir").arg(dir.join(peer));
+    end_well(cargo, &format!("cargo build in tests/peers/{peer}"), "it needs the registry once")
+}
+
+/// Fetches the packages that a program for Node.js needs.
+fn packages_of(dir: &Path, peer: &str, lists: &[&str], arguments: &[&str]) -> Result<(), Problem> {
+    let place = dir.join(peer);
     let cannot = |e: std::io::Error| format!("cannot make {}: {e}", place.display());
     fs::create_dir_all(&place).map_err(cannot)?;
-    fs::copy(sources.join("pouchdb/package.json"), place.join("package.json")).map_err(cannot)?;
+    for list in lists {
+        fs::copy(sources().join(peer).join(list), place.join(list)).map_err(cannot)?;
+    }
     let mut npm = child::command("npm", &place);
-    npm.args(["install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock"]);
-    end_well(npm, "npm install", "it needs Node.js, npm and the registry once")
+    npm.args(arguments).args(["--ignore-scripts", "--no-audit", "--no-fund"]);
+    end_well(npm, &format!("npm {}", arguments[0]), "it needs Node.js, npm and the registry once")
 }
 
 /// Downloads and unpacks those that are Debian's.

@@ -1,10 +1,11 @@
-//! Clients of others against the real gateway: the `interop` lane. They are Debian's, as people
-//! have them.
+//! Clients of others against the real gateway: the `interop` lane. Mosquitto's and Paho are
+//! Debian's, as people have them; `xtask` brings mqtt.js and rumqttc.
 
 use holdfast_tests::process::{Edge, LIMIT, Settings};
 use holdfast_tests::scenarios::audit::edge_client;
 use holdfast_tests::wait::until_async;
 use serde_json::Value;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// A gateway and tokens for it.
@@ -162,12 +163,152 @@ const PYTHON: &str = "/usr/bin/python3";
 /// What Paho for Python does with sessions, wills, shared subscriptions and versions.
 const PAHO: &str = include_str!("paho.py");
 
+/// Runs a client that ends with `all well`.
+fn all_is_well(command: &mut Command) {
+    let output = done(command);
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{told}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(told.ends_with("all well\n"), "{told}");
+}
+
 #[test]
 fn paho_keeps_sessions_hears_wills_and_shares_subscriptions() {
     let site = Site::new();
     let port = site.edge.mqtt().port().to_string();
-    let output = done(Command::new(PYTHON).args(["-c", PAHO, &port, &site.admin]));
-    let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{told}{}", String::from_utf8_lossy(&output.stderr));
-    assert!(told.ends_with("all well\n"), "{told}");
+    all_is_well(Command::new(PYTHON).args(["-c", PAHO, &port, &site.admin]));
+}
+
+#[test]
+fn paho_does_the_same_over_websocket_with_and_without_tls() {
+    let site = Site::new();
+    let port = site.edge.http().port().to_string();
+    all_is_well(Command::new(PYTHON).args(["-c", PAHO, &port, &site.admin, "websockets"]));
+    let site = Site::with(Settings::default().env("HOLDFAST_HTTP_TLS", "self"));
+    let port = site.edge.http().port().to_string();
+    let mut paho = Command::new(PYTHON);
+    paho.args(["-c", PAHO, &port, &site.admin, "websockets"]);
+    all_is_well(paho.arg(site.edge.data().join("http.crt")));
+}
+
+/// What `xtask` brought of a client.
+fn peer(path: &str) -> PathBuf {
+    let dir = std::env::var_os("HOLDFAST_PEERS_DIR");
+    let dir = dir.expect("`cargo xtask test interop` brings the clients and says where they are");
+    let path = PathBuf::from(dir).join(path);
+    assert!(path.exists(), "{} is not there: `cargo xtask test interop`", path.display());
+    path
+}
+
+/// How many readings of a device are stored, by the gateway's own command: over HTTPS, too.
+fn stored(site: &Site, device: &str) -> usize {
+    let (named, mut count) = (format!("\"device\":\"{device}\""), 0);
+    let exported = site.edge.export(|line| count += usize::from(line.contains(&named)));
+    exported.expect("an export");
+    count
+}
+
+#[test]
+fn mqtt_js_does_all_of_it_over_tcp_and_websocket() {
+    let site = Site::new();
+    let token = site.edge.device_token("js-1").expect("a token");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/mqttjs/check.mjs");
+    let mut node = Command::new("node");
+    node.arg(script).arg(peer("mqttjs")).args([&site.admin, &token]);
+    node.arg(format!("mqtt://{}", site.edge.mqtt()));
+    all_is_well(node.arg(format!("ws://{}/mqtt", site.edge.http())));
+    // Each QoS, in both versions, over both.
+    assert_eq!(stored(&site, "js-1"), 12);
+}
+
+#[test]
+fn rumqttc_does_all_of_it_over_tcp_and_tls() {
+    let settings = Settings::default().env("HOLDFAST_HTTP_TLS", "self");
+    let mut site = Site::with(settings.env("HOLDFAST_MQTT_TLS_LISTEN", "127.0.0.1:0"));
+    let secure = site.edge.process().listening("mqtts", LIMIT).expect("where it listens");
+    let token = site.edge.device_token("rust-1").expect("a token");
+    let mut program = Command::new(peer("rumqttc/debug/holdfast-peer-rumqttc"));
+    program.args([site.edge.mqtt().port().to_string(), secure.port().to_string()]);
+    program.arg(site.edge.data().join("http.crt"));
+    all_is_well(program.args([&site.admin, &token]));
+    assert_eq!(stored(&site, "rust-1"), 12);
+}
+
+/// An authority of the tests, with what it gives out in files.
+struct Authority {
+    certificate: rcgen::Certificate,
+    key: rcgen::KeyPair,
+    dir: tempfile::TempDir,
+}
+
+impl Authority {
+    fn called(name: &str) -> Self {
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let mut params = rcgen::CertificateParams::default();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let certificate = params.self_signed(&key).expect("a certificate");
+        let dir = tempfile::tempdir().expect("a directory");
+        std::fs::write(dir.path().join("ca.pem"), certificate.pem()).expect("a file");
+        Self { certificate, key, dir }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.dir.path().join("ca.pem")
+    }
+
+    /// The files of a device's certificate and key.
+    fn gives(&self, device: &str) -> [PathBuf; 2] {
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let mut params = rcgen::CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(rcgen::DnType::CommonName, device);
+        let made = params.signed_by(&key, &self.certificate, &self.key).expect("a certificate");
+        let [certificate, private] =
+            ["crt", "key"].map(|end| self.dir.path().join(device).with_extension(end));
+        std::fs::write(&certificate, made.pem()).expect("a file");
+        std::fs::write(&private, key.serialize_pem()).expect("a file");
+        [certificate, private]
+    }
+}
+
+#[test]
+fn mosquitto_connects_with_a_certificate_in_place_of_a_token() {
+    let authority = Authority::called("The site's");
+    let settings = Settings::default()
+        .env("HOLDFAST_HTTP_TLS", "self")
+        .env("HOLDFAST_MQTT_TLS_LISTEN", "127.0.0.1:0")
+        .env("HOLDFAST_MQTT_CLIENT_CA", authority.file());
+    let mut site = Site::with(settings);
+    let address = site.edge.process().listening("mqtts", LIMIT).expect("where it listens");
+    let server = site.edge.data().join("http.crt");
+    let publish = |version: &str, shown: Option<[PathBuf; 2]>, device: &str| {
+        let mut publish = Command::new("mosquitto_pub");
+        publish.args(["-h", "127.0.0.1", "-p", &address.port().to_string(), "-V", version]);
+        publish.arg("--cafile").arg(&server).arg("--insecure");
+        if let Some([certificate, key]) = shown {
+            publish.arg("--cert").arg(certificate).arg("--key").arg(key);
+        }
+        publish.args(["-q", "1", "-t", &format!("devices/{device}/readings")]);
+        publish.args(["-m", r#"{"values":{"level":2.31}}"#]);
+        publish
+    };
+    let own = authority.gives("tank-1");
+    for version in ["mqttv311", "mqttv5"] {
+        let output = done(&mut publish(version, Some(own.clone()), "tank-1"));
+        assert!(output.status.success(), "{version}: {output:?}");
+    }
+    assert_eq!(stored(&site, "tank-1"), 2);
+    let output = done(&mut publish("mqttv5", Some(own), "tank-2"));
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(told.contains("Not authorized"), "it is that device and no other: {told}");
+    let output = done(&mut publish("mqttv5", None, "tank-1"));
+    assert!(!output.status.success(), "without either it is nobody: {output:?}");
+    let output = done(publish("mqttv5", None, "tank-1").args(["-u", "u", "-P", &site.admin]));
+    assert!(output.status.success(), "a token does without a certificate: {output:?}");
+    let other = Authority::called("Another");
+    let output = done(&mut publish("mqttv5", Some(other.gives("tank-1")), "tank-1"));
+    assert!(!output.status.success(), "another authority's: {output:?}");
+    let line = site.edge.process().logged("the certificate of a client was refused", LIMIT);
+    let line = line.expect("a line in the log");
+    assert!(line.contains("127.0.0.1:") && line.contains("UnknownIssuer"), "{line}");
 }

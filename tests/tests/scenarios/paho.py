@@ -1,4 +1,5 @@
-"""Paho 1.6 against a gateway: python3 paho.py PORT TOKEN. Ends with `all well` or an assertion."""
+"""Paho 1.6 against a gateway: python3 paho.py PORT TOKEN [TRANSPORT [CA]], where the transport is
+`tcp` or `websockets`, and with the file of an authority it is TLS. Ends with `all well` or an assertion."""
 
 import queue
 import sys
@@ -8,6 +9,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 PORT, TOKEN = int(sys.argv[1]), sys.argv[2]
+TRANSPORT, CA = (sys.argv[3:] + ["tcp", None][len(sys.argv[3:]) :])[:2]
 LIMIT = 20
 V311, V5 = mqtt.MQTTv311, mqtt.MQTTv5
 
@@ -17,11 +19,13 @@ class Client:
 
     def __init__(self, name, version, clean=True, will=None, expiry=0):
         self.connected, self.messages, self.subscribed = queue.Queue(), queue.Queue(), queue.Queue()
-        arguments = {"client_id": name, "protocol": version}
+        arguments = {"client_id": name, "protocol": version, "transport": TRANSPORT}
         if version == V311:
             arguments["clean_session"] = clean
         self.paho = mqtt.Client(**arguments)
         self.paho.username_pw_set("user", TOKEN)
+        if CA:
+            self.paho.tls_set(CA)
         self.paho.on_connect = lambda c, u, flags, *rest: self.connected.put((flags, rest[0]))
         self.paho.on_message = lambda c, u, message: self.messages.put(message)
         self.paho.on_subscribe = lambda c, u, mid, granted, *rest: self.subscribed.put(granted)

@@ -13,6 +13,7 @@ mod web;
 
 use crate::child;
 use crate::needs::{self, Need};
+use crate::peers;
 use crate::report::{self, Record, Verdict};
 use crate::workspace::{self, Executable, Metadata, Problem};
 use clap::{Args, ValueEnum};
@@ -138,6 +139,10 @@ pub fn run(options: &Options) -> Result<ExitCode, Problem> {
         match lane {
             Lane::Arm => run.timed(lane, arm::run),
             Lane::Web => run.timed(lane, web::run),
+            Lane::Interop => run.timed(lane, |run| {
+                peers::clients(&peers::dir(&run.metadata))?;
+                suite::run(run, Lane::Interop)
+            }),
             _ => run.timed(lane, |run| suite::run(run, lane)),
         }
     }

@@ -6,6 +6,7 @@
 use super::progress::Progress;
 use super::{Lane, Run, doc};
 use crate::child::{self, End};
+use crate::peers;
 use crate::report::{Record, Verdict};
 use crate::workspace::{Executable, Problem};
 use std::fs::File;
@@ -39,6 +40,7 @@ struct Setting {
     lane: Lane,
     logs: PathBuf,
     bin_dir: Option<PathBuf>,
+    peers: PathBuf,
 }
 
 impl Test<'_> {
@@ -91,7 +93,8 @@ pub fn run_with(
     bin_dir: Option<PathBuf>,
     belongs: impl Fn(&Test<'_>) -> bool,
 ) -> Result<(), Problem> {
-    let setting = Setting { lane, logs: run.logs(lane)?, bin_dir };
+    let peers = peers::dir(&run.metadata);
+    let setting = Setting { lane, logs: run.logs(lane)?, bin_dir, peers };
     let filter = run.options.filter.as_deref().unwrap_or_default();
     let mut tests = Vec::new();
     for executable in run.executables.iter().filter(|executable| executable.test) {
@@ -183,6 +186,7 @@ fn start(test: &Test<'_>, log: &Path, setting: &Setting) -> std::io::Result<End>
     if let Some(dir) = &setting.bin_dir {
         command.env("HOLDFAST_BIN_DIR", dir);
     }
+    command.env("HOLDFAST_PEERS_DIR", &setting.peers);
     command.stdin(Stdio::null()).stderr(out.try_clone()?).stdout(out);
     child::run(&mut command, Some(limit(setting.lane)))
 }
