@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 /// Events kept for a slow subscriber.
 pub const RING: usize = 256;
 /// Keeps the connection alive through proxies, and finds out when it is gone.
-pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
+const HEARTBEAT: Duration = Duration::from_secs(15);
 
 #[derive(Clone, Debug)]
 struct Event {
@@ -42,6 +42,12 @@ impl Events {
     #[must_use]
     pub fn new(kinds: &'static [&'static str], stop: CancellationToken) -> Self {
         Self { kinds, ring: broadcast::Sender::new(RING), stop }
+    }
+
+    /// Cancelled when the service stops, which ends all streams.
+    #[must_use]
+    pub fn stopping(&self) -> CancellationToken {
+        self.stop.clone()
     }
 
     /// Whether anybody listens; what it costs to make an event can be saved otherwise.
@@ -103,6 +109,14 @@ impl Events {
     }
 }
 
+/// Answers with a stream that says something every 15 s at least.
+pub fn kept_alive<S>(stream: S) -> Sse<KeepAliveStream<S>>
+where
+    S: Stream<Item = Result<SseEvent, Infallible>> + Send + 'static,
+{
+    Sse::new(stream).keep_alive(KeepAlive::new().interval(HEARTBEAT))
+}
+
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Wanted {
@@ -125,7 +139,7 @@ async fn listen(
     Query(wanted): Query<Wanted>,
 ) -> Result<Sse<KeepAliveStream<impl Stream<Item = Result<SseEvent, Infallible>>>>, Problem> {
     let stream = events.subscribe(wanted.types.as_deref())?;
-    Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(HEARTBEAT)))
+    Ok(kept_alive(stream))
 }
 
 #[cfg(test)]

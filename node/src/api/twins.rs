@@ -6,7 +6,7 @@ pub(super) use shapes::time;
 
 use super::data::fault_problem;
 use crate::auth::{Auth, Reader, TwinReader, TwinWriter, Who};
-use crate::events::HEARTBEAT;
+use crate::events::kept_alive;
 use crate::http::{MergePatch, Path, Query};
 use crate::problem::Problem;
 use crate::routes::{Operation, Reply, Routes, Tagged};
@@ -14,7 +14,7 @@ use crate::twins::{Condition, Followed, Patch, Section, Twins, Version};
 use axum::Json;
 use axum::extract::{FromRef, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::sse::{Event, KeepAlive, KeepAliveStream, Sse};
+use axum::response::sse::{Event, KeepAliveStream, Sse};
 use data_encoding::HEXLOWER;
 use futures::stream::{self, Stream};
 use holdfast_core::state::Role;
@@ -326,5 +326,5 @@ async fn events(
         }
     });
     let all = futures::StreamExt::chain(stream::iter([Ok(first)]), rest);
-    Ok(Sse::new(all).keep_alive(KeepAlive::new().interval(HEARTBEAT)))
+    Ok(kept_alive(all))
 }
