@@ -1,4 +1,10 @@
 //! The broker over HTTP, for people and pages: who is connected, what is retained, a publish box.
+//! [`live`] has the messages as they come, [`status`] the totals.
+
+mod live;
+mod status;
+
+pub use status::BrokerStatus;
 
 use super::broker::{Answer, State as Broker};
 use super::door::Whose;
@@ -26,11 +32,21 @@ const LISTED_MAX: usize = 1_000;
 /// The routes.
 pub fn routes() -> Routes<App> {
     Routes::new()
+        .get(
+            "/v1/mqtt/status",
+            "The broker in totals: sessions, messages, bytes, drops",
+            status::status,
+        )
         .get("/v1/mqtt/clients", "Sessions of MQTT: who is connected, what waits", clients)
         .delete("/v1/mqtt/clients/{client}", "Ends the connection of a client", kick)
         .get("/v1/mqtt/retained", "Retained messages", retained)
         .delete("/v1/mqtt/retained", "Takes a retained message away", forget)
         .with(|operation| operation.may_fail(&[StatusCode::INSUFFICIENT_STORAGE]))
+        .get(
+            "/v1/mqtt/messages/events",
+            "Retained messages, then those that come, as server-sent events",
+            live::watch,
+        )
         .post("/v1/mqtt/messages", "Publishes a message", publish)
         .with(|operation| operation.may_fail(&[StatusCode::INSUFFICIENT_STORAGE]))
 }
@@ -75,6 +91,8 @@ pub struct ClientShape {
     pub queued: u64,
     /// Their bytes.
     pub queued_bytes: u64,
+    /// Bytes of messages that wait in memory for its connection: 512 KiB at most.
+    pub memory_bytes: u64,
     /// Messages that were dropped since the start, because it did not take them.
     pub dropped: u64,
 }
@@ -82,19 +100,18 @@ pub struct ClientShape {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ClientQuery {
-    /// Only clients whose identifier contains this.
+    /// Only clients whose identifier, owner or address contains this.
     text: Option<String>,
 }
 
 fn list(broker: &Broker, text: &str) -> ClientList {
-    let sessions = broker.sessions();
-    let connected = sessions.iter().filter(|session| session.connected).count();
-    let mut clients: Vec<_> =
-        sessions.into_iter().filter(|session| session.client.contains(text)).collect();
-    clients.sort_by(|a, b| b.connected.cmp(&a.connected).then_with(|| a.client.cmp(&b.client)));
-    let sessions = broker.session_count();
-    clients.truncate(LISTED_MAX);
-    ClientList { sessions, connected, queued_bytes: broker.queued_bytes(), clients }
+    let held = broker.held();
+    ClientList {
+        sessions: held.sessions,
+        connected: held.connected,
+        queued_bytes: broker.queued_bytes(),
+        clients: broker.sessions(text, LISTED_MAX),
+    }
 }
 
 async fn clients(
@@ -175,6 +192,14 @@ impl RetainedShape {
     }
 }
 
+/// The filter that was asked for, or the one that matches all.
+fn filter(text: Option<&str>) -> Result<Filter, Problem> {
+    let text = text.unwrap_or("#");
+    Filter::try_from(text).map_err(|fault| {
+        Problem::parameter("filter", format!("`{text}` is no topic filter: {fault}"))
+    })
+}
+
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RetainedQuery {
@@ -187,10 +212,7 @@ async fn retained(
     State(app): State<App>,
     Query(query): Query<RetainedQuery>,
 ) -> Result<Json<RetainedList>, Problem> {
-    let text = query.filter.as_deref().unwrap_or("#");
-    let filter = Filter::try_from(text).map_err(|fault| {
-        Problem::parameter("filter", format!("`{text}` is no topic filter: {fault}"))
-    })?;
+    let filter = filter(query.filter.as_deref())?;
     let found = app.mqtt.reach.look(move |broker, _| {
         let (topics, bytes, mut found) = broker.retained_by(&filter);
         found.sort_by(|a, b| a.topic().cmp(b.topic()));

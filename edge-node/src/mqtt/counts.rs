@@ -26,6 +26,8 @@ pub struct MqttCounts {
     pub slowed: Counter,
     /// Messages dropped because a client does not take them, or its queue is full.
     pub dropped: Counter,
+    /// Messages dropped because who watches does not take them.
+    pub unseen: Counter,
     /// Messages that expired before they could be sent.
     pub expired: Counter,
     /// Messages that were larger than their client takes.
@@ -39,6 +41,7 @@ pub struct MqttCounts {
     /// Bytes written.
     pub bytes_out: Counter,
     open: AtomicU64,
+    watchers: AtomicU64,
 }
 
 impl MqttCounts {
@@ -46,6 +49,22 @@ impl MqttCounts {
     #[must_use]
     pub fn open(&self) -> u64 {
         self.open.load(Ordering::Relaxed)
+    }
+
+    /// Those who watch messages, on pages.
+    #[must_use]
+    pub fn watchers(&self) -> u64 {
+        self.watchers.load(Ordering::Relaxed)
+    }
+
+    /// One more watches.
+    pub fn watcher_came(&self) {
+        self.watchers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One watches no more.
+    pub fn watcher_went(&self) {
+        self.watchers.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Notes that a connection is open, for as long as what it returns lives.

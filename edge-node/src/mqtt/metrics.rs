@@ -6,6 +6,7 @@ use holdfast_node::metrics::Exposition;
 /// Tells all counters.
 pub fn tell(out: &mut Exposition, counts: &MqttCounts) {
     out.gauge("holdfast_mqtt_connections", "Connections over MQTT.").is(counts.open());
+    out.gauge("holdfast_mqtt_watchers", "Those who watch messages on pages.").is(counts.watchers());
     let mut one = |name: &str, help: &str, value: u64| out.counter(name, help).is(value);
     one("holdfast_mqtt_connections_total", "Connections taken.", counts.connections.get());
     one("holdfast_mqtt_refused_total", "Clients not let in.", counts.refused.get());
@@ -21,6 +22,8 @@ pub fn tell(out: &mut Exposition, counts: &MqttCounts) {
     let help = "Messages whose readings had been stored before, by packet identifier.";
     one("holdfast_mqtt_repeated_messages_total", help, counts.repeated.get());
     one("holdfast_mqtt_lost_messages_total", "Messages damaged on disk.", counts.lost.get());
+    let help = "Messages that who watches did not take.";
+    one("holdfast_mqtt_unseen_messages_total", help, counts.unseen.get());
     one("holdfast_mqtt_received_bytes_total", "Bytes read.", counts.bytes_in.get());
     one("holdfast_mqtt_sent_bytes_total", "Bytes written.", counts.bytes_out.get());
     for (name, help, counters) in [

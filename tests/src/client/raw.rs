@@ -86,6 +86,22 @@ impl RawRequest {
         all
     }
 
+    /// Reads what the server sends until it has sent `end`, and gives it; less when it closes or
+    /// `limit` has passed.
+    pub async fn until(&mut self, end: &str, limit: Duration) -> String {
+        let mut all = Vec::new();
+        let reading = async {
+            while !all.windows(end.len()).any(|window| window == end.as_bytes()) {
+                if !matches!(self.stream.read_buf(&mut all).await, Ok(1..)) {
+                    return;
+                }
+            }
+        };
+        // What came before the limit is told, so that a test can show it.
+        let _ = timeout(limit, reading).await;
+        String::from_utf8_lossy(&all).into_owned()
+    }
+
     /// Reads the head of the server's answer and gives its status, if it sent one in time.
     pub async fn status(&mut self, limit: Duration) -> Option<u16> {
         let mut head = Vec::new();

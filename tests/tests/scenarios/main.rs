@@ -10,6 +10,7 @@ mod interop;
 mod kills;
 mod links;
 mod mqtt;
+mod mqtt_watch;
 mod operator;
 mod outside;
 mod power;

@@ -21,6 +21,7 @@ mod task;
 #[cfg(test)]
 mod tests;
 mod told;
+mod watch;
 mod work;
 
 pub use mailbox::{Answer, Granted, Mailbox, Next, Opened};
@@ -28,6 +29,7 @@ pub use routes::{Routes, SessionKey};
 pub use session::SPAN;
 pub use state::State;
 pub use task::{Broker, Reach};
+pub use watch::{Shown, Watch};
 
 use super::connection::{Ended, Outcome};
 use super::ledger::{Change, Seen};

@@ -1,9 +1,10 @@
 //! Who gets a message: subscriptions by their filters, and clients by their mailboxes.
 //!
-//! It is shared: connections look up whom a message of QoS 0 goes to, which waits for nobody; only
-//! the broker changes it. A client that is found by several subscriptions gets a message once, with
-//! the greatest QoS of them and all their identifiers. Of a shared subscription one client is
-//! chosen, in turn, and one that is connected before one that is away.
+//! It is shared: connections look up whom a message of QoS 0 goes to, which waits for nobody. The
+//! broker changes it, and a page that watched takes itself away. A client that is found by several
+//! subscriptions gets a message once, with the greatest QoS of them and all their identifiers. Of a
+//! shared subscription one client is chosen, in turn, and one that is connected before one that is
+//! away.
 
 use super::mailbox::Mailbox;
 use crate::mqtt::packet::{Filter, QoS, SubscriptionOptions, Topic};
@@ -23,6 +24,8 @@ pub struct Subscriber {
     pub key: SessionKey,
     /// Whether messages of QoS 1 and 2 wait on disk for it.
     pub is_kept: bool,
+    /// Whether it is no client, but somebody who watches.
+    pub is_watcher: bool,
     mailbox: RwLock<Option<Arc<Mailbox>>>,
 }
 
@@ -30,7 +33,14 @@ impl Subscriber {
     /// One that is not connected.
     #[must_use]
     pub const fn new(key: SessionKey, is_kept: bool) -> Self {
-        Self { key, is_kept, mailbox: RwLock::new(None) }
+        Self { key, is_kept, is_watcher: false, mailbox: RwLock::new(None) }
+    }
+
+    /// One that watches, without a session.
+    #[must_use]
+    pub const fn watcher(key: SessionKey, mailbox: Arc<Mailbox>) -> Self {
+        let mailbox = RwLock::new(Some(mailbox));
+        Self { key, is_kept: false, is_watcher: true, mailbox }
     }
 
     /// Where its connection takes messages from, while it has one.

@@ -6,7 +6,7 @@ use super::state::State;
 use super::work::{Effect, Failing, Work};
 use super::{Asked, ConnectionId};
 use crate::mqtt::ledger::{Change, SubscriptionRecord};
-use crate::mqtt::message::{Delivery, Message};
+use crate::mqtt::message::Delivery;
 use crate::mqtt::packet::{QoS, RetainHandling, Subscription, Unsubscribe};
 use crate::mqtt::reason::Reason;
 use std::num::NonZeroU32;
@@ -89,14 +89,7 @@ impl State {
         id: Option<NonZeroU32>,
         work: &mut Work,
     ) {
-        let mut found: Vec<Arc<Message>> = Vec::new();
-        let mut look = |message: &Arc<Message>| {
-            if !message.is_expired(&self.now) {
-                found.push(Arc::clone(message));
-            }
-        };
-        self.retained.matched_by(&subscription.filter, &mut look);
-        self.told.matched_by(&subscription.filter, &mut look);
+        let found = self.retained_for(&subscription.filter);
         let session = &self.sessions[&key];
         let (is_kept, subscriber) = (session.is_kept, Arc::clone(&session.subscriber));
         for message in found {

@@ -1,7 +1,7 @@
 //! The broker's task: groups of commands, one transaction each, and what follows.
 
 use super::mailbox::{Answer, Mailbox};
-use super::routes::{Routes, SessionKey};
+use super::routes::{Routes, SessionKey, Subscriber};
 use super::state::State;
 use super::work::{Effect, Work};
 use super::{Brought, Command, ConnectionId, Limits, Outcome, Spread};
@@ -129,9 +129,11 @@ impl Reach {
         }
     }
 
-    fn put(&self, mailbox: &Mailbox, delivery: Delivery) {
-        if !mailbox.put(delivery) {
-            self.counts.dropped.add(1);
+    /// Gives a message that nobody keeps to one who wants it, if it is there.
+    fn put(&self, subscriber: &Subscriber, delivery: Delivery) {
+        if subscriber.mailbox().is_some_and(|mailbox| !mailbox.put(delivery)) {
+            let counts = &self.counts;
+            if subscriber.is_watcher { &counts.unseen } else { &counts.dropped }.add(1);
         }
     }
 
@@ -141,12 +143,10 @@ impl Reach {
         let targets = routes.matching(message.topic(), from);
         drop(routes);
         for target in targets {
-            if let Some(mailbox) = target.subscriber.mailbox() {
-                let retain = message.retain() && target.retain_as_published;
-                let (qos, ids) = (QoS::AtMostOnce, target.ids);
-                let message = Arc::clone(message);
-                self.put(&mailbox, Delivery { message, qos, retain, ids });
-            }
+            let retain = message.retain() && target.retain_as_published;
+            let (qos, ids) = (QoS::AtMostOnce, target.ids);
+            let message = Arc::clone(message);
+            self.put(&target.subscriber, Delivery { message, qos, retain, ids });
         }
     }
 }
@@ -278,11 +278,7 @@ impl Broker {
                         mailbox.answer(Answer::Published(serial, outcome));
                     }
                 }
-                Effect::Put(subscriber, delivery) => {
-                    if let Some(mailbox) = subscriber.mailbox() {
-                        self.reach.put(&mailbox, delivery);
-                    }
-                }
+                Effect::Put(subscriber, delivery) => self.reach.put(&subscriber, delivery),
                 Effect::Kept(subscriber, number, delivery) => {
                     if let Some(mailbox) = subscriber.mailbox() {
                         mailbox.kept(number, delivery);

@@ -73,7 +73,7 @@ impl Nodes for Alone {
 }
 
 /// A node that runs, or was killed.
-struct Node {
+pub(super) struct Node {
     key: NodeKey,
     dir: PathBuf,
     up: Mutex<Option<Up>>,
@@ -87,12 +87,12 @@ struct Up {
 }
 
 impl Node {
-    fn new(dir: &Path) -> Arc<Self> {
+    pub(super) fn new(dir: &Path) -> Arc<Self> {
         let key = NodeKey::generate(&System::env());
         Arc::new(Self { key, dir: dir.to_owned(), up: Mutex::new(None) })
     }
 
-    fn start(&self) {
+    pub(super) fn start(&self) {
         let options = store::Options {
             dir: self.dir.clone(),
             key: self.key.clone(),
@@ -162,10 +162,14 @@ impl Node {
         Some(ours)
     }
 
+    /// How the broker is asked while it runs.
+    pub(super) fn reach(&self) -> Reach {
+        self.up.lock().unwrap().as_ref().unwrap().reach.clone()
+    }
+
     /// What is left on disk of queues.
     async fn waiting(&self) -> u64 {
-        let reach = self.up.lock().unwrap().as_ref().unwrap().reach.clone();
-        reach.look(|state, _| state.queued).await.unwrap()
+        self.reach().look(|state, _| state.queued).await.unwrap()
     }
 }
 

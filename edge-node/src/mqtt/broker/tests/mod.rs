@@ -1,4 +1,5 @@
-//! The broker's decisions one by one, and all of it under kills.
+//! The broker's decisions one by one, those who watch it, and all of it under kills.
 
 mod kills;
 mod state;
+mod watch;

@@ -236,7 +236,7 @@ fn a_session_ends_after_its_expiry_and_its_will_comes_no_later() {
     assert_eq!(due.len(), 1, "the will is due when the session ends");
     let work = desk.prepare(due);
     assert!(work.changes.iter().any(|change| matches!(change, Change::End(..))));
-    assert_eq!(desk.state.session_count(), 0);
+    assert_eq!(desk.state.held().sessions, 0);
 }
 
 #[test]
