@@ -10,7 +10,7 @@ import { OpenConflicts } from './lib/conflicts.js';
 import { SeriesDetail } from './lib/detail.js';
 import { useAnswer, useFeed, useHash, useNow, useQuery } from './lib/hooks.js';
 import {
-  Age, Copy, Disk, Findings, Flags, Head, Pipeline, Tile, Waiting, When, clockWords,
+  Age, Copy, Disk, Findings, Flags, Head, Pipeline, Tabs, Tile, Waiting, When, clockWords, titleOf,
 } from './lib/parts.js';
 import { Pane } from './lib/pane.js';
 import { Gate } from './lib/session.js';
@@ -26,6 +26,7 @@ function Edge({ session, signOut }) {
   const labels = useLabels(status);
   return html`
     <${Head} title=${name} kind="gateway" feed=${feed} session=${session} signOut=${signOut} />
+    <${Tabs} here="site" />
     <main>
       <${Alerts} feed=${feed} mayChange=${session.scope === 'admin'} ofFleet=${false} />
       <${OpenConflicts} mayChange=${session.scope === 'admin'} />
@@ -43,11 +44,6 @@ function useLabels(status) {
     const labelled = (answer?.devices ?? []).filter(({ label }) => label);
     return new Map(labelled.map(({ id, label }) => [id, label]));
   }, [answer]);
-}
-
-function titleOf({ site, name, joined, id }) {
-  if (joined && site) return `${site}/${name}`;
-  return name || shortId(id);
 }
 
 function State({ status }) {

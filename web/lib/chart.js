@@ -3,18 +3,22 @@
 // or dark of the system. Where nothing was measured the line breaks and the ground is shaded.
 
 import uPlot from '../vendor/uplot.js';
-import { html, useEffect, useRef, useState } from './ui.js';
+import { classes, html, useEffect, useRef, useState } from './ui.js';
 import { clock, stamp, tickLabels as labels } from './time.js';
 import { unitText, valueText } from './units.js';
 
 const HEIGHT = 230;
+/** Of a chart beside others, for which the sheet has a class. */
+const SMALL = 130;
 const FONT = '12px system-ui, sans-serif';
 
 /**
  * `kind`: `line` with data [times, values], or `band` with [times, least, greatest, mean];
- * `span`: [from, to] in seconds; `gaps`: spans to shade.
+ * `span`: [from, to] in seconds; `gaps`: spans to shade; `rate` where values begin at zero, as in
+ * the small charts beside others.
  */
-export function Chart({ kind, data, span, gaps = [], unit, stepped = false, label }) {
+export function Chart({ kind, data, span, gaps = [], unit, stepped = false, label, rate = false }) {
+  const height = rate ? SMALL : HEIGHT;
   const host = useRef(null);
   const readout = useRef(null);
   const live = useRef({});
@@ -25,26 +29,28 @@ export function Chart({ kind, data, span, gaps = [], unit, stepped = false, labe
       readout.current.textContent = text;
     };
     const width = host.current.clientWidth;
-    const options = optionsFor({ kind, stepped, unit, width, live: live.current, say });
+    const options = optionsFor({
+      kind, stepped, unit, width, height, rate, live: live.current, say,
+    });
     const chart = new uPlot(options, data, host.current);
     live.current.chart = chart;
     const sized = new ResizeObserver(() => {
       const wide = host.current?.clientWidth ?? 0;
-      if (wide > 0 && wide !== chart.width) chart.setSize({ width: wide, height: HEIGHT });
+      if (wide > 0 && wide !== chart.width) chart.setSize({ width: wide, height });
     });
     sized.observe(host.current);
     return () => {
       sized.disconnect();
       chart.destroy();
     };
-  }, [kind, stepped, unit, theme]);
+  }, [kind, stepped, unit, theme, rate]);
   useEffect(() => {
     live.current.chart?.setData(data);
   }, [data, span[0], span[1]]);
   return html`
     <figure class="chart">
       <figcaption><span>${label}</span><output ref=${readout}></output></figcaption>
-      <div class="plot" ref=${host} role="img" aria-label=${summary(label, kind, data, unit)}></div>
+      <div class=${classes('plot', rate && 'small')} ref=${host} role="img" aria-label=${summary(label, kind, data, unit)}></div>
     </figure>`;
 }
 
@@ -79,15 +85,15 @@ function colours() {
   };
 }
 
-function optionsFor({ kind, stepped, unit, width, live, say }) {
+function optionsFor({ kind, stepped, unit, width, height, rate, live, say }) {
   const colour = colours();
   return {
     width,
-    height: HEIGHT,
+    height,
     padding: [10, 8, 0, 0],
     legend: { show: false },
     cursor: { drag: { x: false, y: false }, points: { size: 7 } },
-    scales: { x: { time: true, range: () => live.span }, y: { range: yRange } },
+    scales: { x: { time: true, range: () => live.span }, y: { range: rate ? rateRange : yRange } },
     axes: axes(colour),
     ...(kind === 'band' ? bandSeries(colour) : lineSeries(colour, stepped)),
     hooks: {
@@ -103,6 +109,9 @@ function yRange(_, least, greatest) {
   const air = (greatest - least) * 0.08 || Math.max(Math.abs(least) * 0.02, 0.5);
   return [least - air, greatest + air];
 }
+
+/** From zero, and to no less than one in a second. */
+const rateRange = (_, least, greatest) => [0, Math.max(1, (greatest ?? 0) * 1.1)];
 
 function axes(colour) {
   const common = {

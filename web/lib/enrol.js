@@ -1,8 +1,9 @@
 // How a gateway comes into the fleet and out of it: a string to run on its machine, and a removal
 // that has to be confirmed because it ends the gateway's connection.
 
-import { html, useEffect, useRef, useState } from './ui.js';
+import { html, useState } from './ui.js';
 import { post, remove } from './api.js';
+import { Confirm } from './confirm.js';
 import { nameOf } from './fleet.js';
 import { Copy } from './parts.js';
 
@@ -45,33 +46,11 @@ function Invitation({ made, again }) {
 }
 
 export function RemoveGateway({ node, done }) {
-  const dialog = useRef(null);
-  const [asked, setAsked] = useState(false);
-  const [problem, setProblem] = useState(null);
-  useEffect(() => {
-    if (asked) dialog.current.showModal();
-  }, [asked]);
-  const confirm = async () => {
-    try {
-      await remove(`/v1/nodes/${encodeURIComponent(node.site)}/${encodeURIComponent(node.name)}`);
-      setAsked(false);
-      done();
-    } catch (refused) {
-      setProblem(refused);
-    }
-  };
+  const url = `/v1/nodes/${encodeURIComponent(node.site)}/${encodeURIComponent(node.name)}`;
   return html`
-    <button class="quiet danger" onClick=${() => setAsked(true)}>Remove…</button>
-    ${asked && html`
-      <dialog ref=${dialog} aria-labelledby="remove-title" onClose=${() => setAsked(false)}
-        onKeyDown=${(event) => event.key === 'Escape' && event.stopPropagation()}>
-        <h2 id="remove-title">Remove ${nameOf(node)}?</h2>
-        <p>Its connection ends at once and it is refused from then on; to come back it has to join
-          again. What the hub has of it stays; what it has not sent yet stays on its disk.</p>
-        ${problem && html`<p class="alarm-text" role="alert">${problem.words}</p>`}
-        <div class="row end">
-          <button autofocus onClick=${() => setAsked(false)}>Keep it</button>
-          <button class="danger-fill" onClick=${confirm}>Remove</button>
-        </div>
-      </dialog>`}`;
+    <${Confirm} word="Remove…" title=${`Remove ${nameOf(node)}?`} yes="Remove" no="Keep it"
+      act=${() => remove(url)} done=${done}>
+      Its connection ends at once and it is refused from then on; to come back it has to join
+      again. What the hub has of it stays; what it has not sent yet stays on its disk.
+    <//>`;
 }

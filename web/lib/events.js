@@ -51,9 +51,10 @@ export function pause(tries, random = Math.random) {
 
 /**
  * Listens until the returned function is called. `onEvent(type, value)` gets each event,
- * `onState('live' | 'lost')` each change; `live` means: ask for the state now.
+ * `onState('live' | 'lost')` each change; `live` means: ask for the state now. Where `onRefused` is
+ * given it gets the problem of an answer that is no stream; what was asked wrongly is not asked again.
  */
-export function listen(url, { onEvent, onState }) {
+export function listen(url, { onEvent, onState, onRefused }) {
   let [ended, tries, timer, controller] = [false, 0, null, null];
 
   async function run() {
@@ -67,6 +68,9 @@ export function listen(url, { onEvent, onState }) {
       if (error.status === 401) {
         ended = true;
         tellSignedOut();
+      } else if (error.status > 0 && onRefused) {
+        ended ||= error.status < 500;
+        onRefused(error);
       }
     }
     if (ended) return;

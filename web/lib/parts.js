@@ -5,7 +5,7 @@ import { classes, html, useEffect, useRef, useState } from './ui.js';
 import { CLOCK_OFF_MS } from './fleet.js';
 import { useNow } from './hooks.js';
 import { ago, duration, local, moment, offset, utc } from './time.js';
-import { bytes, count, counted } from './units.js';
+import { bytes, count, counted, shortId } from './units.js';
 
 /** The head of a page, and the word that what is below is old when nothing answers. */
 export function Head({ title, kind, feed, session, signOut }) {
@@ -27,6 +27,21 @@ export function Head({ title, kind, feed, session, signOut }) {
     ${feed.lostSince && html`<p class="banner alarm" role="alert">
       No answer since ${duration(Date.now() - feed.lostSince)}; trying again by itself. What is
       below is how it was then.</p>`}`;
+}
+
+/** What a gateway is called: by its place in the fleet, once it has one. */
+export function titleOf({ site, name, joined, id }) {
+  if (joined && site) return `${site}/${name}`;
+  return name || shortId(id);
+}
+
+const PAGES = [['site', './', 'Site'], ['mqtt', 'mqtt.html', 'MQTT']];
+
+/** The pages of a gateway. */
+export function Tabs({ here }) {
+  return html`
+    <nav class="tabs" aria-label="Pages">${PAGES.map(([id, href, name]) => html`
+      <a key=${id} href=${href} aria-current=${id === here ? 'page' : undefined}>${name}</a>`)}</nav>`;
 }
 
 /** The node's clock, and the one place that says which zone all times of the page are in. */

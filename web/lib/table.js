@@ -8,11 +8,11 @@ import { classes, html, useState } from './ui.js';
 const SHOWN = 400;
 
 /**
- * `columns`: [{ name, cell(row), class, told }], `told` where a card has to say the name; `groups`: [{ key, head, rows }]; `keyOf(row)`;
+ * `first`: how many rows are shown at first; `columns`: [{ name, cell(row), class, told }], `told` where a card has to say the name; `groups`: [{ key, head, rows }]; `keyOf(row)`;
  * `open(row)` and `opened` (a key) where rows can be opened.
  */
-export function Table({ label, columns, groups, keyOf, open, opened }) {
-  const [shown, setShown] = useState(SHOWN);
+export function Table({ label, columns, groups, keyOf, open, opened, first = SHOWN }) {
+  const [shown, setShown] = useState(first);
   let left = shown;
   const visible = groups.map((group) => {
     const rows = group.rows.slice(0, left);

@@ -39,6 +39,9 @@ export async function startBrowser() {
   };
 }
 
+/** What the browser says of a question to a page that is left just then. */
+const LEFT = /navigated or closed|context was destroyed|Cannot find context/;
+
 const KEYS = {
   Enter: { code: 'Enter', text: '\r', windowsVirtualKeyCode: 13 },
   Tab: { code: 'Tab', windowsVirtualKeyCode: 9 },
@@ -150,9 +153,14 @@ class Page {
     const end = Date.now() + DEADLINE_MS;
     while (Date.now() < end) {
       const tried = `(() => { try { return ${expression}; } catch { return null; } })()`;
-      const found = await this.value(tried);
-      if (found) return found;
-      await this.value('new Promise((next) => setTimeout(next, 20))');
+      try {
+        const found = await this.value(tried);
+        if (found) return found;
+        await this.value('new Promise((next) => setTimeout(next, 20))');
+      } catch (error) {
+        // A link was followed: the next page may say it.
+        if (!LEFT.test(error.message)) throw error;
+      }
     }
     const text = await this.value('document.body.innerText');
     throw new Error(`never true: ${expression}\n${this.complaints.join('\n')}\n${text}`);

@@ -2,43 +2,20 @@
 // page complained about nothing and asked no other host.
 
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import { browserPath, startBrowser } from './browser.mjs';
+import { test } from 'node:test';
 import {
   alert, conflictsOf, edgeRoutes, edgeSeries, edgeStatus, fleet, hubRoutes, iso, reading, readings,
   twinRoutes,
 } from './fixtures.mjs';
-import { CODE, TOKEN, serve } from './server.mjs';
+import { CODE, TOKEN } from './server.mjs';
+import { skip, visit } from './visit.mjs';
 
-const skip = browserPath() ? false : 'no Chromium here';
 const LEVEL = '#device=tank-1&metric=level&unit=m&range=15m';
 const DRAWN = "document.querySelector('.plot canvas')";
 const LABEL = "document.querySelector('.plot').getAttribute('aria-label')";
 const ROW = (text) => (
   `[...document.querySelectorAll('tr')].find((row) => row.innerText.includes('${text}'))`
 );
-
-let browser;
-before(async () => {
-  if (!skip) browser = await startBrowser();
-});
-after(() => browser?.close());
-
-/** Opens a page, lets `use` work with it, and asks that it was quiet and stayed at home. */
-async function visit(index, routes, { hash = '', signedIn = true, allowed = /^$/, ...size }, use) {
-  const server = await serve(index, routes);
-  server.state.signedIn = signedIn;
-  const page = await browser.page(size);
-  try {
-    await page.goto(server.url + hash);
-    await use(page, server);
-    assert.deepEqual(page.complaints.filter((one) => !allowed.test(one)), []);
-    assert.deepEqual([...page.hosts], [new URL(server.url).host]);
-  } finally {
-    await page.closed();
-    await server.close();
-  }
-}
 
 const REFUSED = /status of 401/;
 /** The browser's own word on a stream that was cut. */

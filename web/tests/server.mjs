@@ -19,10 +19,11 @@ export const CODE = 'abcd2345';
 
 /**
  * Starts it. `routes` maps `METHOD /path` to `(url, body) => answer`, an answer being a value to
- * send as JSON, or `{ status, problem }`.
+ * send as JSON, null where nothing is to be said, `{ status, problem }`, or `{ stream }` with the
+ * first events, to which `send` adds.
  */
 export async function serve(index, routes) {
-  const state = { signedIn: false, requests: [], streams: new Set(), routes, refuseEvents: false };
+  const state = { signedIn: false, requests: [], streams: new Map(), routes, refuseEvents: false };
   const server = createServer((request, response) => {
     handle(state, index, request, response).catch((error) => {
       response.writeHead(500).end(String(error));
@@ -32,13 +33,12 @@ export async function serve(index, routes) {
   return {
     state,
     url: `http://127.0.0.1:${server.address().port}/`,
-    send(type, value) {
-      for (const stream of state.streams) {
-        stream.write(`event: ${type}\ndata: ${JSON.stringify(value)}\n\n`);
-      }
+    /** Tells all who listen at a path; to `/v1/events` unless another is named. */
+    send(type, value, path = '/v1/events') {
+      for (const [stream, at] of state.streams) if (at === path) tell(stream, type, value);
     },
     cut() {
-      for (const stream of state.streams) stream.destroy();
+      for (const stream of state.streams.keys()) stream.destroy();
     },
     count: (part) => state.requests.filter((request) => request.includes(part)).length,
     close: () => new Promise((closed) => {
@@ -56,9 +56,11 @@ async function handle(state, index, request, response) {
   const name = `${request.method} ${url.pathname}`;
   if (name.endsWith('/v1/session')) return session(state, request.method, body, response);
   if (!state.signedIn) return problem(response, 401, 'no-token', 'no token was given');
-  if (name === 'GET /v1/events') return events(state, response);
+  if (name === 'GET /v1/events') return events(state, url.pathname, [], response);
   const route = state.routes[name] ?? state.routes[`${request.method} *`];
   const answer = await route?.(url, body);
+  if (answer === null) return response.writeHead(204).end();
+  if (answer?.stream) return events(state, url.pathname, answer.stream, response);
   if (answer === undefined) return problem(response, 404, 'not-found', `there is no ${name}`);
   if (answer.problem) return problem(response, answer.status, 'refused', answer.problem);
   return json(response, request.method === 'POST' ? 201 : 200, answer);
@@ -106,10 +108,15 @@ function session(state, method, body, response) {
   return state.signedIn ? json(response, 200, who) : problem(response, 401, 'no-token', 'no token');
 }
 
-function events(state, response) {
+function tell(stream, type, value) {
+  stream.write(`event: ${type}\ndata: ${JSON.stringify(value)}\n\n`);
+}
+
+function events(state, path, first, response) {
   response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' });
   response.write(': hello\n\n');
-  state.streams.add(response);
+  for (const [type, value] of first) tell(response, type, value);
+  state.streams.set(response, path);
   response.on('close', () => state.streams.delete(response));
 }
 

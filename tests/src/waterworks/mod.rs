@@ -1,5 +1,5 @@
-//! A waterworks of simulated devices: pumping stations with a tank each, posting over HTTP, or every
-//! other one over MQTT.
+//! A waterworks of simulated devices: pumping stations with a tank each, posting over HTTP, or
+//! every other one over MQTT.
 //!
 //! What a device measures is a pure function of seed, device and time ([`Station`]). How its
 //! readings come out, with jittered times, gaps, late and shuffled batches, is a pure sequence too

@@ -1,0 +1,79 @@
+// The real gateway, for what a fixture cannot show: that page and node understand each other. And a
+// client of MQTT 3.1.1 for it, which can just connect and publish.
+
+import { execFile, spawn } from 'node:child_process';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { promisify } from 'node:util';
+
+const FOLDER = process.env.HOLDFAST_BIN_DIR;
+
+/** Why there is no gateway here, if there is none. */
+export const without = FOLDER ? false : 'HOLDFAST_BIN_DIR does not tell where holdfast-edge is';
+
+/** Makes a gateway in a folder of its own, on free ports, and waits until it serves. */
+export async function startGateway() {
+  const folder = await mkdtemp(join(tmpdir(), 'holdfast-gateway-'));
+  const program = join(FOLDER, 'holdfast-edge');
+  const config = ['--config', join(folder, 'edge.toml')];
+  const env = {
+    ...process.env, HOLDFAST_HTTP_LISTEN: '127.0.0.1:0', HOLDFAST_MQTT_LISTEN: '127.0.0.1:0',
+  };
+  const data = join(folder, 'data');
+  await promisify(execFile)(program, ['init', '--data', data, ...config], { env });
+  const running = spawn(program, ['run', ...config], { env, stdio: ['ignore', 'pipe', 'ignore'] });
+  const ended = new Promise((end) => running.once('exit', end));
+  const addresses = {};
+  for await (const line of createInterface(running.stdout)) {
+    const [word, name, address] = line.split(' ');
+    if (word === 'listening') addresses[name] = address;
+    if (word === 'ready') break;
+  }
+  return {
+    url: `http://${addresses.http}/`,
+    mqtt: addresses.mqtt,
+    token: (await readFile(join(data, 'admin.token'), 'utf8')).trim(),
+    async close() {
+      running.kill();
+      await ended;
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** A string of MQTT, which is never long here. */
+const string = (text) => {
+  const bytes = Buffer.from(text);
+  return Buffer.concat([Buffer.from([bytes.length >> 8, bytes.length & 255]), bytes]);
+};
+
+const packet = (head, ...parts) => {
+  const body = Buffer.concat(parts);
+  if (body.length > 127) throw new Error('one byte has to do for its length');
+  return Buffer.concat([Buffer.from([head, body.length]), body]);
+};
+
+/** Connects with a token and waits until it is let in; `closed` is done when it is over. */
+export async function connectClient(address, id, token) {
+  const [host, port] = address.split(':');
+  const socket = connect(Number(port), host);
+  const closed = new Promise((end) => socket.once('close', end));
+  const first = new Promise((told, failed) => {
+    socket.once('data', told);
+    socket.once('error', failed);
+  });
+  // Clean start, with user name and password, no keep alive.
+  const head = Buffer.concat([string('MQTT'), Buffer.from([4, 0xc2, 0, 0])]);
+  socket.write(packet(0x10, head, string(id), string('user'), string(token)));
+  const answer = await first;
+  if (answer[0] !== 0x20 || answer[3] !== 0) throw new Error(`not let in: ${answer.toString('hex')}`);
+  socket.on('error', () => {});
+  return {
+    closed,
+    publish: (topic, text) => socket.write(packet(0x30, string(topic), Buffer.from(text))),
+    close: () => socket.destroy(),
+  };
+}
