@@ -31,6 +31,8 @@ const TWINS: &str = "two clients take one session from each other";
 /// MiB that the gateway may have at most, and beside it KiB for each connection.
 const RSS_MAX: f64 = 90.0;
 const RSS_EACH_KIB: f64 = 16.0;
+/// Places for those who are not silent.
+const OTHERS: u64 = 100;
 /// Addresses of the loopback that the crowd comes from.
 const SOURCES: u64 = 8;
 
@@ -43,7 +45,10 @@ pub fn crowd(scale: Scale) {
     allow_connections(count).expect("as many files may be open");
     block_on(async {
         let dir = tempfile::tempdir().expect("a directory");
-        let edge = Edge::init("ps-000", dir.path(), Settings::default());
+        // More than these would have to wait until somebody leaves.
+        let places = (count + OTHERS).to_string();
+        let settings = Settings::default().env("HOLDFAST_MQTT_CONNECTIONS", places);
+        let edge = Edge::init("ps-000", dir.path(), settings);
         let mut edge = edge.expect("the gateway is made");
         edge.start().expect("it starts");
         let shared = Arc::new(Shared {
