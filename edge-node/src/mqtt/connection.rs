@@ -349,7 +349,7 @@ impl Connection {
     pub fn end(&mut self, reason: Reason, text: &str) {
         match self.phase {
             Phase::Over => return,
-            Phase::Open if self.is_v5() => self.disconnect(reason, text),
+            Phase::Open if self.is_v5() => self.disconnect(reason.disconnect(), text),
             Phase::Opening => self.connack(Reason::ServerUnavailable, text),
             _ => {}
         }

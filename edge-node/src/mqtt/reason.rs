@@ -185,6 +185,21 @@ impl Reason {
         }
     }
 
+    /// What DISCONNECT says of a connection that a server ends for this: not every reason may stand
+    /// there.
+    #[must_use]
+    pub const fn disconnect(self) -> Self {
+        match self {
+            Self::ServerUnavailable => Self::ServerBusy,
+            Self::Banned | Self::BadUserNameOrPassword => Self::NotAuthorized,
+            Self::UnsupportedVersion
+            | Self::ClientIdInvalid
+            | Self::PacketIdInUse
+            | Self::PacketIdNotFound => Self::ProtocolError,
+            other => other,
+        }
+    }
+
     /// The return code of a SUBACK of version 3.1.1: the QoS, or 0x80 for every failure.
     #[must_use]
     pub const fn suback_311(self) -> u8 {
