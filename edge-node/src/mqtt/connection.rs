@@ -248,6 +248,8 @@ impl Connection {
         }
         match self.phase {
             Phase::Fresh { .. } => self.over("no CONNECT came"),
+            // What it says stays in the socket, and that is not its fault.
+            _ if !self.wants_input() => self.heard_ms = now_ms,
             _ => self.end(Reason::KeepAliveTimeout, "nothing came for 1.5 times the keep alive"),
         }
     }
