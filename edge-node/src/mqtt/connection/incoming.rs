@@ -123,6 +123,8 @@ impl Connection {
                 self.answer();
                 return Ok(false);
             }
+            // Version 3.1.1 lets a client send it again while it waits: one answer is for both.
+            Some(Stage::Storing) if publish.dup && !self.is_v5() => return Ok(false),
             Some(_) => {
                 let what = format!("PUBLISH: packet identifier {packet_id} is in use");
                 return Err(Violation { reason: Reason::ProtocolError, what: what.into() });
