@@ -8,7 +8,7 @@ use super::{Arrived, Connection, Options, Outcome, Request, refused};
 use crate::mqtt::codec::Violation;
 use crate::mqtt::packet::{Ack, Packet, PacketId, Publish, QoS, Topic, Version};
 use crate::mqtt::reason::Reason;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Where the exchange of a packet identifier stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +39,8 @@ pub(super) struct Incoming {
     /// As long as the greatest that was used: most clients use none, and there are many clients.
     aliases: Vec<Option<Topic>>,
     stages: BTreeMap<PacketId, Stage>,
+    /// Of them, those of an earlier connection: they take nothing of this one's quota.
+    earlier: BTreeSet<PacketId>,
     unanswered: VecDeque<Unanswered>,
 }
 
@@ -50,13 +52,20 @@ impl Incoming {
             aliases_most: usize::from(options.alias_maximum),
             aliases: Vec::new(),
             stages: BTreeMap::new(),
+            earlier: BTreeSet::new(),
             unanswered: VecDeque::new(),
         }
     }
 
     /// Takes up what a session holds.
     pub(super) fn resume(&mut self, held: Vec<PacketId>) {
-        self.stages.extend(held.into_iter().map(|id| (id, Stage::Held)));
+        self.stages.extend(held.iter().map(|id| (*id, Stage::Held)));
+        self.earlier.extend(held);
+    }
+
+    fn forget(&mut self, packet_id: PacketId) {
+        self.stages.remove(&packet_id);
+        self.earlier.remove(&packet_id);
     }
 
     /// Whether another packet may be taken. A client of version 5 knows how many messages it may
@@ -130,7 +139,8 @@ impl Connection {
                 return Err(Violation { reason: Reason::ProtocolError, what: what.into() });
             }
         }
-        if self.incoming.stages.len() >= self.incoming.most && self.is_v5() {
+        let begun = self.incoming.stages.len() - self.incoming.earlier.len();
+        if begun >= self.incoming.most && self.is_v5() {
             let most = self.incoming.most;
             let what = format!("PUBLISH: more than {most} messages are not answered");
             return Err(Violation { reason: Reason::ReceiveMaximumExceeded, what: what.into() });
@@ -164,11 +174,11 @@ impl Connection {
             // An acknowledgement would say that it is safe, and version 3.1.1 has no other word.
             return self.end(*reason, text.as_deref().unwrap_or("the message was not taken"));
         }
-        let (stages, is_held) = (&mut self.incoming.stages, qos == QoS::ExactlyOnce);
-        if is_held && !(reason.is_failure() && self.codec.version() == Some(Version::V5)) {
-            stages.insert(packet_id, Stage::Held);
+        let is_held = qos == QoS::ExactlyOnce;
+        if is_held && !(reason.is_failure() && self.is_v5()) {
+            self.incoming.stages.insert(packet_id, Stage::Held);
         } else {
-            stages.remove(&packet_id);
+            self.incoming.forget(packet_id);
         }
         let properties = self.explained(text.as_deref().filter(|_| reason.is_failure()));
         let ack = Ack { packet_id, reason: *reason, properties };
@@ -196,7 +206,7 @@ impl Connection {
     /// The broker has forgotten a message of QoS 2.
     pub fn released(&mut self, packet_id: PacketId) {
         if self.incoming.stages.get(&packet_id) == Some(&Stage::Releasing) && !self.is_over() {
-            self.incoming.stages.remove(&packet_id);
+            self.incoming.forget(packet_id);
             self.send(&Packet::Pubcomp(Ack::new(packet_id, Reason::Success)));
         }
     }
