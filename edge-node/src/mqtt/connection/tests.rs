@@ -7,6 +7,8 @@ use crate::mqtt::packet::{
 };
 use proptest::prelude::*;
 
+mod statements;
+
 /// A client and the connection it has.
 struct Pair {
     connection: Connection,
