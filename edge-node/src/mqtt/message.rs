@@ -135,6 +135,13 @@ impl Message {
         Self::new(&publish, at)
     }
 
+    /// It, published at `at` and not before.
+    #[must_use]
+    pub const fn published_at(mut self, at: Moment) -> Self {
+        self.at = at;
+        self
+    }
+
     /// Where it was published.
     #[must_use]
     pub const fn topic(&self) -> &Topic {

@@ -5,7 +5,7 @@ use super::routes::{SessionKey, Target};
 use super::state::State;
 use super::work::{Effect, Failing, Undo, Work};
 use super::{Brought, ConnectionId, Incoming, Outcome, Spread};
-use crate::mqtt::ledger::{Change, Entry, retained};
+use crate::mqtt::ledger::{Change, Entry, KeptWill, retained};
 use crate::mqtt::message::{Delivery, Message};
 use crate::mqtt::packet::{Filter, PacketId, QoS};
 use crate::mqtt::reason::Reason;
@@ -89,11 +89,15 @@ impl State {
         brought: Option<Brought>,
         work: &mut Work,
     ) {
+        let now = self.now;
         let Some(session) = self.sessions.get_mut(&key) else { return };
-        if session.away.is_none() || session.will.take().is_none() {
-            return;
+        // Its client may have come back meanwhile, and left another.
+        let is_due = session.will_at(&now).is_some_and(|due| due <= now.steady_ms);
+        let is_this = |will: &mut KeptWill| will.message.as_publish() == message.as_publish();
+        if !is_due || session.will.take_if(is_this).is_none() {
+            return self.schedule(key);
         }
-        self.spread(message, None, brought, None, work);
+        self.spread(message, Some(key), brought, None, work);
         if self.sessions.get(&key).is_some_and(|session| session.expiry_s == 0) {
             return self.end_session(key, work);
         }

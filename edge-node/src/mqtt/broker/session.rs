@@ -8,7 +8,7 @@ use super::mailbox::Mailbox;
 use super::routes::{SessionKey, Subscriber};
 use super::{ConnectionId, Limits};
 use crate::mqtt::ledger::{KeptSession, KeptWill, NEVER, Progress, SessionNo, SessionRecord};
-use crate::mqtt::message::Moment;
+use crate::mqtt::message::{Message, Moment};
 use crate::mqtt::packet::{Filter, PacketId, SubscriptionOptions, Version};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -164,6 +164,13 @@ impl Session {
         let due = now.steady_ms + delay.saturating_sub(away.until(now));
         let due = self.grace_ms.map_or(due, |grace| due.max(grace));
         Some(self.ends_at(now).map_or(due, |end| end.min(due)))
+    }
+
+    /// The message of its will, as it is published now.
+    #[must_use]
+    pub fn will_of(&self, now: Moment) -> Option<Message> {
+        // Its life begins with its publication, however long its client was there.
+        self.will.as_ref().map(|will| will.message.clone().published_at(now))
     }
 
     /// What it may last of what its client asks for.

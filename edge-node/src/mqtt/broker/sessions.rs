@@ -107,9 +107,10 @@ impl State {
         let session = self.sessions.get_mut(&key).expect("it is still there");
         let waits = goes_on && session.will.as_ref().is_some_and(|will| will.delay_s > 0)
             || session.grace_ms.is_some();
-        if let Some(will) = session.will.take().filter(|_| !waits) {
-            work.effects.push(Effect::LastWill(Arc::new(will.message)));
+        if let Some(will) = session.will_of(self.now).filter(|_| !waits) {
+            work.effects.push(Effect::LastWill(Arc::new(will)));
         }
+        session.will = None;
         if !goes_on {
             self.end_session(key, work);
         }

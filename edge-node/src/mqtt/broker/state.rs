@@ -229,10 +229,10 @@ impl State {
             self.due.pop_first();
             self.timers.remove(&key);
             let Some(session) = self.sessions.get(&key) else { continue };
-            if session.will_at(&self.now).is_some_and(|due| due <= self.now.steady_ms) {
-                let will = session.will.as_ref().expect("it is due");
+            let is_due = session.will_at(&self.now).is_some_and(|due| due <= self.now.steady_ms);
+            if let Some(will) = session.will_of(self.now).filter(|_| is_due) {
                 // It comes back as a command; until then the session stays as it is.
-                work.effects.push(Effect::Will(key, Arc::new(will.message.clone())));
+                work.effects.push(Effect::Will(key, Arc::new(will)));
             } else if session.ends_at(&self.now).is_some_and(|end| end <= self.now.steady_ms) {
                 self.end_session(key, work);
             } else {
