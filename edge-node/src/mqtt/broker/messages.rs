@@ -20,22 +20,25 @@ impl State {
     pub(super) fn publish(&mut self, incoming: Incoming, work: &mut Work) {
         let Incoming { id, serial, packet_id, message, brought, seen, room } = incoming;
         work.room.push(room);
-        // Whoever was taken over meanwhile has sent it while it was connected.
         let from = self.by_connection.get(&id).copied();
+        if from.is_none() && message.qos() > QoS::AtMostOnce {
+            // Its connection was taken over, so nobody is told that it was taken: it comes again.
+            return;
+        }
         let mailbox = from.and_then(|_| self.mailbox_of(id));
         let is_answered = message.qos() > QoS::AtMostOnce;
         let to = mailbox.filter(|_| is_answered).map(|mailbox| (mailbox, serial));
         let message = Arc::new(message);
         let no =
             from.and_then(|key| self.sessions[&key].no.filter(|_| self.sessions[&key].is_kept));
-        let is_kept = self.take_message(&message, from, brought, to, work);
+        let is_taken = self.take_message(&message, from, brought, to, work);
         // One that was refused comes again, and then its readings are new.
-        if let (Some(no), Some(seen), true) = (no, seen, is_kept) {
+        if let (Some(no), Some(seen), true) = (no, seen, is_taken) {
             work.remember(no, seen);
         }
         if let (Some(key), Some(_), Some(packet_id)) = (from, no, packet_id)
             && message.qos() == QoS::ExactlyOnce
-            && is_kept
+            && is_taken
         {
             let session = self.sessions.get_mut(&key).expect("it was just looked at");
             session.held.insert(packet_id);
@@ -43,7 +46,7 @@ impl State {
         }
     }
 
-    /// Takes a message, unless there is no room for it; whether anything of it goes to disk.
+    /// Takes a message, unless there is no room for it; whether anything came of it.
     pub(super) fn take_message(
         &mut self,
         message: &Arc<Message>,
@@ -105,7 +108,8 @@ impl State {
         self.schedule(key);
     }
 
-    /// Gives a message to all who want it; whether anything of it goes to disk.
+    /// Gives a message to all who want it; whether anybody does, or anything of it goes to disk.
+    /// Only then does it matter if it comes again.
     pub(super) fn spread(
         &mut self,
         message: &Arc<Message>,
@@ -126,14 +130,13 @@ impl State {
         let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
         let targets = routes.matching(message.topic(), from);
         drop(routes);
-        let has_targets = !targets.is_empty();
+        let is_taken = is_stored || !targets.is_empty();
         let mut index = None;
         let first = work.effects.len();
         for target in targets {
-            is_stored |= self.give(message, target, &mut index, work);
+            self.give(message, target, &mut index, work);
         }
-        let reason =
-            if has_targets || is_stored { Reason::Success } else { Reason::NoMatchingSubscribers };
+        let reason = if is_taken { Reason::Success } else { Reason::NoMatchingSubscribers };
         let published = Effect::Published {
             to,
             outcome: reason.into(),
@@ -141,25 +144,25 @@ impl State {
         };
         // Its publisher is told before its subscribers are.
         work.effects.insert(first, published);
-        is_stored
+        is_taken
     }
 
-    /// Gives a message to one who wants it; whether it is kept for it.
+    /// Gives a message to one who wants it.
     fn give(
         &mut self,
         message: &Arc<Message>,
         target: Target,
         index: &mut Option<u32>,
         work: &mut Work,
-    ) -> bool {
+    ) {
         let qos = message.qos().min(target.qos);
         let retain = message.retain() && target.retain_as_published;
         let delivery = Delivery { message: Arc::clone(message), qos, retain, ids: target.ids };
         if qos == QoS::AtMostOnce || !target.subscriber.is_kept {
             work.effects.push(Effect::Put(target.subscriber, delivery));
-            return false;
+            return;
         }
-        self.keep_for(target.subscriber.key, delivery, index, work)
+        self.keep_for(target.subscriber.key, delivery, index, work);
     }
 
     /// Puts a message into the queue of a session that is kept.
@@ -169,21 +172,21 @@ impl State {
         delivery: Delivery,
         index: &mut Option<u32>,
         work: &mut Work,
-    ) -> bool {
+    ) {
         let size = delivery.size() as u64;
-        let Some(session) = self.sessions.get_mut(&key) else { return false };
-        let Some(no) = session.no else { return false };
+        let Some(session) = self.sessions.get_mut(&key) else { return };
+        let Some(no) = session.no else { return };
         if self.queued + size > self.limits.queues_bytes {
             session.dropped += 1;
             work.left_out += 1;
-            return false;
+            return;
         }
         if index.is_none() {
             let mut place = self.place;
             *index = work.keep(&mut place, &delivery.message);
             self.place = place;
         }
-        let Some(index) = *index else { return false };
+        let Some(index) = *index else { return };
         let entry =
             Entry { index, qos: delivery.qos, retain: delivery.retain, ids: delivery.ids.clone() };
         work.before(key, &session.queue);
@@ -196,7 +199,6 @@ impl State {
             self.dirty.insert(key);
         }
         work.effects.push(Effect::Kept(Arc::clone(&session.subscriber), number, delivery));
-        true
     }
 
     /// Whether there is room for a message among the retained ones, if it is to be one.
