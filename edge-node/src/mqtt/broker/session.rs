@@ -44,6 +44,11 @@ impl Queue {
     pub const fn bytes(&self) -> u64 {
         self.queued.saturating_sub(self.gone)
     }
+
+    /// As much may have been sent as may be on its way at a time.
+    pub fn may_all_be_sent(&mut self) {
+        self.sent = self.sent.max(self.next.min(self.progress.done + SPAN));
+    }
 }
 
 /// A session.
@@ -114,8 +119,8 @@ impl Session {
     pub fn found(key: SessionKey, kept: KeptSession, now: Moment) -> Self {
         let KeptSession { client, record, subscriptions, progress, next, bytes, held } = kept;
         let mut out = Self::new(key, client, record.owner, record.expiry_s);
-        let sent = next.min(progress.done + SPAN);
-        out.queue = Queue { progress, next, queued: bytes.0, gone: bytes.1, sent };
+        out.queue = Queue { progress, next, queued: bytes.0, gone: bytes.1, sent: 0 };
+        out.queue.may_all_be_sent();
         out.no = Some(record.no);
         out.subscriptions =
             subscriptions.into_iter().map(|s| (s.filter, (s.options, s.id))).collect();

@@ -99,9 +99,10 @@ impl State {
                 work.answer(&mailbox, Answer::End(Reason::SessionTakenOver, text.into()));
             }
             session.subscriber.attach(None);
-            self.by_connection.remove(&id);
-            let session = self.sessions.get_mut(&key).expect("it is still there");
+            // How far it was is not known: it has not said so yet, and will not be asked any more.
+            session.queue.may_all_be_sent();
             session.away = Some(self.now);
+            self.by_connection.remove(&id);
         }
         // A will that may wait is not published where the session goes on; else its time has come.
         let session = self.sessions.get_mut(&key).expect("it is still there");
