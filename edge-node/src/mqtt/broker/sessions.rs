@@ -92,7 +92,7 @@ impl State {
     /// unless it goes on.
     fn take_over(&mut self, key: u64, clean_start: bool, work: &mut Work) {
         let session = self.sessions.get_mut(&key).expect("the caller found it");
-        let goes_on = session.is_kept && !clean_start;
+        let goes_on = session.is_kept && session.expiry_s > 0 && !clean_start;
         if let Some(id) = session.connection.take() {
             if let Some(mailbox) = session.mailbox() {
                 let text = "another connection uses the client identifier";
