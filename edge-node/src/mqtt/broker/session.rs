@@ -122,8 +122,11 @@ impl Session {
         out.queue = Queue { progress, next, queued: bytes.0, gone: bytes.1, sent: 0 };
         out.queue.may_all_be_sent();
         out.no = Some(record.no);
-        out.subscriptions =
-            subscriptions.into_iter().map(|s| (s.filter, (s.options, s.id))).collect();
+        if out.is_kept {
+            // One that was to end with its connection is here for its will alone.
+            let subscriptions = subscriptions.into_iter();
+            out.subscriptions = subscriptions.map(|s| (s.filter, (s.options, s.id))).collect();
+        }
         out.will = record.will;
         out.grace_ms = record.away.is_none().then_some(now.steady_ms + GRACE_MS);
         out.away = Some(record.away.unwrap_or(now));
