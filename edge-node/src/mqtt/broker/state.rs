@@ -167,12 +167,13 @@ impl State {
             self.forget_expired(&mut work);
             self.tell(&mut work);
         }
-        for no in self.ended.iter().take(SWEEPS) {
-            work.changes.push(Change::Sweep(*no));
-        }
         let mut place = self.place;
         work.close(&mut place);
         self.place = place;
+        // Behind all that this group has for sessions that have ended: nothing may be left of them.
+        for no in self.ended.iter().take(SWEEPS) {
+            work.changes.push(Change::Sweep(*no));
+        }
         for key in std::mem::take(&mut work.held) {
             self.note_held(key, &mut work);
         }
