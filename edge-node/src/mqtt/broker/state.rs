@@ -158,6 +158,8 @@ impl State {
     pub fn prepare(&mut self, now: Moment, commands: Vec<Command>) -> Work {
         self.now = now;
         let mut work = Work::new(self.place);
+        // What has become due was so before anybody asked for anything.
+        self.expire(&mut work);
         for command in commands {
             self.take(command, &mut work);
         }
