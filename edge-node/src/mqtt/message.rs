@@ -281,4 +281,12 @@ impl Delivery {
     pub fn size(&self) -> usize {
         self.message.size()
     }
+
+    /// Whether it is not to be sent because nobody wants it any more. One of QoS 2 that its client
+    /// may have, `may_be_known`, has to be sent to its end: only that frees its identifier there.
+    #[must_use]
+    pub fn is_given_up(&self, may_be_known: bool, now: &Moment) -> bool {
+        let has_begun = may_be_known && self.qos == QoS::ExactlyOnce;
+        !has_begun && self.message.is_expired(now)
+    }
 }

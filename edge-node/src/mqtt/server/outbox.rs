@@ -154,15 +154,15 @@ impl Outbox {
     ) {
         let reach = &server.reach;
         let now = reach.now();
-        let is_sent = if delivery.message.is_expired(&now) {
+        let may_be_known = number.is_some_and(|number| number < self.sent_before);
+        let is_sent = if delivery.is_given_up(may_be_known, &now) {
             reach.counts.expired.add(1);
             false
         } else {
             let sent = Sent {
                 qos: delivery.qos,
                 packet_id: number.map(packet_id),
-                dup: delivery.qos > QoS::AtMostOnce
-                    && number.is_some_and(|number| number < self.sent_before),
+                dup: delivery.qos > QoS::AtMostOnce && may_be_known,
                 retain: delivery.retain,
                 ids: &delivery.ids,
             };
