@@ -85,7 +85,11 @@ impl SessionRecord {
         Ok(out)
     }
 
-    fn decode(value: &[u8]) -> Result<Self, Reject> {
+    /// Reads one.
+    ///
+    /// # Errors
+    /// What is wrong with the bytes.
+    pub fn decode(value: &[u8]) -> Result<Self, Reject> {
         let mut reader = Reader::new(value);
         if reader.u8()? != FORMAT {
             return Err(Reject::Malformed);
@@ -427,7 +431,11 @@ pub fn retained(message: &Message) -> Result<Vec<u8>, Unfit> {
     Ok(out)
 }
 
-fn decode_retained(value: &[u8]) -> Result<Message, Reject> {
+/// Reads a retained message.
+///
+/// # Errors
+/// What is wrong with the bytes.
+pub fn decode_retained(value: &[u8]) -> Result<Message, Reject> {
     let mut reader = Reader::new(value);
     let at = Moment::read(&mut reader)?;
     one_message(reader.rest(), at)
@@ -477,7 +485,11 @@ impl Pack {
     }
 }
 
-fn unpack(value: Vec<u8>) -> Result<Vec<Message>, Reject> {
+/// Reads the messages of one commit.
+///
+/// # Errors
+/// What is wrong with the bytes.
+pub fn unpack(value: Vec<u8>) -> Result<Vec<Message>, Reject> {
     let mut reader = Reader::new(&value);
     let at = Moment::read(&mut reader)?;
     let mut input = BytesMut::from(reader.rest());

@@ -194,6 +194,11 @@ pub const MQTT: &[Campaign] = &[
         about: "10,000 connections and the worst of clients",
         run: mqtt::crowd,
     },
+    Campaign {
+        name: "mqtt-sessions",
+        about: "10,000 simulations of clients and their sessions",
+        run: simulations::mqtt_sessions,
+    },
     Campaign { name: "mqtt-disks", about: "slow and full disks, clocks", run: mqtt::disks },
 ];
 

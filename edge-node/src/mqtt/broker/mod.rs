@@ -30,6 +30,7 @@ pub use session::SPAN;
 pub use state::State;
 pub use task::{Broker, Reach};
 pub use watch::{Shown, Watch};
+pub use work::{Effect, Work};
 
 use super::connection::{Ended, Outcome};
 use super::ledger::{Change, Seen};
@@ -162,7 +163,7 @@ pub struct Gone {
 }
 
 /// Looks at the state of the broker, or changes it.
-pub type Look = Box<dyn FnOnce(&mut State, &mut work::Work) + Send>;
+pub type Look = Box<dyn FnOnce(&mut State, &mut Work) + Send>;
 
 /// What connections ask of the broker.
 pub enum Command {
