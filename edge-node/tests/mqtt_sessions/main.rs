@@ -5,6 +5,7 @@
 //! more seeds, `HOLDFAST_SEED=17` one.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod page;
 mod random;
 mod simulation;
 mod statements;
