@@ -164,13 +164,89 @@ fn mutate(seed: u64, rules: &Rules) {
     assert!(struck, "{refused} refused, {taken} taken, {readings} readings");
 }
 
+#[derive(Deserialize)]
+struct Section {
+    mappings: Mappings,
+}
+
 fn own() -> Rules {
-    #[derive(Deserialize)]
-    struct Section {
-        mappings: Mappings,
-    }
     let section: Section = toml::from_str(OWN).expect("a list of mappings");
     Rules::new(&section.mappings)
+}
+
+/// A table of mappings as somebody might write it, of keys and values that need not go together.
+fn drawn(random: &mut Random) -> String {
+    const TOPICS: &[(&str, &[&str])] = &[
+        ("plant/+/+/state", &["{1}", "{2}-{1}", "{1}-{/name}", "pump"]),
+        ("#", &["{#}", "pump", "{/deep/a}"]),
+        ("+/+/#", &["{1}", "{2}-{#}"]),
+        ("tele/+/SENSOR", &["{1}", "{1}-{/deep/a}"]),
+        ("zigbee2mqtt/#", &["{#}", "{1}"]),
+    ];
+    const KEYS: &[&[&str]] = &[
+        &["rest = 'flatten'"],
+        &["texts = true"],
+        &["lowercase = true"],
+        &["metric = '{#}'", "metric = '{2}'", "metric = 'm'"],
+        &["root = '/ENERGY'", "root = '/deep/a'"],
+        &["skip = ['Time', 'a']"],
+        &["none = [3, 0, -1e9]"],
+        &["units = { total = 'kW.h', temperature = 'Cel' }"],
+        &["begins = 'tasmota'"],
+        &["except = ['+/+/b', 'plant/#']"],
+        &["like = 'tasmota/tele'", "like = 'zigbee2mqtt/device'"],
+        &[
+            "time = { path = '/at', format = ['unix_s', 'unix_ms', 'rfc3339'] }",
+            "time = { path = '/Time', format = 'rfc3339', otherwise = 'receipt' }",
+        ],
+        &[
+            "fields = [{ path = '/temp', metric = 'temperature', scale = 0.1 }]",
+            "fields = [{ path = '/values/level', metric = 'l', unit = '{/unit}' }]",
+        ],
+        &["when = { path = '/method', is = 'NotifyStatus' }"],
+    ];
+    let tables = (0..1 + random.below(2)).map(|_| {
+        let (topic, devices) = TOPICS[random.below(TOPICS.len())];
+        let device = devices[random.below(devices.len())];
+        let mut keys = vec![format!("topic = '{topic}'"), format!("device = '{device}'")];
+        for (at, key) in KEYS.iter().enumerate() {
+            // Most tables flatten, as without that few bring readings.
+            if random.below(if at == 0 { 2 } else { 5 }) == 0 {
+                keys.push(key[random.below(key.len())].to_owned());
+            }
+        }
+        format!("{{ {} }}", keys.join(", "))
+    });
+    let tables: Vec<String> = tables.collect();
+    format!("mappings = [{}]", tables.join(", "))
+}
+
+#[test]
+fn spoiled_messages_do_drawn_mappings_no_harm() {
+    const TABLES: u32 = 400;
+    const EACH: u32 = 100;
+    let mut random = Random(13);
+    let (mut name, mut payload) = (Vec::new(), Vec::new());
+    let (mut accepted, mut taken, mut refused) = (0, 0, 0);
+    for _ in 0..TABLES {
+        let text = drawn(&mut random);
+        let Ok(section) = toml::from_str::<Section>(&text) else { continue };
+        let rules = Rules::new(&section.mappings);
+        accepted += 1;
+        for _ in 0..EACH {
+            spoil(&mut random, TOPICS, &mut name);
+            let Ok(topic) = Topic::new(name.clone()) else { continue };
+            spoil(&mut random, PAYLOADS, &mut payload);
+            match exercise(&rules, &topic, &payload, None) {
+                Became::Refused => refused += 1,
+                Became::Readings(_) => taken += 1,
+                Became::Nothing => {}
+            }
+        }
+    }
+    println!("struck: {accepted} tables, {taken} messages taken, {refused} refused");
+    let struck = accepted > TABLES / 4 && taken > 1_000 && refused > 1_000;
+    assert!(struck, "{accepted} tables, {taken} taken, {refused} refused");
 }
 
 #[test]
