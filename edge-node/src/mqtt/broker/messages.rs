@@ -97,6 +97,11 @@ impl State {
         // Its client may have come back meanwhile, and left another.
         let is_due = session.will_at(&now).is_some_and(|due| due <= now.steady_ms);
         let is_this = |will: &mut KeptWill| will.message.as_publish() == message.as_publish();
+        if is_due && self.is_full && brought.is_some() {
+            // It would be refused, and with it all that is in its group.
+            session.put_off_will(now);
+            return self.schedule(key);
+        }
         if !is_due || session.will.take_if(is_this).is_none() {
             return self.schedule(key);
         }

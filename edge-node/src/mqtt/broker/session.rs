@@ -19,8 +19,8 @@ use std::sync::Arc;
 /// gets no more.
 pub const SPAN: u64 = 4_096;
 
-/// How long clients have to come back after this node was away: their wills would tell of its
-/// restart, not of theirs.
+/// How long clients have to come back after this node was away, as their wills would tell of its
+/// restart and not of theirs; and how long a will waits that the store has no room for.
 const GRACE_MS: u64 = 30_000;
 
 /// What waits for a client on disk.
@@ -172,6 +172,11 @@ impl Session {
         let due = now.steady_ms + delay.saturating_sub(away.until(now));
         let due = self.grace_ms.map_or(due, |grace| due.max(grace));
         Some(self.ends_at(now).map_or(due, |end| end.min(due)))
+    }
+
+    /// Its will has to wait for room in the store.
+    pub const fn put_off_will(&mut self, now: Moment) {
+        self.grace_ms = Some(now.steady_ms + GRACE_MS);
     }
 
     /// The message of its will, as it is published now.

@@ -377,3 +377,28 @@ fn whoever_waits_in_a_group_that_failed_hears_of_it() {
         assert!(matches!(answer, Some(Answer::End(Reason::ServerUnavailable, _))), "{answer:?}");
     }
 }
+
+/// A will with readings that was due while the store was full failed with all that was in its
+/// group, at once came back, and failed with the next: nothing of anybody was taken any more.
+#[test]
+fn a_will_with_readings_waits_where_the_store_is_full() {
+    let mut desk = Desk::new(Limits::default());
+    let pump = desk.open("pump", Some(will(0)), NEVER);
+    desk.state.is_full = true;
+    let with_readings = |due: Vec<Command>| {
+        let mut brought = Prepared::default();
+        brought.batch.items.push(Item { drafts: 0..0, source: None });
+        match due.into_iter().next() {
+            Some(Command::Will(key, message, _)) => Command::Will(key, message, Some(brought)),
+            other => panic!("{other:?}"),
+        }
+    };
+    let due = with_readings(desk.lose(&pump));
+    let work = desk.prepare(vec![due]);
+    assert!(work.batch.items.is_empty(), "it would be refused, and all with it");
+    assert!(desk.take(Vec::new()).is_empty(), "it is not tried again at once");
+    desk.state.is_full = false;
+    desk.pass(30);
+    let due = with_readings(desk.take(Vec::new()));
+    assert_eq!(desk.prepare(vec![due]).batch.items.len(), 1);
+}
