@@ -224,7 +224,7 @@ fn drawn(random: &mut Random) -> String {
 #[test]
 fn spoiled_messages_do_drawn_mappings_no_harm() {
     const TABLES: u32 = 400;
-    const EACH: u32 = 100;
+    const EACH: u32 = 500;
     let mut random = Random(13);
     let (mut name, mut payload) = (Vec::new(), Vec::new());
     let (mut accepted, mut taken, mut refused) = (0, 0, 0);
