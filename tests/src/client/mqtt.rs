@@ -8,6 +8,7 @@ use holdfast_edge::mqtt::packet::{
     PublishProperties, QoS, Subscribe, Subscription, SubscriptionOptions, Topic, Utf8, Version,
 };
 use holdfast_edge::mqtt::reason::Reason;
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -73,6 +74,8 @@ pub struct Wire {
     stream: TcpStream,
     codec: Codec,
     input: BytesMut,
+    /// Messages that came before the answer that was waited for.
+    early: VecDeque<Packet>,
 }
 
 impl Wire {
@@ -105,7 +108,7 @@ impl Wire {
     #[must_use]
     pub fn over(stream: TcpStream) -> Self {
         let codec = Codec::for_client(Version::V5, Limits::default());
-        Self { stream, codec, input: BytesMut::new() }
+        Self { stream, codec, input: BytesMut::new(), early: VecDeque::new() }
     }
 
     /// The answer to a CONNECT.
@@ -134,6 +137,13 @@ impl Wire {
     /// # Errors
     /// When the connection is over, or what comes is no packet of a server.
     pub async fn next(&mut self) -> io::Result<Packet> {
+        match self.early.pop_front() {
+            Some(packet) => Ok(packet),
+            None => self.receive().await,
+        }
+    }
+
+    async fn receive(&mut self) -> io::Result<Packet> {
         loop {
             if let Some(packet) = self.codec.decode(&mut self.input).map_err(io::Error::other)? {
                 return Ok(packet);
@@ -144,7 +154,7 @@ impl Wire {
         }
     }
 
-    /// Subscribes, and waits for the answer.
+    /// Subscribes, and waits for the answer; messages may come before it, and are not lost.
     ///
     /// # Errors
     /// When the connection is over, or it may not have all of it.
@@ -164,11 +174,14 @@ impl Wire {
             user: Default::default(),
         }))
         .await?;
-        match self.next().await? {
-            Packet::Suback(suback) if suback.reasons.iter().all(|reason| !reason.is_failure()) => {
-                Ok(())
+        loop {
+            match self.receive().await? {
+                Packet::Suback(ack) if ack.reasons.iter().all(|reason| !reason.is_failure()) => {
+                    return Ok(());
+                }
+                message @ Packet::Publish(_) => self.early.push_back(message),
+                other => return Err(io::Error::other(format!("not subscribed: {other:?}"))),
             }
-            other => Err(io::Error::other(format!("not subscribed: {other:?}"))),
         }
     }
 
