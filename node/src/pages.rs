@@ -1,41 +1,41 @@
 //! The pages of a service, embedded in its binary and served with strict headers.
 //!
-//! Files are named by hand in [`embed!`](crate::embed), so what is public is visible in one place.
-//! A browser keeps them and asks each time whether they changed, by a tag of their content.
+//! Files are named by hand in [`WEB`], so what is public is visible in one place.
+//! A browser keeps them and asks each time whether they changed, by a tag of their content. They
+//! are embedded compressed, and so they go to whoever takes that, which every browser does.
 
+use crate::problem::Problem;
 use axum::Router;
 use axum::body::Bytes;
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY,
-    X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
+    IF_NONE_MATCH, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use flate2::read::GzDecoder;
+use std::io::Read as _;
 
 /// Everything from here and nothing from elsewhere; no inline script, no frame around us.
 const POLICY: &str = "default-src 'self'; img-src 'self' data:; object-src 'none'; \
                       base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
-/// An embedded file: path below `/` and content; the ending of the path says what it is.
+/// An embedded file: path below `/`, and content in gzip; the ending of the path says what it is.
 pub type Page = (&'static str, &'static [u8]);
 
-/// Embeds files of a folder, given from the package's own folder, as a table of
-/// [`Page`](crate::pages::Page)s.
-///
-/// `embed!("../web": "index.html", "app.js")`
-#[macro_export]
+/// Embeds files of `web/`, which the build has compressed.
 macro_rules! embed {
-    ($folder:literal: $($file:literal),+ $(,)?) => {
+    ($($file:literal),+ $(,)?) => {
         &[$((
             $file,
-            include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/", $folder, "/", $file)) as &[u8],
+            include_bytes!(concat!(env!("OUT_DIR"), "/web/", $file, ".gz")) as &[u8],
         )),+]
     };
 }
 
 /// The pages of both services with what they load; each service picks its own index.
-pub const WEB: &[Page] = embed!("../web":
+pub const WEB: &[Page] = embed!(
     "edge.html",
     "edge.js",
     "hub.html",
@@ -105,7 +105,8 @@ pub fn routes<S: Clone + Send + Sync + 'static>(index: &str, pages: &[Page]) -> 
     for &(path, content) in pages {
         let media_type = media_type(path);
         let hash = blake3::hash(content);
-        let tag = HeaderValue::from_str(&format!("\"{}\"", &hash.to_hex()[..32]))
+        // Weak: it is the same for the content in gzip and without.
+        let tag = HeaderValue::from_str(&format!("W/\"{}\"", &hash.to_hex()[..32]))
             .expect("hexadecimal digits in quotes");
         let handler = get(move |headers: HeaderMap| {
             let response = answer(&headers, &tag, media_type, content);
@@ -127,13 +128,28 @@ fn answer(
 ) -> Response {
     let known = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     let mut known = known.flat_map(|value| value.split(','));
-    let is_fresh = known.any(|one| one.trim().trim_start_matches("W/").as_bytes() == tag);
+    let is_fresh = known.any(|one| one.trim().as_bytes() == tag);
+    let takes_gzip = takes_gzip(headers);
     let mut response = if is_fresh {
         StatusCode::NOT_MODIFIED.into_response()
-    } else {
+    } else if takes_gzip {
         Bytes::from_static(content).into_response()
+    } else {
+        let mut plain = Vec::new();
+        match GzDecoder::new(content).read_to_end(&mut plain) {
+            Ok(_) => plain.into_response(),
+            // It was compressed by the build, so this program is not what was built.
+            Err(error) => {
+                tracing::error!(%error, "an embedded page is damaged");
+                return Problem::internal().into_response();
+            }
+        }
     };
     let headers = response.headers_mut();
+    if takes_gzip && !is_fresh {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    headers.insert(VARY, HeaderValue::from_name(ACCEPT_ENCODING));
     for (name, value) in [
         (CONTENT_TYPE, media_type),
         (CACHE_CONTROL, "no-cache"),
@@ -147,22 +163,46 @@ fn answer(
     response
 }
 
+/// Whether an answer may come in gzip (RFC 9110, 12.5.3).
+fn takes_gzip(headers: &HeaderMap) -> bool {
+    let lists = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    lists.flat_map(|list| list.split(',')).any(|one| {
+        let (coding, weight) = one.split_once(';').unwrap_or((one, ""));
+        let is_refused = weight.trim().strip_prefix("q=").is_some_and(|q| q.parse() == Ok(0.0));
+        coding.trim().eq_ignore_ascii_case("gzip") && !is_refused
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use axum::body::Body;
     use axum::http::Request;
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
     use http_body_util::BodyExt;
     use hyper_util::service::TowerToHyperService;
+    use std::io::Write as _;
 
-    const PAGES: &[Page] = &[("index.html", b"<!doctype html>"), ("lib/a.js", b"1")];
+    const INDEX: &[u8] = b"<!doctype html>";
+
+    fn packed(content: &[u8]) -> &'static [u8] {
+        let mut packed = GzEncoder::new(Vec::new(), Compression::best());
+        packed.write_all(content).unwrap();
+        packed.finish().unwrap().leak()
+    }
 
     async fn fetch(path: &str, tag: Option<&HeaderValue>) -> Response {
         let mut request = Request::get(path);
         if let Some(tag) = tag {
             request = request.header(IF_NONE_MATCH, tag);
         }
-        let service = TowerToHyperService::new(routes::<()>("index.html", PAGES));
+        fetch_with(request).await
+    }
+
+    async fn fetch_with(request: axum::http::request::Builder) -> Response {
+        let pages = [("index.html", packed(INDEX)), ("lib/a.js", packed(b"1"))];
+        let service = TowerToHyperService::new(routes::<()>("index.html", &pages));
         let request = request.body(Body::empty()).unwrap();
         hyper::service::Service::call(&service, request).await.unwrap()
     }
@@ -202,10 +242,30 @@ mod tests {
         assert_eq!(there, embedded);
     }
 
+    #[tokio::test]
+    async fn who_takes_gzip_gets_it_and_nobody_else() {
+        for (accepted, is_packed) in [
+            ("gzip, deflate, br", true),
+            ("br;q=1.0, GZIP;q=0.5", true),
+            ("br, gzip;q=0", false),
+            ("identity", false),
+        ] {
+            let answer = fetch_with(Request::get("/").header(ACCEPT_ENCODING, accepted)).await;
+            assert_eq!(answer.headers()[VARY], "accept-encoding");
+            let coding = answer.headers().get(CONTENT_ENCODING).cloned();
+            assert_eq!(coding.is_some_and(|coding| coding == "gzip"), is_packed, "{accepted}");
+            let body = answer.into_body().collect().await.unwrap().to_bytes();
+            assert_eq!(&*body, if is_packed { packed(INDEX) } else { INDEX }, "{accepted}");
+        }
+    }
+
     #[test]
-    fn files_are_embedded_from_a_folder() {
-        let pages: &[Page] = crate::embed!("src": "pages.rs", "lib.rs");
-        assert_eq!((pages[0].0, media_type(pages[0].0)), ("pages.rs", "application/octet-stream"));
-        assert!(pages[1].1.starts_with(b"//!"));
+    fn what_is_embedded_is_what_stands_in_the_folder() {
+        let web = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../web");
+        for (file, packed) in WEB {
+            let mut plain = Vec::new();
+            GzDecoder::new(*packed).read_to_end(&mut plain).unwrap();
+            assert!(plain == std::fs::read(web.join(file)).unwrap(), "{file}");
+        }
     }
 }
