@@ -1,7 +1,7 @@
 //! Simulations with their full number: of documents that are changed in many places at once, and of
 //! MQTT sessions.
 //!
-//! They are those of `sync/tests/it/state` and `edge-node/tests/mqtt_sessions`, which the test
+//! They are those of `sync/tests/it/state` and `edge-node/tests/it/sessions`, which the test
 //! command runs with the first of the same seeds.
 
 use super::{Scale, tell};
@@ -11,7 +11,7 @@ use super::{Scale, tell};
 #[allow(dead_code, reason = "planted bugs and crash points are run by the tests only")]
 mod simulation;
 
-#[path = "../../../edge-node/tests/mqtt_sessions/simulation/mod.rs"]
+#[path = "../../../edge-node/tests/it/sessions/simulation/mod.rs"]
 #[allow(clippy::unwrap_used, reason = "a simulation fails by panicking, as its tests do")]
 #[allow(dead_code, reason = "what only its tests use")]
 mod mqtt_sessions;

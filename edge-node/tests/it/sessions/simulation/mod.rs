@@ -29,7 +29,13 @@ const LAST_ROUNDS: usize = 3_000;
 pub struct Rng(u64);
 
 impl Rng {
-    fn next(&mut self) -> u64 {
+    /// The same draws for the same seed.
+    pub const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// The next number.
+    pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ z >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -37,8 +43,9 @@ impl Rng {
         z ^ z >> 31
     }
 
-    fn below(&mut self, end: usize) -> usize {
-        (self.next() % end as u64) as usize
+    /// One of the numbers below `end`.
+    pub fn below(&mut self, end: usize) -> usize {
+        (self.next() % end.max(1) as u64) as usize
     }
 
     fn one_in(&mut self, many: usize) -> bool {
@@ -258,4 +265,4 @@ pub fn campaign(seeds: Range<u64>, mut tell: impl FnMut(u64)) {
 }
 
 /// How a seed is run again.
-const REPLAY: &str = "cargo test -p holdfast-edge --test mqtt_sessions random";
+const REPLAY: &str = "cargo test -p holdfast-edge --test it sessions::random";

@@ -3,9 +3,8 @@
 //!
 //! The numbers of the statements are in `docs/mqtt-conformance.md`. `HOLDFAST_SEEDS=10000` runs
 //! more seeds, `HOLDFAST_SEED=17` one.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod page;
 mod random;
-mod simulation;
+pub mod simulation;
 mod statements;

@@ -5,8 +5,7 @@
 //! asked for. What one call may hold is judged by its peak, so that a length that is believed shows
 //! even if it is refused later. What it asks for in all tells work that outgrows the input.
 
-mod mapping;
-
+use crate::sessions::simulation::Rng;
 use bytes::BytesMut;
 use holdfast_edge::mqtt::codec::{Codec, Limits, Violation};
 use holdfast_edge::mqtt::packet::{Packet, Version};
@@ -16,14 +15,14 @@ use std::cell::Cell;
 /// Inputs per codec; there are three.
 const INPUTS: u32 = 80_000;
 /// What decoding may reserve beyond the length of the input.
-const SLACK: isize = 64 * 1024;
+pub const SLACK: isize = 64 * 1024;
 /// Of the inputs that are fed a second time in pieces, one in so many.
 const CUT_ONE_IN: u64 = 16;
 
 thread_local! {
-    static HELD: Cell<isize> = const { Cell::new(0) };
-    static PEAK: Cell<isize> = const { Cell::new(0) };
-    static ASKED: Cell<usize> = const { Cell::new(0) };
+    pub static HELD: Cell<isize> = const { Cell::new(0) };
+    pub static PEAK: Cell<isize> = const { Cell::new(0) };
+    pub static ASKED: Cell<usize> = const { Cell::new(0) };
 }
 
 struct Counting;
@@ -53,23 +52,6 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// SplitMix64: small, and the same everywhere.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ z >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ z >> 31
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        (self.next() % end.max(1) as u64) as usize
-    }
-}
-
 const CONNECT_311: &[u8] =
     b"\x10\x1a\0\x04MQTT\x04\xec\0\0\0\x01c\0\x01t\0\x02\xde\xad\0\x01u\0\x01p";
 const CONNECT_5: &[u8] = b"\x10\x2a\0\x04MQTT\x05\x06\0\x3c\x0c\x11\0\0\0\x3c\x26\0\x01k\0\x01v\
@@ -97,7 +79,7 @@ const CORPUS_5: &[&[u8]] = &[
 ];
 
 /// Changes a few bits, bytes or pieces of one of `corpus`, often behind a length that fits again.
-fn spoil(random: &mut Random, corpus: &[&[u8]], input: &mut Vec<u8>) {
+fn spoil(random: &mut Rng, corpus: &[&[u8]], input: &mut Vec<u8>) {
     const INTERESTING: &[u8] = &[0, 1, 2, 3, 0x7F, 0x80, 0x81, 0xC0, 0xFF, b'+', b'#', b'$', b'/'];
     input.clear();
     for _ in 0..1 + random.below(2) {
@@ -146,7 +128,7 @@ fn read(mut codec: Codec, input: &[u8], step: usize) -> (Vec<Packet>, Option<Vio
 }
 
 fn mutate(seed: u64, codec: &Codec, corpus: &[&[u8]]) {
-    let mut random = Random(seed);
+    let mut random = Rng::new(seed);
     let mut input = Vec::new();
     let (mut refused, mut taken, mut most) = (0_u32, 0_u32, 0);
     for round in 0..INPUTS {

@@ -2,7 +2,8 @@
 //! without allocating, what comes of a payload is valid throughout and the same each time, and
 //! nothing holds or in all asks for more than a multiple of what came.
 
-use crate::{ASKED, HELD, PEAK, Random, SLACK};
+use crate::mutations::{ASKED, HELD, PEAK, SLACK};
+use crate::sessions::simulation::Rng;
 use holdfast_core::reading::{Device, Finite};
 use holdfast_core::{Metric, Timestamp, Unit};
 use holdfast_edge::formats::DecodedValue;
@@ -120,7 +121,7 @@ fn exercise(rules: &Rules, topic: &Topic, payload: &[u8], content_type: Option<&
 }
 
 /// Changes a few characters or pieces of one of `corpus`.
-fn spoil(random: &mut Random, corpus: &[&str], out: &mut Vec<u8>) {
+fn spoil(random: &mut Rng, corpus: &[&str], out: &mut Vec<u8>) {
     const INTERESTING: &[u8] = b"\0\"\\/{}[]:,.-+eE0189ntf~#$\x80\xc3\xff \n_=";
     out.clear();
     out.extend_from_slice(corpus[random.below(corpus.len())].as_bytes());
@@ -141,7 +142,7 @@ fn spoil(random: &mut Random, corpus: &[&str], out: &mut Vec<u8>) {
 }
 
 fn mutate(seed: u64, rules: &Rules) {
-    let mut random = Random(seed);
+    let mut random = Rng::new(seed);
     let (mut name, mut payload) = (Vec::new(), Vec::new());
     let (mut refused, mut taken, mut readings) = (0_u32, 0_u32, 0);
     for _ in 0..INPUTS {
@@ -175,7 +176,7 @@ fn own() -> Rules {
 }
 
 /// A table of mappings as somebody might write it, of keys and values that need not go together.
-fn drawn(random: &mut Random) -> String {
+fn drawn(random: &mut Rng) -> String {
     const TOPICS: &[(&str, &[&str])] = &[
         ("plant/+/+/state", &["{1}", "{2}-{1}", "{1}-{/name}", "pump"]),
         ("#", &["{#}", "pump", "{/deep/a}"]),
@@ -225,7 +226,7 @@ fn drawn(random: &mut Random) -> String {
 fn spoiled_messages_do_drawn_mappings_no_harm() {
     const TABLES: u32 = 400;
     const EACH: u32 = 500;
-    let mut random = Random(13);
+    let mut random = Rng::new(13);
     let (mut name, mut payload) = (Vec::new(), Vec::new());
     let (mut accepted, mut taken, mut refused) = (0, 0, 0);
     for _ in 0..TABLES {
