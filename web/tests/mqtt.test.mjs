@@ -278,6 +278,8 @@ test('page and gateway understand each other', { skip: skip || without }, async 
       await page.click('.pane button', 'End connection…');
       await page.click('dialog button', 'End it');
       await plc.closed;
+      // With the dialog goes the focus, back to the button.
+      await page.until("!document.querySelector('dialog')");
       await page.type('[name=filter]', 'a/#/b');
       await page.press('Enter');
       await page.shows('alone in the last level (filter)');
