@@ -107,13 +107,8 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Probl
     Ok(Some(text))
 }
 
-/// The key that makes a repeated request recognisable, joined with the token it came with.
-fn idempotency(
-    headers: &HeaderMap,
-    poster: &Poster,
-    format: Format,
-    body: &[u8],
-) -> Result<Option<Idempotency>, Problem> {
+/// The key that makes a repeated request recognisable.
+pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let Some(key) = text(headers, "idempotency-key")? else { return Ok(None) };
     if key.is_empty() || key.len() > KEY_MAX {
         let detail = format!("the key has {} characters", key.len());
@@ -121,6 +116,17 @@ fn idempotency(
             .at("header: Idempotency-Key")
             .expected(format!("1 to {KEY_MAX} characters")));
     }
+    Ok(Some(key))
+}
+
+/// That key, joined with the token it came with.
+fn idempotency(
+    headers: &HeaderMap,
+    poster: &Poster,
+    format: Format,
+    body: &[u8],
+) -> Result<Option<Idempotency>, Problem> {
+    let Some(key) = idempotency_key(headers)? else { return Ok(None) };
     let mut joined = poster.0.grant.id.clone().into_bytes();
     joined.push(0);
     joined.extend_from_slice(key.as_bytes());

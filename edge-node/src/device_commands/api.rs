@@ -1,29 +1,26 @@
 //! `/v1/devices/{device}/commands`: orders, what came of them, and answers of devices over HTTP.
 
-use super::record::{CommandId, KEY_MAX, Record, Reply, is_name};
+use super::record::{BY_MAX, CommandId, LASTS_MAX_S, Record, Reply, is_name};
 use super::{Answered, DeviceCommands, JSON_MAX, NAME_MAX, Order, OrderError, ReplyBody};
 use crate::mqtt::message::Moment;
+use crate::routes::idempotency_key;
 use crate::service::App;
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
-use holdfast_core::Timestamp;
 use holdfast_node::api::fault_problem;
 use holdfast_node::auth::{Admin, TwinReader, TwinWriter};
 use holdfast_node::http::{Json as Body, Path, Query};
 use holdfast_node::problem::Problem;
 use holdfast_node::routes::{NoContent, Operation, Routes};
 use holdfast_node::time_text::Time;
-use holdfast_sync::Fault;
 use holdfast_sync::store::WriteError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::time::Duration;
 
-/// Seconds that a command may last.
-const LASTS_MAX_S: u64 = 7 * 86_400;
-/// And lasts where nothing is said.
+/// Seconds that a command lasts where nothing is said.
 const LASTS_S: u64 = 60;
 /// Seconds that a request may wait for an answer.
 const WAIT_MAX_S: u64 = 60;
@@ -39,7 +36,10 @@ pub fn routes() -> Routes<App> {
         .with(takes_key)
         .get(one, "A command, and what came of it", get)
         .post("/v1/devices/{device}/commands/{command}/reply", "A device answers a command", reply)
-        .with(|operation| operation.may_fail(&[StatusCode::INSUFFICIENT_STORAGE]))
+        .with(|operation| {
+            let full = StatusCode::INSUFFICIENT_STORAGE;
+            operation.may_fail(&[StatusCode::SERVICE_UNAVAILABLE, full]);
+        })
 }
 
 fn takes_key(operation: &mut Operation) {
@@ -120,13 +120,12 @@ impl CommandShape {
             None => CommandState::Expired,
         };
         let answered = record.reply.as_ref().map(|(at, _)| Time(at.time()));
+        let (ordered, expires) = (record.ordered.time(), record.expires());
         let (result, error) = match record.reply {
             Some((_, Reply::Done(result))) => (Some(result), None),
             Some((_, Reply::Failed(text))) => (None, Some(text)),
             None => (None, None),
         };
-        let ordered = record.ordered.time();
-        let lasts_ns = record.lasts_s.min(LASTS_MAX_S) * 1_000_000_000;
         Self {
             id: id.to_string(),
             device: device.to_owned(),
@@ -135,7 +134,7 @@ impl CommandShape {
             state,
             by: record.by,
             ordered: Time(ordered),
-            expires: Time(Timestamp(ordered.0.saturating_add_unsigned(lasts_ns))),
+            expires: Time(expires),
             answered,
             result,
             error,
@@ -162,17 +161,6 @@ impl WaitQuery {
     }
 }
 
-/// The Idempotency-Key of a request; empty for none.
-fn key_of(headers: &HeaderMap) -> Result<String, Problem> {
-    let Some(value) = headers.get("idempotency-key") else { return Ok(String::new()) };
-    match value.to_str() {
-        Ok(key) if (1..=KEY_MAX).contains(&key.len()) => Ok(key.to_owned()),
-        _ => Err(Problem::malformed("this is no key")
-            .at("header: Idempotency-Key")
-            .expected(format!("1 to {KEY_MAX} characters of ASCII"))),
-    }
-}
-
 impl NewCommand {
     fn order(self, device: String, by: &str, key: String) -> Result<Order, Problem> {
         let Self { name, args, lasts_s } = self;
@@ -193,7 +181,7 @@ impl NewCommand {
                 .at("/lasts_s")
                 .expected(format!("1 to {LASTS_MAX_S}")));
         }
-        let by: String = by.chars().take(32).collect();
+        let by = by[..by.floor_char_boundary(BY_MAX)].to_owned();
         Ok(Order { device, name, args, lasts_s, by, key })
     }
 }
@@ -207,7 +195,8 @@ async fn order(
     Body(new): Body<NewCommand>,
 ) -> Result<Json<CommandShape>, Problem> {
     let wait = wait.duration()?;
-    let order = new.order(device.clone(), &who.grant.name, key_of(&headers)?)?;
+    let key = idempotency_key(&headers)?.unwrap_or_default().to_owned();
+    let order = new.order(device.clone(), &who.grant.name, key)?;
     if !app.twins.knows(&device).await.map_err(fault_problem)? {
         let how = app.twins.how_known();
         return Err(Problem::not_found(format!("there is no device `{device}` here: {how}")));
@@ -331,7 +320,7 @@ async fn reply(
         }
         Err(error) => {
             tracing::error!(%error, "an answer could not be stored");
-            Err(fault_problem(Fault::Stopping))
+            Err(Problem::unavailable("store-unavailable", "nothing was stored; try again", 5))
         }
     }
 }

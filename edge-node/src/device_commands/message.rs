@@ -4,7 +4,6 @@ use super::record::{CommandId, ERROR_MAX, JSON_MAX, Record, Reply};
 use crate::mqtt::message::Moment;
 use crate::mqtt::packet::{Binary, Publish, PublishProperties, QoS, Topic, Utf8};
 use bytes::Bytes;
-use holdfast_core::Timestamp;
 use holdfast_node::time_text;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -23,9 +22,8 @@ pub fn replies(device: &str) -> Topic {
 /// The message of a command, as it is sent at `now`.
 pub(super) fn of(device: &str, id: CommandId, record: &Record, now: &Moment) -> Publish {
     let topic = format!("devices/{device}/commands/{}", record.name);
-    let lasts_ns = i64::try_from(record.lasts_s).unwrap_or(i64::MAX).saturating_mul(1_000_000_000);
-    let expires = Timestamp(record.ordered.time().0.saturating_add(lasts_ns));
-    let mut payload = json!({ "id": id.to_string(), "expires": time_text::format(expires) });
+    let expires = time_text::format(record.expires());
+    let mut payload = json!({ "id": id.to_string(), "expires": expires });
     if let Some(args) = &record.args {
         payload["args"] = args.clone();
     }

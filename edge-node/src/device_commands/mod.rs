@@ -114,11 +114,18 @@ impl DeviceCommands {
     }
 
     /// Orders a command. It is on disk when this returns, and so is its message in the queues of
-    /// kept sessions that want it.
+    /// kept sessions that want it. Whoever asked may go away meanwhile: the order goes to its end
+    /// all the same, or the next under its key would find nothing and be a second command.
     ///
     /// # Errors
     /// [`OrderError`]
     pub async fn order(&self, order: Order) -> Result<Ordered, OrderError> {
+        let this = self.clone();
+        let ordering = tokio::spawn(async move { this.order_alone(order).await });
+        ordering.await.unwrap_or(Err(OrderError::Fault(Fault::Stopping)))
+    }
+
+    async fn order_alone(&self, order: Order) -> Result<Ordered, OrderError> {
         let _alone = self.ordering.lock().await;
         let (device, hash) = (order.device.clone(), order.hash());
         if !order.key.is_empty()

@@ -2,8 +2,8 @@
 
 use crate::mqtt::message::Moment;
 use data_encoding::HEXLOWER;
-use holdfast_core::Reject;
 use holdfast_core::codec::{Reader, Sink};
+use holdfast_core::{Reject, Timestamp};
 use serde_json::Value as Json;
 use std::fmt;
 
@@ -15,7 +15,10 @@ pub const NAME_MAX: usize = 64;
 pub const ERROR_MAX: usize = 1_024;
 /// Bytes of an Idempotency-Key.
 pub const KEY_MAX: usize = 128;
-const BY_MAX: usize = 128;
+/// Seconds that a command may last.
+pub const LASTS_MAX_S: u64 = 7 * 86_400;
+/// Bytes of the name of who ordered it.
+pub const BY_MAX: usize = 128;
 const FORMAT: u8 = 1;
 
 /// What a command is called: when it was ordered, and something random.
@@ -82,6 +85,12 @@ impl Record {
         self.lasts_s.checked_sub(passed_s).filter(|left| *left > 0)
     }
 
+    /// When it does, by the clock that was there when it was ordered.
+    #[must_use]
+    pub fn expires(&self) -> Timestamp {
+        Timestamp(self.ordered.time().0.saturating_add_unsigned(self.lasts_s * 1_000_000_000))
+    }
+
     /// Whether the device may still be asked to do it.
     #[must_use]
     pub fn is_waiting(&self, now: &Moment) -> bool {
@@ -132,6 +141,9 @@ impl Record {
         let by = reader.str(BY_MAX)?.to_owned();
         let ordered = Moment::read(&mut reader)?;
         let lasts_s = reader.uint()?;
+        if lasts_s > LASTS_MAX_S {
+            return Err(Reject::Malformed);
+        }
         let key = reader.str(KEY_MAX)?.to_owned();
         let reply = match reader.u8()? {
             0 => None,

@@ -3,66 +3,73 @@
 //!
 //! It follows the changes of twins from the place up to which all has been told, wherever they were
 //! made: here, at the hub, or in a merge of both. A message is the section as a whole, so a device
-//! needs the newest only, and nobody has to know which one it had before.
+//! needs the newest only, and nobody has to know which one it had before. The place goes to disk
+//! with the message. A section that the broker has no room for keeps nobody else's waiting: it is
+//! tried again, and until then the place stays where it is.
 
 use super::broker::Reach;
+use super::ledger::Change;
 use super::packet::{Publish, PublishProperties, QoS, Topic, Utf8};
 use bytes::Bytes;
 use holdfast_node::twins::{Followed, Section, Twins};
 use holdfast_sync::Fault;
-use holdfast_sync::store::{Snapshot, Table, WriteError};
-use std::borrow::Cow;
+use holdfast_sync::store::{Snapshot, Table};
+use std::collections::BTreeSet;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// The record, in the table Meta, of the place up to which all has been told.
 const TOLD: &[u8] = b"mqtt desired";
 
-/// Why telling ends.
-#[derive(Debug, thiserror::Error)]
-pub enum TellError {
-    /// The store or the broker failed.
-    #[error(transparent)]
-    Fault(#[from] Fault),
-    /// The place could not be noted.
-    #[error(transparent)]
-    Write(#[from] WriteError),
-    /// The broker did not take a message.
-    #[error("what is desired of `{device}` cannot be retained: {reason}")]
-    Refused {
-        /// Whose it is.
-        device: String,
-        /// What the broker says.
-        reason: Cow<'static, str>,
-    },
-}
+/// How often those are tried again that the broker had no room for.
+const AGAIN: Duration = Duration::from_secs(30);
 
 /// Tells devices until `stop`. Where it fails it is to be begun again: it goes on from the place
 /// that was noted last, and so does the next start of the node.
 ///
 /// # Errors
-/// [`TellError`]
-pub async fn tell(twins: Twins, reach: Reach, stop: CancellationToken) -> Result<(), TellError> {
+/// A fault of the store or the broker.
+pub async fn tell(twins: Twins, reach: Reach, stop: CancellationToken) -> Result<(), Fault> {
     let read = |view: &Snapshot<'_>| view.get(Table::Meta, TOLD);
     let told = twins.store().read(read).await?;
     let told = told.and_then(|value| value.try_into().ok()).map_or(0, u64::from_be_bytes);
     let mut feed = twins.follow(Followed::Desired, Some(told)).await?;
+    let mut refused: BTreeSet<String> = BTreeSet::new();
+    let mut again = tokio::time::interval(AGAIN);
     loop {
         let change = tokio::select! {
             change = feed.next() => change?,
             () = stop.cancelled() => None,
+            _ = again.tick(), if !refused.is_empty() => {
+                for device in std::mem::take(&mut refused) {
+                    if !publish(&twins, &reach, &device, None).await? {
+                        refused.insert(device);
+                    }
+                }
+                continue;
+            }
         };
         let Some(change) = change else { return Ok(()) };
-        publish(&twins, &reach, &change.device).await?;
-        let place = change.place.to_be_bytes();
-        twins.store().write(move |tx| Ok(tx.put(Table::Meta, TOLD, &place)?)).await?;
+        let place = Some(change.place).filter(|_| refused.is_empty());
+        if publish(&twins, &reach, &change.device, place).await? {
+            refused.remove(&change.device);
+        } else {
+            refused.insert(change.device);
+        }
     }
 }
 
-/// Publishes what is desired of a device, unless that is what is retained already.
-async fn publish(twins: &Twins, reach: &Reach, device: &str) -> Result<(), TellError> {
-    let Some(document) = Section::Desired.document(device) else { return Ok(()) };
+/// Publishes what is desired of a device, with the place up to which all is told then, unless it is
+/// what is retained already. `false` where the broker has no room for it.
+async fn publish(
+    twins: &Twins,
+    reach: &Reach,
+    device: &str,
+    place: Option<u64>,
+) -> Result<bool, Fault> {
+    let Some(document) = Section::Desired.document(device) else { return Ok(true) };
     let Ok(topic) = Topic::try_from(format!("devices/{device}/twin/desired").as_str()) else {
-        return Ok(());
+        return Ok(true);
     };
     let part = twins.part(document).await?;
     let text = |text: &str| Utf8::try_from(text).expect("short and without U+0000");
@@ -77,14 +84,17 @@ async fn publish(twins: &Twins, reach: &Reach, device: &str) -> Result<(), TellE
     if retained.is_some_and(|there| {
         *there.payload() == payload && there.as_publish().properties.user == properties.user
     }) {
-        return Ok(());
+        return Ok(true);
     }
     let (dup, qos, retain, packet_id) = (false, QoS::AtLeastOnce, true, None);
     let message = Publish { dup, qos, retain, topic, packet_id, payload, properties };
-    let outcome = reach.steer(&message, Vec::new()).await?;
+    let note =
+        |place: u64| Change::Record(Table::Meta, TOLD.to_vec(), Some(place.to_be_bytes().to_vec()));
+    let outcome = reach.steer(&message, place.map(note).into_iter().collect()).await?;
     if outcome.reason.is_failure() {
-        let (device, reason) = (device.to_owned(), outcome.reason.name().into());
-        return Err(TellError::Refused { device, reason: outcome.text.unwrap_or(reason) });
+        let reason = outcome.text.unwrap_or_else(|| outcome.reason.name().into());
+        tracing::error!(device, %reason, "what is desired of a device cannot be retained");
+        return Ok(false);
     }
-    Ok(())
+    Ok(true)
 }

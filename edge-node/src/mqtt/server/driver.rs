@@ -300,11 +300,14 @@ impl Driver {
                 return self.connection.refuse(reason, &text);
             }
         };
-        if let Some(will) = &connect.will
-            && let Err(wrong) = self.may_publish(&user, &will.topic)
-        {
-            let text = format!("will: {}", wrong.text.unwrap_or_default());
-            return self.connection.refuse(wrong.reason, &text);
+        if let Some(will) = &connect.will {
+            let device = user.device.as_deref();
+            let judged = may_publish(&user, &will.topic)
+                .and_then(|()| self.server.door.check(&will.topic, device).map(drop));
+            if let Err(wrong) = judged {
+                let text = format!("will: {}", wrong.text.unwrap_or_default());
+                return self.connection.refuse(wrong.reason, &text);
+            }
         }
         let open = Open {
             id: self.id,
@@ -362,18 +365,10 @@ impl Driver {
         }
     }
 
-    fn may_publish(&self, user: &User, topic: &Topic) -> Result<(), Outcome> {
-        if !user.may_publish(topic) {
-            let text = format!("this user may not publish to `{topic}`");
-            return Err(Outcome { reason: Reason::NotAuthorized, text: Some(text.into()) });
-        }
-        self.server.door.check(topic, user.device.as_deref()).map(drop)
-    }
-
     /// Takes a message to whoever has to have it.
     async fn take(&mut self, serial: u64, publish: Publish) -> Result<(), Outcome> {
         let Some(user) = self.user.clone() else { return Ok(()) };
-        self.may_publish(&user, &publish.topic)?;
+        may_publish(&user, &publish.topic)?;
         let whose = Whose::Client(user.device.as_deref());
         let mut brought = self.server.door.bring(&publish, whose).await?;
         let reach = &self.server.reach;
@@ -479,6 +474,14 @@ impl Driver {
             }
         }
     }
+}
+
+fn may_publish(user: &User, topic: &Topic) -> Result<(), Outcome> {
+    if user.may_publish(topic) {
+        return Ok(());
+    }
+    let text = format!("this user may not publish to `{topic}`");
+    Err(Outcome { reason: Reason::NotAuthorized, text: Some(text.into()) })
 }
 
 /// Whether it has readings that are not known again by a name of their own.

@@ -13,6 +13,7 @@ use holdfast_edge::mqtt::packet::{Publish, QoS};
 use holdfast_edge::mqtt::reason::Reason;
 use hyper::Method;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 const DEVICE: &str = "valve-3";
 
@@ -71,7 +72,25 @@ pub fn twins() {
         assert!(told.retain);
         assert_eq!(payload(&told), json!({ "mode": "manual" }));
         site.edge.stop().expect("it stops");
+        without_room(&mut site).await;
     });
+}
+
+/// A section that the broker has no room for keeps nobody else's waiting.
+async fn without_room(site: &mut Site) {
+    let one = Settings::default().env("HOLDFAST_MQTT_RETAINED_MAX", "1");
+    site.edge.start_with(&one).expect("it starts");
+    site.edge.device_token("valve-4").expect("a token");
+    let mut http = edge_client(&site.edge);
+    let mut device = site.device("valve-3-again").await;
+    subscribe(&mut device, &["devices/valve-3/twin/desired"]).await;
+    assert!(next(&mut device).await.retain, "what was retained before");
+    let path = "/v1/devices/valve-4/twin/desired";
+    let answer = patch(&mut http, path, &json!({ "mode": "auto" }), &[]).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    want(&mut http, &json!({ "mode": "auto" })).await;
+    assert_eq!(payload(&next(&mut device).await), json!({ "mode": "auto" }));
+    site.edge.kill9().expect("it is killed");
 }
 
 /// Commands to a device.
@@ -151,14 +170,40 @@ pub fn commands() {
         let over = http.post_json(&waited, &soon).await.expect("an answer").json();
         assert_eq!(over["state"], "expired");
         site.edge.stop().expect("it stops");
+        impatient(&mut site).await;
     });
+}
+
+/// Whoever orders, gives up before the disk has answered, and orders again has ordered once.
+async fn impatient(site: &mut Site) {
+    let log = site.dir.path().join("strace.log");
+    let slow = Settings::default().inject("fdatasync,fsync:delay_exit=50000", &log);
+    site.edge.start_with(&slow).expect("it starts");
+    let path = "/v1/devices/valve-3/commands";
+    let mut http = edge_client(&site.edge);
+    let before = http.get(path).await.expect("an answer").json();
+    let before = before["commands"].as_array().expect("a list").len();
+    let body = json!({ "name": "flush" }).to_string();
+    for number in 0..5 {
+        let key = format!("flush-{number}");
+        let headers = [("content-type", "application/json"), ("idempotency-key", key.as_str())];
+        let mut hasty = edge_client(&site.edge).with_limit(Duration::from_millis(10));
+        let gave_up = hasty.send(Method::POST, path, &headers, body.clone().into()).await;
+        gave_up.expect_err("the disk takes longer");
+        let answer = http.send(Method::POST, path, &headers, body.clone().into()).await;
+        assert_eq!(answer.expect("an answer").status, 200);
+    }
+    let listed = http.get(path).await.expect("an answer").json();
+    let all = listed["commands"].as_array().expect("a list").len();
+    assert_eq!(all - before, 5, "each is ordered once: {listed}");
+    site.edge.kill9().expect("it is killed");
 }
 
 struct Site {
     edge: Edge,
     device_token: String,
     admin_token: String,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Site {
@@ -169,7 +214,7 @@ impl Site {
         edge.start().expect("it starts");
         let device_token = edge.device_token(DEVICE).expect("a token");
         let admin_token = edge.admin_token().expect("its token");
-        Self { edge, device_token, admin_token, _dir: dir }
+        Self { edge, device_token, admin_token, dir }
     }
 
     async fn kill(&mut self) {
