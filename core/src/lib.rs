@@ -19,6 +19,7 @@ pub mod backoff;
 pub mod codec;
 pub mod condition;
 pub mod envelope;
+pub mod flow;
 pub mod hlc;
 pub mod id;
 pub mod limits;
