@@ -41,6 +41,9 @@ const REMOVE_MS: u64 = 600_000;
 /// For how long windows have records of their own: charts of the day are drawn from them.
 pub const WINDOWS_KEPT_S: u64 = 2 * 86_400;
 const RETRY: Duration = Duration::from_secs(2);
+/// How far its thread gives way (`setpriority`): against one that does not, it gets a quarter of a
+/// processor that both want, and all of one that nobody else does.
+const NICENESS: i32 = 5;
 
 /// The newest value of a series, as it is told to the pages.
 #[derive(Clone, Debug)]
@@ -166,8 +169,28 @@ impl Pipeline {
         self.progress.subscribe()
     }
 
-    /// Works until told to stop. A fault is retried: a full disk may have room again.
-    pub async fn run(mut self, stop: CancellationToken) {
+    /// Works until told to stop, on a thread of its own that gives way to those that answer devices:
+    /// whatever is being summed up, an acknowledgement does not wait behind it for a processor.
+    ///
+    /// # Panics
+    /// When the pipeline does, or no thread can be had.
+    pub async fn run(self, stop: CancellationToken) {
+        let (done, over) = tokio::sync::oneshot::channel();
+        let runtime = tokio::runtime::Handle::current();
+        let thread = std::thread::Builder::new().name("pipeline".to_owned());
+        let begun = thread.spawn(move || {
+            // Of a thread that may not, the pipeline is as fast as everything else.
+            let _ = rustix::process::setpriority_process(None, NICENESS);
+            runtime.block_on(self.work_until(stop));
+            // Whoever waited may have gone away.
+            let _ = done.send(());
+        });
+        begun.expect("there is room for a thread");
+        over.await.expect("the pipeline ends when it is told to");
+    }
+
+    /// A fault is retried: a full disk may have room again.
+    async fn work_until(mut self, stop: CancellationToken) {
         let mut head = self.store.watch();
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
