@@ -28,6 +28,7 @@ pub mod status;
 mod steward;
 mod traces;
 pub mod uplink;
+pub mod workflows;
 
 /// The program's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

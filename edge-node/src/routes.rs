@@ -66,6 +66,7 @@ pub fn routes() -> Routes<App> {
         .merge(api::conflict_routes())
         .merge(api::policy_routes())
         .merge(api::artefact_routes())
+        .merge(api::run_routes())
         .merge(api::token_routes())
         .merge(crate::device_commands::api::routes())
         .merge(crate::mqtt::api::routes())

@@ -10,6 +10,7 @@ use crate::status::{NodeShape, Status, UplinkShape};
 use crate::steward::SiteSteward;
 use crate::traces;
 use crate::uplink::{Fleet, Keeper};
+use crate::workflows::Outward;
 use axum::Router;
 use holdfast_core::NodeId;
 use holdfast_core::state::Role;
@@ -28,6 +29,7 @@ use holdfast_node::metrics;
 use holdfast_node::pages;
 use holdfast_node::pipeline::{self, Pipeline};
 use holdfast_node::rebirth;
+use holdfast_node::runs::{Here, Runs};
 use holdfast_node::sources::Sources;
 use holdfast_node::supervise::{Restarts, Supervisor, announce, stop_on_signals};
 use holdfast_node::time_text::Time;
@@ -73,6 +75,8 @@ pub struct App {
     scrape: metrics::Access,
     /// The broker.
     pub(crate) mqtt: Mqtt,
+    /// Runs of workflows.
+    pub(crate) runs: Runs,
     /// Makes spans.
     pub(crate) tracer: Tracer,
     /// What the listener answered.
@@ -95,6 +99,7 @@ holdfast_node::parts!(
     Data => data,
     Alerts => alerts,
     Twins => twins,
+    Runs => runs,
     Auth => auth,
     Tokens => tokens,
     Events => events,
@@ -302,6 +307,7 @@ fn start(
         auth.clone(),
         sockets,
     )?;
+    let runs = workflows(supervisor, &store, &data, &twins, mqtt.clone()).map_err(text)?;
     let started = Time(store.env().now());
     let app = App {
         ingest,
@@ -314,6 +320,7 @@ fn start(
         health: Health::default(),
         scrape: settings.http.metrics,
         mqtt,
+        runs,
         tracer,
         http,
         uplink,
@@ -328,6 +335,24 @@ fn start(
     let watched = app.clone();
     supervisor.spawn("watch", move |stop| watch_over(watched.clone(), stop));
     Ok(app)
+}
+
+/// Starts what runs workflows.
+fn workflows(
+    supervisor: &Supervisor,
+    store: &Store,
+    data: &Data,
+    twins: &Twins,
+    mqtt: Mqtt,
+) -> Result<Runs, Fault> {
+    let here = Here {
+        catalog: Arc::clone(&data.catalog),
+        twins: twins.clone(),
+        zone: jiff::tz::TimeZone::system(),
+    };
+    let (runs, engine) = Runs::load(store.clone(), Arc::new(here), Arc::new(Outward { mqtt }))?;
+    supervisor.run_once("workflows", |stop| engine.run(stop));
+    Ok(runs)
 }
 
 /// What the pipeline makes of readings, and whom it tells.

@@ -28,6 +28,7 @@ pub mod problem;
 pub mod query;
 pub mod rebirth;
 pub mod routes;
+pub mod runs;
 pub mod sources;
 pub mod supervise;
 pub mod time_text;

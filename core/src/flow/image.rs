@@ -247,6 +247,14 @@ impl<'a> Image<'a> {
         if bytes.len() > IMAGE_MAX_BYTES {
             return Err(Reject::Long);
         }
+        Self::reopen(bytes, crc32fast::hash(bytes))
+    }
+
+    /// As [`Self::parse`], of bytes whose [`Self::tag`] is known from before.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn reopen(bytes: &'a [u8], tag: u32) -> Result<Self, Reject> {
         let mut reader = Reader::new(bytes);
         let [format, flags, numbers, texts, fibers, undos, counters, signals] = reader.array()?;
         if format != FORMAT {
@@ -279,7 +287,7 @@ impl<'a> Image<'a> {
             retries: table(usize::from(counts.retries), RETRY_BYTES)?,
             directory: table(counts.parts(), 2)?,
             parts: reader.rest(),
-            tag: crc32fast::hash(bytes),
+            tag,
         };
         image.check_directory()?;
         Ok(image)

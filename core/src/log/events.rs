@@ -1,10 +1,11 @@
 //! The canonical body of a commit of events: what a node noticed and did, in envelopes.
 //!
 //! A reader skips kinds it does not know and relays them unchanged. Kinds known today: the start of
-//! an incarnation, a declared gap, a changed unit, a notice for people, what became of alerts, and
-//! which entries a traced request left.
+//! an incarnation, a declared gap, a changed unit, a notice for people, what became of alerts,
+//! which entries a traced request left, and what runs of workflows did.
 
 use super::alerts::{AlertAcknowledged, AlertCleared, AlertRaised};
+use super::runs::RunStep;
 use super::trace::Traced;
 use super::{FORMAT, Link, put_head, read_head};
 use crate::codec::{Reader, Sink};
@@ -23,6 +24,7 @@ const KIND_RAISED: u8 = 5;
 const KIND_CLEARED: u8 = 6;
 const KIND_ACKNOWLEDGED: u8 = 7;
 const KIND_TRACED: u8 = 8;
+const KIND_RUN: u8 = 9;
 /// Streams times the incarnations one start may have to close.
 const MAX_ENDS: u64 = 1024;
 
@@ -152,6 +154,8 @@ pub enum Event<'a> {
     AlertAcknowledged(AlertAcknowledged<'a>),
     /// Entries came of a traced request.
     Traced(Traced),
+    /// A run of a workflow went on.
+    Run(RunStep<'a>),
     /// A kind of a later version, kept as it is.
     Unknown(Envelope<'a>),
 }
@@ -274,6 +278,10 @@ impl<'a> Event<'a> {
                 traced.encode(&mut scratch)?;
                 KIND_TRACED
             }
+            Self::Run(step) => {
+                step.encode(&mut scratch)?;
+                KIND_RUN
+            }
             Self::Unknown(envelope) => return envelope.encode(out),
         };
         Envelope { kind, flags: 0, payload: scratch.as_ref() }.encode(out)
@@ -304,6 +312,7 @@ impl<'a> Event<'a> {
             KIND_CLEARED => Self::AlertCleared(AlertCleared::decode(&mut reader)?),
             KIND_ACKNOWLEDGED => Self::AlertAcknowledged(AlertAcknowledged::decode(&mut reader)?),
             KIND_TRACED => Self::Traced(Traced::decode(&mut reader)?),
+            KIND_RUN => Self::Run(RunStep::decode(&mut reader)?),
             _ => return Ok(Self::Unknown(envelope)),
         };
         reader.finish()?;
@@ -367,6 +376,7 @@ pub fn check(body: &[u8]) -> Result<u64, Reject> {
 #[cfg(test)]
 mod tests {
     use super::super::alerts::{AlertId, ClearReason, Subject};
+    use super::super::runs::{RunId, What};
     use super::super::trace::SpanContext;
     use super::*;
     use crate::{Device, NodeId, Value};
@@ -496,6 +506,31 @@ mod tests {
         let nobody = Event::Traced(Traced { stream: Stream::Reading, range, context: nobody });
         assert_eq!(check(&body(&[nobody])), Err(Reject::Malformed));
     }
+
+    /// The vector of `docs/formats/log.md`: a line of the history of a run.
+    #[test]
+    fn golden_vector_of_a_run() {
+        let mut run = [0xab; 16];
+        run[..6].copy_from_slice(&1_800_000_000_000u64.to_be_bytes()[2..]);
+        let step = RunStep {
+            run: RunId(run),
+            what: What::Done,
+            workflow: "pump-guard",
+            version: "1",
+            line: 7,
+            text: "effect 1",
+        };
+        let bytes = body(&[Event::Run(step)]);
+        let read: Vec<_> = read(&bytes).unwrap().1.map(Result::unwrap).collect();
+        assert_eq!(read, [Event::Run(step)]);
+        let hex: String = bytes.iter().map(|b| std::format!("{b:02x}")).collect();
+        assert_eq!(hex, GOLDEN_RUN);
+    }
+
+    const GOLDEN_RUN: &str = concat!(
+        "010a0109002801a3185c5000abababababababababab",
+        "020a70756d702d67756172640131070865666665637420310a9c0f67"
+    );
 
     const GOLDEN_TRACE: &str =
         concat!("010a0108001c02ac0202abababababababababababababababab", "cdcdcdcdcdcdcdcdc71e6401");

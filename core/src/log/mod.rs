@@ -4,13 +4,14 @@
 //! canonical body. The chain's link runs over commits and over content, never over stored bytes, so
 //! encodings may change and the chain stays checkable. A *checkpoint* is a signature of a link by
 //! the origin. Bodies: [`readings`], [`rollups`], [`events`], of which some are
-//! about [`alerts`]. Byte-exact page: `docs/formats/log.md`.
+//! about [`alerts`] and [`runs`]. Byte-exact page: `docs/formats/log.md`.
 
 pub mod alerts;
 mod chain;
 pub mod events;
 pub mod readings;
 pub mod rollups;
+pub mod runs;
 mod series;
 pub mod trace;
 mod value;

@@ -7,10 +7,12 @@ mod status;
 pub use status::BrokerStatus;
 
 use super::broker::{Answer, State as Broker};
+use super::connection::Outcome;
 use super::door::Whose;
 use super::message::Message;
 use super::packet::{Filter, Publish, PublishProperties, QoS, Topic};
 use super::reason::Reason;
+use super::start::Mqtt;
 use crate::service::App;
 use axum::Json;
 use axum::extract::State;
@@ -291,21 +293,43 @@ fn message(topic: Topic, payload: Bytes, qos: QoS, retain: bool) -> Publish {
     Publish { dup: false, qos, retain, topic, packet_id: None, payload, properties }
 }
 
-/// Publishes as a client would; it is on disk when this returns, if anything of it is kept.
-async fn send(app: &App, publish: &Publish) -> Result<NoContent, Problem> {
-    let reach = &app.mqtt.reach;
-    let refused = |reason: Reason, text: Option<String>| {
-        let detail = text.unwrap_or_else(|| reason.name().to_owned());
-        match reason {
-            Reason::QuotaExceeded => Problem::no_room(detail),
-            _ => Problem::invalid("not-published", detail),
-        }
-    };
-    let brought = app.mqtt.door.bring(publish, Whose::Client(None)).await;
-    let brought = brought.map_err(|wrong| refused(wrong.reason, wrong.text.map(Into::into)))?;
-    let outcome = reach.publish(publish, brought).await.map_err(|fault| stopping(&fault))?;
-    if outcome.reason.is_failure() {
-        return Err(refused(outcome.reason, outcome.text.map(Into::into)));
+/// Why a message was not published.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// There is no room for what it brings.
+    #[error("{0}")]
+    Full(String),
+    /// It is not taken.
+    #[error("{0}")]
+    Refused(String),
+    /// The store failed.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+impl PublishError {
+    fn of(reason: Reason, text: Option<String>) -> Self {
+        let text = text.unwrap_or_else(|| reason.name().to_owned());
+        if reason == Reason::QuotaExceeded { Self::Full(text) } else { Self::Refused(text) }
     }
+}
+
+/// Publishes as a client would; it is on disk when this returns, if anything of it is kept.
+///
+/// # Errors
+/// [`PublishError`]
+pub async fn publish_here(mqtt: &Mqtt, publish: &Publish) -> Result<(), PublishError> {
+    let brought = mqtt.door.bring(publish, Whose::Client(None)).await;
+    let of = |wrong: Outcome| PublishError::of(wrong.reason, wrong.text.map(Into::into));
+    let outcome = mqtt.reach.publish(publish, brought.map_err(of)?).await?;
+    if outcome.reason.is_failure() { Err(of(outcome)) } else { Ok(()) }
+}
+
+async fn send(app: &App, publish: &Publish) -> Result<NoContent, Problem> {
+    publish_here(&app.mqtt, publish).await.map_err(|error| match error {
+        PublishError::Full(text) => Problem::no_room(text),
+        PublishError::Refused(text) => Problem::invalid("not-published", text),
+        PublishError::Fault(fault) => stopping(&fault),
+    })?;
     Ok(NoContent)
 }

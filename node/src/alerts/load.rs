@@ -72,6 +72,10 @@ impl Watch {
                 }
             }
         }
+        // What runs of workflows have raised they also clear.
+        for (_, id) in view.scan(Table::RunAlert, &[], &[], usize::MAX)? {
+            taken.extend(id.first_chunk().map(|id| AlertId(u64::from_le_bytes(*id))));
+        }
         let filter = Filter { active: true, origin: Some(self.here()), ..Filter::default() };
         for alert in self.book().list(&filter) {
             let Some((_, raised)) = alert.raised().filter(|_| !taken.contains(&alert.id)) else {

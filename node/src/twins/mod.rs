@@ -179,6 +179,18 @@ impl Twins {
     }
 
     /// Reads a section.
+    /// What a section shows, within a transaction.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub(crate) fn shown(
+        &self,
+        records: &(impl ReadRecords + ?Sized),
+        name: &DocumentName,
+    ) -> Result<Shown, Fault> {
+        Ok(self.part_in(records, name)?.shown)
+    }
+
     fn part_in(
         &self,
         records: &(impl ReadRecords + ?Sized),

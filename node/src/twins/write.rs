@@ -51,7 +51,11 @@ impl Twins {
         Ok(Patched { committed, part })
     }
 
-    fn patch_in(
+    /// The same within a transaction; the version where the section is at another one.
+    ///
+    /// # Errors
+    /// What the store or the document does not take; what was written of it is to be undone.
+    pub(crate) fn patch_in(
         &self,
         tx: &mut WriteTx<'_>,
         name: &DocumentName,

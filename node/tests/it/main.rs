@@ -4,3 +4,4 @@
 mod alerts;
 mod pipeline;
 mod query;
+mod runs;

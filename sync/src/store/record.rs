@@ -104,11 +104,23 @@ pub enum Table {
     DeviceCommand = 45,
     /// Which command an Idempotency-Key stands for: device, key -> id.
     DeviceCommandKey = 46,
+    /// Workflows: id, version -> image, and whether new runs may begin.
+    Workflow = 47,
+    /// Runs that are under way: id -> memory.
+    Run = 48,
+    /// Runs that are over: id -> memory.
+    RunOver = 49,
+    /// Runs that are to begin when there is room: workflow, id -> what with.
+    RunWaiting = 50,
+    /// What runs did: run, number -> line.
+    RunStep = 51,
+    /// Alerts that runs have raised and not cleared: rule, device -> id.
+    RunAlert = 52,
 }
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 46] = [
+    pub const ALL: [Self; 52] = [
         Self::Meta,
         Self::Chain,
         Self::Acked,
@@ -155,6 +167,12 @@ impl Table {
         Self::MqttEnded,
         Self::DeviceCommand,
         Self::DeviceCommandKey,
+        Self::Workflow,
+        Self::Run,
+        Self::RunOver,
+        Self::RunWaiting,
+        Self::RunStep,
+        Self::RunAlert,
     ];
 }
 

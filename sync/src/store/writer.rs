@@ -493,20 +493,33 @@ impl Writer {
 
 /// Runs a task in a savepoint; `false` when it failed and was undone.
 fn run_task(tx: &mut WriteTx<'_>, task: &mut dyn Task) -> Result<bool, WriteError> {
-    tx.connection.execute_batch("SAVEPOINT task").map_err(fault)?;
-    let (before, fresh) = (tx.state.next_pos, tx.state.fresh);
-    let result = task.run(tx);
-    let is_done = result.is_ok();
-    match result {
-        Ok(()) => {}
+    match tx.attempt(|tx| task.run(tx))? {
+        Ok(()) => Ok(true),
         // A full disk concerns the whole transaction: nothing of it could be committed.
-        Err(Some(full)) => return Err(full.into()),
-        Err(None) => {
-            tx.connection.execute_batch("ROLLBACK TO task").map_err(fault)?;
-            (tx.state.next_pos, tx.state.fresh) = (before, fresh);
-            tx.state.forget();
-        }
+        Err(Some(full)) => Err(full.into()),
+        Err(None) => Ok(false),
     }
-    tx.connection.execute_batch("RELEASE task").map_err(fault)?;
-    Ok(is_done)
+}
+
+impl WriteTx<'_> {
+    /// Makes a change wholly, or, where it fails, not at all; what else the transaction has changed
+    /// stays.
+    ///
+    /// # Errors
+    /// A database fault.
+    pub fn attempt<T, E>(
+        &mut self,
+        change: impl FnOnce(&mut WriteTx<'_>) -> Result<T, E>,
+    ) -> Result<Result<T, E>, Fault> {
+        self.connection.execute_batch("SAVEPOINT attempt").map_err(fault)?;
+        let (before, fresh) = (self.state.next_pos, self.state.fresh);
+        let result = change(self);
+        if result.is_err() {
+            self.connection.execute_batch("ROLLBACK TO attempt").map_err(fault)?;
+            (self.state.next_pos, self.state.fresh) = (before, fresh);
+            self.state.forget();
+        }
+        self.connection.execute_batch("RELEASE attempt").map_err(fault)?;
+        Ok(result)
+    }
 }

@@ -1,0 +1,616 @@
+//! `/v1/workflows` and `/v1/runs`: what is installed, what is under way, and why it waits.
+
+use super::data::{Data, fault_problem};
+use super::twins::limit;
+use crate::auth::{Admin, Auth, Reader};
+use crate::http::{Json as Body, Path, Query};
+use crate::problem::Problem;
+use crate::routes::{NoContent, Operation, Routes};
+use crate::runs::effect::{given, shown};
+use crate::runs::{Decision, Flow, Line, Run, RunError, Runs, Start};
+use crate::time_text::Time;
+use axum::Json;
+use axum::extract::{FromRef, State};
+use axum::http::StatusCode;
+use holdfast_core::Timestamp;
+use holdfast_core::flow::memory::Phase;
+use holdfast_core::flow::view::{self, Wait, Waiting};
+use holdfast_core::flow::{Image, Memory, NEVER, Slot};
+use holdfast_core::log::runs::RunId;
+use holdfast_sync::store::{ReadRecords, Snapshot, Table};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// The routes.
+pub fn routes<S: Clone + Send + Sync + 'static>() -> Routes<S>
+where
+    Auth: FromRef<S>,
+    Data: FromRef<S>,
+    Runs: FromRef<S>,
+{
+    let version = "/v1/workflows/{workflow}/{version}";
+    Routes::new()
+        .get("/v1/workflows", "The workflows that are installed", list)
+        .patch(version, "Lets new runs of a version begin, or not", change)
+        .with(may_conflict)
+        .delete(version, "Removes a version to which no run is pinned", remove)
+        .with(may_conflict)
+        .post("/v1/workflows/{workflow}/runs", "Begins a run", begin)
+        .with(may_conflict)
+        .get("/v1/runs", "Runs, the newest first", runs)
+        .get("/v1/runs/{run}", "A run: what it waits for, and its history", run)
+        .post("/v1/runs/{run}/cancel", "Ends a run; what it did is undone", cancel)
+        .with(may_conflict)
+        .post("/v1/runs/{run}/signals/{signal}", "Sends a run a signal", signal)
+        .with(may_conflict)
+        .post("/v1/runs/{run}/decisions", "Decides about what is parked", decide)
+        .with(may_conflict)
+}
+
+fn may_conflict(operation: &mut Operation) {
+    operation.may_fail(&[
+        StatusCode::NOT_FOUND,
+        StatusCode::CONFLICT,
+        StatusCode::INSUFFICIENT_STORAGE,
+        StatusCode::SERVICE_UNAVAILABLE,
+    ]);
+}
+
+impl RunError {
+    /// The answer to whoever asked.
+    #[must_use]
+    pub fn problem(&self) -> Problem {
+        let text = self.to_string();
+        let conflict = |code| Problem::new(StatusCode::CONFLICT, code, text.clone());
+        match self {
+            Self::NoWorkflow(_) | Self::NoRun => Problem::not_found(text),
+            Self::OtherImage => conflict("version-exists").expected("another version"),
+            Self::InUse(_) => conflict("in-use"),
+            Self::Over => conflict("run-over"),
+            Self::Skipped => conflict("runs-under-way"),
+            Self::Refused(_) => conflict("not-waited-for"),
+            Self::Input(_) => Problem::invalid("invalid-input", text).at("/input"),
+            Self::Full => Problem::no_room(text),
+            Self::Store(_) | Self::Stopping => Problem::unavailable("store-unavailable", text, 5),
+        }
+    }
+}
+
+/// A version of a workflow.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Workflow")]
+pub struct WorkflowShape {
+    /// By which it is known.
+    pub id: String,
+    /// Which version.
+    pub version: String,
+    /// What people read.
+    pub title: String,
+    /// `any`, `device`, `edge` or `hub`.
+    pub placement: String,
+    /// Whether new runs may begin.
+    pub enabled: bool,
+    /// When it was installed.
+    pub added: Time,
+    /// By whom.
+    pub by: String,
+    /// How many runs may be under way at once.
+    pub at_once: u16,
+    /// What a run is given: names, and what each takes.
+    pub input: Map<String, Value>,
+    /// Bytes of its image.
+    pub bytes: usize,
+}
+
+impl WorkflowShape {
+    /// Of an installed one.
+    #[must_use]
+    pub fn of(flow: &Flow) -> Self {
+        let (about, image) = (flow.about(), flow.image());
+        let input = image.inputs().map(|field| {
+            let of = crate::runs::effect::type_name(&image, field.slot);
+            (field.name.to_owned(), Value::from(of))
+        });
+        Self {
+            id: flow.id.clone(),
+            version: flow.version.clone(),
+            title: about.title.to_owned(),
+            placement: about.placement.name().to_owned(),
+            enabled: flow.installed.is_enabled,
+            added: time(flow.installed.added_ms),
+            by: flow.installed.by.clone(),
+            at_once: about.concurrent,
+            input: input.collect(),
+            bytes: flow.installed.image.len(),
+        }
+    }
+}
+
+/// The workflows of a node.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Workflows")]
+pub struct WorkflowList {
+    /// By id and version.
+    pub workflows: Vec<WorkflowShape>,
+}
+
+async fn list(_: Reader, State(runs): State<Runs>) -> Json<WorkflowList> {
+    let library = runs.library();
+    Json(WorkflowList { workflows: library.all().map(|flow| WorkflowShape::of(flow)).collect() })
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "WorkflowChange")]
+struct Enabled {
+    /// Whether new runs may begin.
+    enabled: bool,
+}
+
+async fn change(
+    _: Admin,
+    State(runs): State<Runs>,
+    Path((workflow, version)): Path<(String, String)>,
+    Body(change): Body<Enabled>,
+) -> Result<NoContent, Problem> {
+    let done = runs.enable(&workflow, &version, change.enabled).await;
+    done.map_err(|error| error.problem())?;
+    Ok(NoContent)
+}
+
+async fn remove(
+    _: Admin,
+    State(runs): State<Runs>,
+    Path((workflow, version)): Path<(String, String)>,
+) -> Result<NoContent, Problem> {
+    runs.remove(&workflow, &version).await.map_err(|error| error.problem())?;
+    Ok(NoContent)
+}
+
+/// A run that is to begin.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct NewRun {
+    /// Of which version; the newest otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// What it is given.
+    pub input: Map<String, Value>,
+    /// What it is to be called, 32 hexadecimal digits: it begins once, however often it is asked
+    /// for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+}
+
+/// A run that was asked for.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Begun")]
+pub struct BegunShape {
+    /// What it is called.
+    pub run: String,
+    /// Whether it waits until others are over.
+    pub waits: bool,
+    /// Whether it had begun before.
+    pub was_there: bool,
+}
+
+async fn begin(
+    Admin(who): Admin,
+    State(runs): State<Runs>,
+    Path(workflow): Path<String>,
+    Body(new): Body<NewRun>,
+) -> Result<Json<BegunShape>, Problem> {
+    let NewRun { version, input, id } = new;
+    let id = id.map(|id| id_of(&id)).transpose()?;
+    let by = who.grant.name.clone();
+    let start = Start { workflow, version, input, by, id, ..Start::default() };
+    let begun = runs.start(start).await.map_err(|error| error.problem())?;
+    let (run, waits, was_there) = (begun.run.to_string(), begun.waits, begun.was_there);
+    Ok(Json(BegunShape { run, waits, was_there }))
+}
+
+/// What a part of a run waits for.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "RunWait")]
+pub struct WaitShape {
+    /// The part, to decide about it.
+    pub fiber: u8,
+    /// The line of the source.
+    pub line: Option<u32>,
+    /// `effect`, `retry`, `timer`, `signal`, `branches`, `decision` or `nothing`.
+    #[serde(rename = "for")]
+    pub wait: String,
+    /// In words.
+    pub text: String,
+    /// Until when at most, where there is an end.
+    pub until: Option<Time>,
+}
+
+/// A line of the history of a run.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "RunLine")]
+pub struct LineShape {
+    /// When.
+    pub at: Time,
+    /// What happened.
+    pub what: String,
+    /// The line of the source.
+    pub line: Option<u32>,
+    /// In words.
+    pub text: String,
+}
+
+/// A run.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Run")]
+pub struct RunShape {
+    /// What it is called.
+    pub id: String,
+    /// Its workflow.
+    pub workflow: String,
+    /// The version to which it is pinned.
+    pub version: String,
+    /// `running`, `undoing`, `succeeded`, `failed` or `cancelled`.
+    pub state: String,
+    /// Who or what began it.
+    pub by: String,
+    /// When it began.
+    pub began: Time,
+    /// When it did its last step.
+    pub stepped: Time,
+    /// Why it fails, failed or was cancelled.
+    pub error: Option<String>,
+    /// What it left, once it has succeeded.
+    pub output: Option<Map<String, Value>>,
+    /// What it waits for.
+    pub waits: Vec<WaitShape>,
+    /// Its variables; only of one that is asked for by its id.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub variables: Map<String, Value>,
+    /// Its history, the oldest first; only of one that is asked for by its id.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<LineShape>,
+}
+
+fn time(ms: i64) -> Time {
+    Time(Timestamp::from_millis(ms).unwrap_or_default())
+}
+
+/// The word for how far a run is.
+#[must_use]
+pub const fn phase_word(phase: Option<Phase>) -> &'static str {
+    match phase {
+        Some(Phase::Running) => "running",
+        Some(Phase::Undoing) => "undoing",
+        Some(Phase::Succeeded) => "succeeded",
+        Some(Phase::Failed) | None => "failed",
+        Some(Phase::Cancelled) => "cancelled",
+    }
+}
+
+/// What a fiber waits for, as a word and in words.
+fn words(image: &Image<'_>, run: &Run, waiting: &Waiting) -> (&'static str, String) {
+    let reason = run.reasons.iter().find(|(fiber, _)| *fiber == waiting.fiber);
+    let reason = reason.map(|(_, text)| text.as_str()).unwrap_or_default();
+    let kind = |effect| image.effect(effect).map_or("effect", |effect| effect.kind.name());
+    match waiting.wait {
+        Wait::Effect(pending) => {
+            ("effect", format!("waits for a `{}` to be done", kind(pending.effect)))
+        }
+        Wait::Retry { of, .. } => {
+            let attempt = of.attempt.saturating_add(1);
+            ("retry", format!("tries a `{}` again, attempt {attempt}: {reason}", kind(of.effect)))
+        }
+        Wait::Timer => ("timer", "waits for a time, then goes on".to_owned()),
+        Wait::Signal(signal) => {
+            let known = holdfast_core::flow::signal::signal(image, signal);
+            let name = known.map_or("", |signal| signal.name);
+            let then = if waiting.until == NEVER { "" } else { ", else fails with timeout" };
+            ("signal", format!("waits for `{name}`{then}"))
+        }
+        Wait::Branches => ("branches", "waits for its branches".to_owned()),
+        Wait::Decision(_) => ("decision", format!("waits for somebody to decide: {reason}")),
+        Wait::Nothing => ("nothing", "goes on with its next step".to_owned()),
+    }
+}
+
+impl RunShape {
+    fn of(id: RunId, run: &Run, flow: Option<&Flow>) -> Self {
+        let phase = run.phase();
+        let image = flow.map(Flow::image);
+        let memory = image.as_ref().and_then(|image| Memory::new(&run.memory, image.sizes));
+        let (mut waits, mut error, mut output) = (Vec::new(), None, None);
+        if let (Some(image), Some(memory)) = (&image, memory) {
+            for waiting in view::waits(image, memory) {
+                let (wait, text) = words(image, run, &waiting);
+                waits.push(WaitShape {
+                    fiber: waiting.fiber,
+                    line: image.line_of(waiting.pc).map(|(line, _)| line),
+                    wait: wait.to_owned(),
+                    text,
+                    until: (waiting.until != NEVER).then(|| time(waiting.until)),
+                });
+            }
+            error = image.error_name(memory.cause()).map(str::to_owned);
+            let left = image.outputs().map(|f| (f.name.to_owned(), shown(image, memory, f.slot)));
+            output = (phase == Some(Phase::Succeeded)).then(|| left.collect());
+        }
+        Self {
+            id: id.to_string(),
+            workflow: run.workflow.clone(),
+            version: run.version.clone(),
+            state: phase_word(phase).to_owned(),
+            by: run.by.clone(),
+            began: time(id.began_ms()),
+            stepped: time(run.stepped_ms),
+            error,
+            output,
+            waits,
+            variables: Map::new(),
+            history: Vec::new(),
+        }
+    }
+}
+
+/// Runs of a node.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Runs")]
+pub struct RunList {
+    /// The newest first.
+    pub runs: Vec<RunShape>,
+    /// Whether there are more: ask again with `before` the last one.
+    pub more: bool,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct RunQuery {
+    /// Only those of this workflow.
+    workflow: Option<String>,
+    /// Only those in this state: `running`, `undoing`, `succeeded`, `failed`, `cancelled`; or
+    /// `parked`, where somebody has to decide.
+    state: Option<String>,
+    /// Only those before this one.
+    before: Option<String>,
+    /// At most so many: 1 to 1,000; 100 otherwise.
+    limit: Option<usize>,
+}
+
+const STATES: [&str; 6] = ["running", "undoing", "succeeded", "failed", "cancelled", "parked"];
+
+async fn runs(
+    _: Reader,
+    State(data): State<Data>,
+    State(runs): State<Runs>,
+    Query(query): Query<RunQuery>,
+) -> Result<Json<RunList>, Problem> {
+    let most = limit(query.limit, 100, 1_000)?;
+    if let Some(state) = query.state.as_deref().filter(|state| !STATES.contains(state)) {
+        let detail = format!("`{state}` is no state of a run");
+        return Err(Problem::parameter("state", detail).expected(STATES.join(", ")));
+    }
+    let before = query.before.as_deref().map(id_of).transpose()?;
+    let library = runs.library();
+    let is_meant = move |shape: &RunShape| {
+        let state = query.state.as_deref();
+        query.workflow.as_ref().is_none_or(|workflow| shape.workflow == *workflow)
+            && state.is_none_or(|state| match state {
+                "parked" => shape.waits.iter().any(|wait| wait.wait == "decision"),
+                state => shape.state == state,
+            })
+    };
+    let look = move |view: &Snapshot<'_>| {
+        let mut found: Vec<RunShape> = Vec::new();
+        for table in [Table::Run, Table::RunOver] {
+            let mut before = before.map(|run| run.0.to_vec());
+            let mut of_table = 0;
+            'table: loop {
+                let some = view.scan_back(table, before.as_deref(), 256)?;
+                let Some((last, _)) = some.last() else { break };
+                before = Some(last.clone());
+                for (key, value) in some {
+                    let Ok(id) = key.as_slice().try_into().map(RunId) else { continue };
+                    let Ok(run) = Run::decode(&value) else { continue };
+                    let flow = library.get(&run.workflow, &run.version);
+                    let shape = RunShape::of(id, &run, flow.map(AsRef::as_ref));
+                    if is_meant(&shape) {
+                        found.push(shape);
+                        of_table += 1;
+                    }
+                    if of_table > most {
+                        break 'table;
+                    }
+                }
+            }
+        }
+        Ok(found)
+    };
+    let mut found = data.store.read(look).await.map_err(fault_problem)?;
+    found.sort_by(|a, b| b.id.cmp(&a.id));
+    let more = found.len() > most;
+    found.truncate(most);
+    Ok(Json(RunList { runs: found, more }))
+}
+
+fn id_of(text: &str) -> Result<RunId, Problem> {
+    RunId::parse(text).ok_or_else(|| {
+        Problem::parameter("run", format!("`{text}` is no run's id"))
+            .expected("32 hexadecimal digits, from `run list`")
+    })
+}
+
+/// A run as it is kept, under way or over.
+async fn find(data: &Data, id: RunId) -> Result<Run, Problem> {
+    let look = move |view: &Snapshot<'_>| match view.get(Table::Run, &id.0)? {
+        Some(found) => Ok(Some(found)),
+        None => view.get(Table::RunOver, &id.0),
+    };
+    let found = data.store.read(look).await.map_err(fault_problem)?;
+    let run = found.and_then(|value| Run::decode(&value).ok());
+    run.ok_or_else(|| Problem::not_found(format!("there is no run `{id}` here")))
+}
+
+async fn run(
+    _: Reader,
+    State(data): State<Data>,
+    State(runs): State<Runs>,
+    Path(text): Path<String>,
+) -> Result<Json<RunShape>, Problem> {
+    let id = id_of(&text)?;
+    let run = find(&data, id).await?;
+    let flow = runs.library().get(&run.workflow, &run.version).cloned();
+    let mut shape = RunShape::of(id, &run, flow.as_deref());
+    if let Some(flow) = &flow {
+        let image = flow.image();
+        if let Some(memory) = Memory::new(&run.memory, image.sizes) {
+            for (named, name) in image.names() {
+                if let holdfast_core::flow::image::Named::Slot(slot) = named {
+                    shape.variables.insert(name.to_owned(), shown(&image, memory, slot));
+                }
+            }
+        }
+    }
+    let lines = move |view: &Snapshot<'_>| view.scan(Table::RunStep, &id.0, &[], usize::MAX);
+    let lines = data.store.read(lines).await.map_err(fault_problem)?;
+    shape.history = lines
+        .iter()
+        .filter_map(|(_, value)| Line::decode(value).ok())
+        .map(|(at_ms, line)| LineShape {
+            at: time(at_ms),
+            what: line.what.name().to_owned(),
+            line: (line.line > 0).then_some(line.line),
+            text: line.text,
+        })
+        .collect();
+    Ok(Json(shape))
+}
+
+async fn cancel(
+    Admin(who): Admin,
+    State(runs): State<Runs>,
+    Path(run): Path<String>,
+) -> Result<NoContent, Problem> {
+    let id = id_of(&run)?;
+    runs.cancel(id, &who.grant.name).await.map_err(|error| error.problem())?;
+    Ok(NoContent)
+}
+
+async fn signal(
+    Admin(who): Admin,
+    State(data): State<Data>,
+    State(runs): State<Runs>,
+    Path((run, name)): Path<(String, String)>,
+    Body(values): Body<Map<String, Value>>,
+) -> Result<NoContent, Problem> {
+    let id = id_of(&run)?;
+    let found = find(&data, id).await?;
+    let flow = runs.library().get(&found.workflow, &found.version).cloned();
+    let flow = flow.ok_or_else(|| RunError::NoRun.problem())?;
+    let image = flow.image();
+    let known = (0..image.sizes.signals)
+        .filter_map(|index| Some((index, holdfast_core::flow::signal::signal(&image, index)?)));
+    let known: Vec<_> = known.collect();
+    let wanted = known.iter().find(|(_, signal)| signal.name == name);
+    let (index, signal) = wanted.ok_or_else(|| {
+        let names: Vec<_> = known.iter().map(|(_, signal)| signal.name).collect();
+        Problem::not_found(format!("the run knows no signal `{name}`")).expected(names.join(", "))
+    })?;
+    let values = given(&image, signal.values, &values);
+    let values = values.map_err(|text| Problem::invalid("invalid-input", text))?;
+    let sent = runs.signal(id, *index, values, &who.grant.name).await;
+    sent.map_err(|error| error.problem())?;
+    Ok(NoContent)
+}
+
+/// What somebody decides.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "RunDecision")]
+pub struct DecisionShape {
+    /// The part of the run, from its `waits`; the only one that is parked otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fiber: Option<u8>,
+    /// `retry`, `skip`, `set` or `compensate`.
+    pub how: String,
+    /// With `set`: variables and their new values.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub values: Map<String, Value>,
+}
+
+async fn decide(
+    Admin(who): Admin,
+    State(data): State<Data>,
+    State(runs): State<Runs>,
+    Path(run): Path<String>,
+    Body(decision): Body<DecisionShape>,
+) -> Result<NoContent, Problem> {
+    let id = id_of(&run)?;
+    let found = find(&data, id).await?;
+    let flow = runs.library().get(&found.workflow, &found.version).cloned();
+    let flow = flow.ok_or_else(|| RunError::NoRun.problem())?;
+    let fiber = match decision.fiber {
+        Some(fiber) => fiber,
+        None => only_parked(&found, &flow)?,
+    };
+    for decision in decisions(&flow, &decision)? {
+        let done = runs.resolve(id, fiber, decision, &who.grant.name).await;
+        done.map_err(|error| error.problem())?;
+    }
+    Ok(NoContent)
+}
+
+fn only_parked(run: &Run, flow: &Flow) -> Result<u8, Problem> {
+    let image = flow.image();
+    let memory = Memory::new(&run.memory, image.sizes);
+    let parked = memory.into_iter().flat_map(|memory| view::waits(&image, memory));
+    let parked: Vec<u8> = parked
+        .filter(|waiting| matches!(waiting.wait, Wait::Decision(_)))
+        .map(|waiting| waiting.fiber)
+        .collect();
+    match parked[..] {
+        [fiber] => Ok(fiber),
+        [] => Err(Problem::new(StatusCode::CONFLICT, "nothing-parked", "nothing of it is parked")),
+        _ => Err(Problem::invalid("invalid-decision", "more than one part of it is parked")
+            .at("/fiber")
+            .expected("the `fiber` of one of its `waits`")),
+    }
+}
+
+fn decisions(flow: &Flow, decision: &DecisionShape) -> Result<Vec<Decision>, Problem> {
+    let single = match decision.how.as_str() {
+        "retry" => Decision::Retry,
+        "skip" => Decision::Skip,
+        "compensate" => Decision::Compensate,
+        "set" => return sets(flow, &decision.values),
+        other => {
+            let detail = format!("`{other}` is no decision");
+            return Err(Problem::invalid("invalid-decision", detail)
+                .at("/how")
+                .expected("retry, skip, set or compensate"));
+        }
+    };
+    Ok(vec![single])
+}
+
+fn sets(flow: &Flow, values: &Map<String, Value>) -> Result<Vec<Decision>, Problem> {
+    let image = flow.image();
+    let mut out = Vec::new();
+    for (name, value) in values {
+        let slot = image.names().find_map(|(named, known)| match named {
+            holdfast_core::flow::image::Named::Slot(slot) if known == name => Some(slot),
+            _ => None,
+        });
+        let slot: Slot = slot.ok_or_else(|| {
+            let detail = format!("the workflow has no variable `{name}`");
+            Problem::invalid("invalid-decision", detail).at(format!("/values/{name}"))
+        })?;
+        let owned = crate::runs::effect::owned(&image, slot, value).ok_or_else(|| {
+            let wanted = crate::runs::effect::type_name(&image, slot);
+            Problem::invalid("invalid-decision", format!("`{name}` is to be {wanted}, not {value}"))
+                .at(format!("/values/{name}"))
+        })?;
+        out.push(Decision::Set(slot, owned));
+    }
+    Ok(out)
+}

@@ -1,0 +1,288 @@
+//! `workflow add`, `start`, `runs`, `show` and so on: workflows and runs of the running node.
+
+use super::{Failure, Local, Service};
+use crate::client::encoded;
+use clap::Subcommand;
+use serde_json::{Map, Value, json};
+use std::path::PathBuf;
+
+/// What is done with workflows and runs of the running node.
+#[derive(Subcommand)]
+pub enum RunAction {
+    /// Compiles a definition on the node and installs it.
+    Add {
+        /// The file with the definition, YAML or JSON.
+        file: PathBuf,
+    },
+    /// Lists the workflows that are installed.
+    List {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Lets new runs of a version begin again.
+    Enable {
+        /// The workflow.
+        workflow: String,
+        /// Its version.
+        version: String,
+    },
+    /// Lets no new runs of a version begin; those that are under way go on.
+    Disable {
+        /// The workflow.
+        workflow: String,
+        /// Its version.
+        version: String,
+    },
+    /// Removes a version to which no run is pinned.
+    Remove {
+        /// The workflow.
+        workflow: String,
+        /// Its version.
+        version: String,
+    },
+    /// Begins a run.
+    Start {
+        /// The workflow.
+        workflow: String,
+        /// What it is given, as a JSON object.
+        input: Option<String>,
+        /// The version; the newest that is enabled otherwise.
+        #[arg(long)]
+        version: Option<String>,
+    },
+    /// Lists runs, the newest first.
+    Runs {
+        /// Only those of this workflow.
+        #[arg(long)]
+        workflow: Option<String>,
+        /// Only those in this state: running, undoing, succeeded, failed, cancelled or parked.
+        #[arg(long)]
+        state: Option<String>,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Shows a run: what it waits for, and what it did.
+    Show {
+        /// The run's id, from `workflow runs`.
+        run: String,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Ends a run; what it did is undone.
+    Cancel {
+        /// The run's id.
+        run: String,
+    },
+    /// Sends a run a signal.
+    Signal {
+        /// The run's id.
+        run: String,
+        /// The signal.
+        name: String,
+        /// What it brings, as a JSON object.
+        values: Option<String>,
+    },
+    /// Decides about what is parked: retry, skip, set or compensate.
+    Decide {
+        /// The run's id.
+        run: String,
+        /// retry: try again under the same key. skip: go on behind it. set: give variables other
+        /// values. compensate: undo what the run did.
+        how: String,
+        /// With set: variables and values, as a JSON object.
+        values: Option<String>,
+        /// Which part of the run, if more than one is parked.
+        #[arg(long)]
+        fiber: Option<u8>,
+    },
+}
+
+impl RunAction {
+    /// Does it.
+    ///
+    /// # Errors
+    /// What the node answers, or what is wrong with what was given.
+    pub async fn run<S: Service>(self, node: &Local<S>) -> Result<(), Failure> {
+        let program = S::PROGRAM;
+        match self {
+            Self::Add { file } => add(node, &file).await,
+            Self::List { json } => list(node, json).await,
+            Self::Enable { workflow, version } => enable(node, &workflow, &version, true).await,
+            Self::Disable { workflow, version } => enable(node, &workflow, &version, false).await,
+            Self::Remove { workflow, version } => {
+                node.call("DELETE", &path(&workflow, &version), None).await?;
+                println!("Removed `{workflow}` version {version}.");
+                Ok(())
+            }
+            Self::Start { workflow, input, version } => {
+                let body = json!({ "input": object(input.as_deref())?, "version": version });
+                let path = format!("/v1/workflows/{}/runs", encoded(&workflow));
+                let begun = node.call("POST", &path, Some(&body)).await?;
+                let run = begun["run"].as_str().unwrap_or_default();
+                let waits = begun["waits"].as_bool() == Some(true);
+                println!("{} {run}", if waits { "Waits for room:" } else { "Begun:" });
+                println!("What it does: {program} workflow show {run}");
+                Ok(())
+            }
+            Self::Runs { workflow, state, json } => runs(node, (workflow, state), json).await,
+            Self::Show { run, json } => show(node, &run, json).await,
+            Self::Cancel { run } => {
+                node.call("POST", &format!("/v1/runs/{}/cancel", encoded(&run)), None).await?;
+                println!("Cancelled. Whether all was undone: {program} workflow show {run}");
+                Ok(())
+            }
+            Self::Signal { run, name, values } => {
+                let path = format!("/v1/runs/{}/signals/{}", encoded(&run), encoded(&name));
+                let values = Value::Object(object(values.as_deref())?);
+                node.call("POST", &path, Some(&values)).await?;
+                println!("Sent `{name}`.");
+                Ok(())
+            }
+            Self::Decide { run, how, values, fiber } => {
+                let values = object(values.as_deref())?;
+                let body = json!({ "how": how, "values": values, "fiber": fiber });
+                let path = format!("/v1/runs/{}/decisions", encoded(&run));
+                node.call("POST", &path, Some(&body)).await?;
+                println!("Decided: {how}. What comes of it: {program} workflow show {run}");
+                Ok(())
+            }
+        }
+    }
+}
+
+fn path(workflow: &str, version: &str) -> String {
+    format!("/v1/workflows/{}/{}", encoded(workflow), encoded(version))
+}
+
+/// What was given as an object of JSON.
+fn object(text: Option<&str>) -> Result<Map<String, Value>, Failure> {
+    let Some(text) = text else { return Ok(Map::new()) };
+    serde_json::from_str(text)
+        .map_err(|error| format!("`{text}` is no JSON object ({error}): '{{\"a\": 1}}'").into())
+}
+
+async fn add<S: Service>(node: &Local<S>, file: &std::path::Path) -> Result<(), Failure> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| format!("{}: {error}", file.display()))?;
+    let added = node.call("POST", "/v1/workflows", Some(&json!({ "definition": text }))).await?;
+    let told = |key: &str| added[key].as_str().unwrap_or_default().to_owned();
+    for warning in added["warnings"].as_array().into_iter().flatten() {
+        eprintln!("{}:{}", file.display(), warning.as_str().unwrap_or_default());
+    }
+    let (id, program) = (told("id"), S::PROGRAM);
+    println!("Installed `{id}` version {}.", told("version"));
+    println!("Begin a run: {program} workflow start {id}");
+    Ok(())
+}
+
+async fn enable<S: Service>(
+    node: &Local<S>,
+    workflow: &str,
+    version: &str,
+    enabled: bool,
+) -> Result<(), Failure> {
+    let body = json!({ "enabled": enabled });
+    node.call("PATCH", &path(workflow, version), Some(&body)).await?;
+    let word = if enabled { "may begin" } else { "do not begin any more" };
+    println!("New runs of `{workflow}` version {version} {word}.");
+    Ok(())
+}
+
+async fn list<S: Service>(node: &Local<S>, json: bool) -> Result<(), Failure> {
+    let listed = node.call("GET", "/v1/workflows", None).await?;
+    if json {
+        println!("{listed}");
+        return Ok(());
+    }
+    let all = listed["workflows"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if all.is_empty() {
+        println!("No workflow is installed.");
+        println!("Install one: {} workflow add FILE", S::PROGRAM);
+        return Ok(());
+    }
+    println!("{:<24} {:<10} {:<9} {:<8} TITLE", "WORKFLOW", "VERSION", "NEW RUNS", "AT ONCE");
+    for one in all {
+        let text = |key: &str| one[key].as_str().unwrap_or("-");
+        let begins = if one["enabled"].as_bool() == Some(true) { "yes" } else { "no" };
+        let (id, version, title) = (text("id"), text("version"), text("title"));
+        println!("{id:<24} {version:<10} {begins:<9} {:<8} {title}", one["at_once"]);
+    }
+    Ok(())
+}
+
+async fn runs<S: Service>(
+    node: &Local<S>,
+    (workflow, state): (Option<String>, Option<String>),
+    json: bool,
+) -> Result<(), Failure> {
+    let mut query = String::new();
+    for (name, value) in [("workflow", workflow), ("state", state)] {
+        if let Some(value) = value {
+            query.push_str(&format!("&{name}={}", encoded(&value)));
+        }
+    }
+    let listed = node.call("GET", &format!("/v1/runs?limit=100{query}"), None).await?;
+    if json {
+        println!("{listed}");
+        return Ok(());
+    }
+    let all = listed["runs"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if all.is_empty() {
+        println!("No run. Begin one: {} workflow start WORKFLOW", S::PROGRAM);
+        return Ok(());
+    }
+    println!("{:<34} {:<24} {:<10} {:<20} WHAT IT WAITS FOR", "RUN", "WORKFLOW", "STATE", "BEGAN");
+    for one in all {
+        let text = |key: &str| one[key].as_str().unwrap_or("-");
+        let began = text("began").get(..19).unwrap_or_default();
+        let wait = one["waits"][0]["text"].as_str().or(one["error"].as_str()).unwrap_or_default();
+        println!(
+            "{:<34} {:<24} {:<10} {began:<20} {wait}",
+            text("id"),
+            text("workflow"),
+            text("state")
+        );
+    }
+    if listed["more"].as_bool() == Some(true) {
+        println!("... and more");
+    }
+    Ok(())
+}
+
+async fn show<S: Service>(node: &Local<S>, run: &str, json: bool) -> Result<(), Failure> {
+    let shown = node.call("GET", &format!("/v1/runs/{}", encoded(run)), None).await?;
+    if json {
+        println!("{shown}");
+        return Ok(());
+    }
+    let text = |key: &str| shown[key].as_str().unwrap_or("-");
+    let error = shown["error"].as_str().map(|error| format!(" ({error})")).unwrap_or_default();
+    println!("{} version {}: {}{error}", text("workflow"), text("version"), text("state"));
+    println!("begun {} by {}", text("began"), text("by"));
+    for (name, value) in shown["output"].as_object().into_iter().flatten() {
+        println!("left {name} = {value}");
+    }
+    for (name, value) in shown["variables"].as_object().into_iter().flatten() {
+        println!("  {name} = {value}");
+    }
+    for wait in shown["waits"].as_array().into_iter().flatten() {
+        let line = wait["line"].as_u64().map(|line| format!("line {line}: ")).unwrap_or_default();
+        let until = wait["until"].as_str().map(|until| format!(", until {until}"));
+        let text = wait["text"].as_str().unwrap_or_default();
+        println!("{line}{text}{}", until.unwrap_or_default());
+        if wait["for"] == "decision" {
+            println!("Decide: {} workflow decide {run} retry|skip|compensate", S::PROGRAM);
+        }
+    }
+    println!();
+    for line in shown["history"].as_array().into_iter().flatten() {
+        let told = |key: &str| line[key].as_str().unwrap_or_default();
+        let at = told("at").get(..23).unwrap_or_default();
+        let of = line["line"].as_u64().map_or(String::new(), |line| format!("line {line}"));
+        println!("{at:<24} {of:<9} {:<10} {}", told("what"), told("text"));
+    }
+    Ok(())
+}

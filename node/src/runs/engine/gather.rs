@@ -1,0 +1,274 @@
+//! What came, made into one transaction.
+
+use super::{CLOCK, CLOCK_EVERY_MS};
+use super::{Command, Engine, GROUP, JUMP_MS, Reply};
+use crate::runs::effect::given;
+use crate::runs::library::{Flow, INSTALLED_MAX};
+use crate::runs::record::{INPUT_MAX_BYTES, Installed, Waiting};
+use crate::runs::step::{Told, Touched};
+use crate::runs::{RUNS_MAX, RunError, Start, Started};
+use holdfast_core::flow::about::Overlap;
+use holdfast_core::log::runs::RunId;
+use holdfast_sync::Fault;
+use holdfast_sync::store::{Table, WriteTx};
+use serde_json::Value as Json;
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
+
+/// Runs that wait for room.
+const WAITING_MAX: usize = 2_000;
+
+/// A row that is written beside the steps.
+pub(super) enum Write {
+    Put(Table, Vec<u8>, Vec<u8>),
+    Delete(Table, Vec<u8>),
+    /// All rows of a run.
+    DeleteOf(Table, RunId),
+}
+
+impl Write {
+    pub(super) fn apply(&self, tx: &mut WriteTx<'_>) -> Result<(), Fault> {
+        match self {
+            Self::Put(table, key, value) => tx.put(*table, key, value),
+            Self::Delete(table, key) => tx.delete(*table, key).map(drop),
+            Self::DeleteOf(table, run) => {
+                let end = [&run.0[..], &[u8::MAX; 5]].concat();
+                tx.delete_range(*table, &run.0, &end).map(drop)
+            }
+        }
+    }
+}
+
+/// What becomes of the library once it is on disk.
+pub(super) enum Change {
+    Put(Arc<Flow>),
+    Remove(String, String),
+}
+
+/// What one transaction is to do, and who waits for it.
+#[derive(Default)]
+pub(super) struct Group {
+    pub(super) touched: BTreeMap<RunId, Touched>,
+    pub(super) writes: Vec<Write>,
+    /// For which run, the how-manieth of what it was told, and who waits for that.
+    pub(super) told: Vec<(RunId, usize, Reply<()>)>,
+    pub(super) started: Vec<(Started, Reply<Started>)>,
+    pub(super) changes: Vec<(Change, Reply<()>)>,
+    pub(super) queued: Vec<(String, RunId, Waiting)>,
+    pub(super) unqueued: Vec<(String, RunId)>,
+}
+
+impl Group {
+    pub(super) fn is_empty(&self) -> bool {
+        self.touched.is_empty() && self.writes.is_empty() && self.started.is_empty()
+    }
+}
+
+impl Engine {
+    /// Makes one transaction of what came and what is due.
+    pub(super) fn gather(&mut self, commands: Vec<Command>) -> Group {
+        let mut group = Group::default();
+        self.look_at_clock(&mut group);
+        for command in commands {
+            match command {
+                Command::Install(flow, reply) => self.install(&mut group, flow, reply),
+                Command::Enable { id, version, is_enabled, reply } => {
+                    let found = self.library().get(&id, &version).map(Arc::clone);
+                    match found {
+                        Some(flow) => put(&mut group, flow.enabled(is_enabled), reply),
+                        None => answer(reply, Err(RunError::NoWorkflow(id))),
+                    }
+                }
+                Command::Remove { id, version, reply } => {
+                    self.remove(&mut group, (id, version), reply);
+                }
+                Command::Start(start, reply) => self.start(&mut group, start, reply),
+                Command::Tell { run, told, reply } => self.tell(&mut group, run, told, reply),
+            }
+        }
+        let now_ms = self.env.now().millis();
+        let due = self.deadlines.iter().take_while(|(at, _)| *at <= now_ms).take(GROUP);
+        for run in due.map(|(_, run)| *run).collect::<Vec<_>>() {
+            self.tell(&mut group, run, Told::Tick, None);
+        }
+        for run in std::mem::take(&mut self.surplus) {
+            group.writes.push(Write::Delete(Table::RunOver, run.0.to_vec()));
+            group.writes.push(Write::DeleteOf(Table::RunStep, run));
+        }
+        group
+    }
+
+    /// A clock that was set takes along what waits for a length of time.
+    fn look_at_clock(&mut self, group: &mut Group) {
+        let (now_ms, steady) = (self.env.now().millis(), self.env.monotonic_ms());
+        let passed = i64::try_from(steady.saturating_sub(self.clock.1)).unwrap_or(i64::MAX);
+        let jump = now_ms.saturating_sub(self.clock.0).saturating_sub(passed);
+        self.clock = (now_ms, steady);
+        if jump.abs() > JUMP_MS {
+            tracing::warn!(jump_ms = jump, "the clock was set: what waits goes on waiting as long");
+            for run in self.runs.keys().copied().collect::<Vec<_>>() {
+                self.tell(group, run, Told::ClockSet(jump), None);
+            }
+        }
+        let is_old = steady.saturating_sub(self.clock_written_ms) >= CLOCK_EVERY_MS;
+        if !self.runs.is_empty() && (is_old || jump.abs() > JUMP_MS) {
+            self.clock_written_ms = steady;
+            let now = now_ms.to_be_bytes().to_vec();
+            group.writes.push(Write::Put(Table::Cursor, CLOCK.to_vec(), now));
+        }
+    }
+
+    fn install(&mut self, group: &mut Group, flow: Flow, reply: Reply<()>) {
+        let library = self.library();
+        let known = library.get(&flow.id, &flow.version);
+        let same = known.map(|known| known.installed.image == flow.installed.image);
+        let is_full = known.is_none() && library.len() >= INSTALLED_MAX;
+        drop(library);
+        match same {
+            Some(true) => answer(reply, Ok(())),
+            Some(false) => answer(reply, Err(RunError::OtherImage)),
+            None if is_full => answer(reply, Err(RunError::Full)),
+            None => put(group, flow, reply),
+        }
+    }
+
+    fn remove(&mut self, group: &mut Group, (id, version): (String, String), reply: Reply<()>) {
+        if self.library().get(&id, &version).is_none() {
+            return answer(reply, Err(RunError::NoWorkflow(id)));
+        }
+        let pinned = self.by_workflow.get(&id).into_iter().flatten();
+        let pinned = pinned.filter(|run| self.runs[*run].flow.version == version).count();
+        if pinned > 0 {
+            return answer(reply, Err(RunError::InUse(pinned)));
+        }
+        group.writes.push(Write::Delete(Table::Workflow, Installed::key(&id, &version)));
+        group.changes.push((Change::Remove(id, version), reply));
+    }
+
+    fn tell(&self, group: &mut Group, run: RunId, told: Told, reply: Option<Reply<()>>) {
+        // One that begins in this very transaction has nothing to be told yet.
+        let Some(active) = self.runs.get(&run) else {
+            if let Some(reply) = reply {
+                let over = self.over.contains(&run);
+                answer(reply, Err(if over { RunError::Over } else { RunError::NoRun }));
+            }
+            return;
+        };
+        let touched = group.touched.entry(run).or_insert_with(|| Touched {
+            id: run,
+            flow: Arc::clone(&active.flow),
+            run: active.run.clone(),
+            told: Vec::new(),
+        });
+        if let Some(reply) = reply {
+            group.told.push((run, touched.told.len(), reply));
+        }
+        touched.told.push(told);
+    }
+
+    fn start(&mut self, group: &mut Group, start: Start, reply: Option<Reply<Started>>) {
+        let (parent, is_queued) = (start.parent, start.is_queued);
+        match self.judge(group, start) {
+            Ok(started) => {
+                if let Some(reply) = reply {
+                    group.started.push((started, reply));
+                }
+            }
+            Err(error) => {
+                if let Some((run, serial)) = parent {
+                    self.send_back(run, Told::Result(serial, Err(error.failure())));
+                } else if is_queued {
+                    tracing::warn!(%error, "a run that waited cannot begin any more");
+                }
+                if let Some(reply) = reply {
+                    answer(reply, Err(error));
+                }
+            }
+        }
+    }
+
+    fn judge(&mut self, group: &mut Group, start: Start) -> Result<Started, RunError> {
+        let now_ms = self.env.now().millis();
+        let random = || [self.env.entropy(), self.env.entropy()];
+        let id = start.id.unwrap_or_else(|| RunId::new(now_ms, random()));
+        if start.is_queued {
+            group.writes.push(Write::Delete(Table::RunWaiting, Waiting::key(&start.workflow, id)));
+            group.unqueued.push((start.workflow.clone(), id));
+        } else if start.id.is_some() && self.is_known(group, id) {
+            return Ok(Started { run: id, waits: false, was_there: true });
+        }
+        let library = self.library();
+        let flow = match start.version.as_deref() {
+            Some(version) => library.get(&start.workflow, version),
+            None => library.newest(&start.workflow),
+        };
+        let flow = flow.filter(|flow| flow.installed.is_enabled).map(Arc::clone);
+        drop(library);
+        let flow = flow.ok_or_else(|| RunError::NoWorkflow(start.workflow.clone()))?;
+        let image = flow.image();
+        let values = given(&image, image.inputs(), &start.input).map_err(RunError::Input)?;
+        let about = flow.about();
+        let begun = group.touched.values().filter(|touched| {
+            touched.flow.id == flow.id && matches!(touched.told.first(), Some(Told::Start(_)))
+        });
+        let under_way = self.by_workflow.get(&flow.id).map_or(0, |all| all.len()) + begun.count();
+        let waits = self.waiting.get(&flow.id).is_some_and(|waiting| !waiting.is_empty());
+        let has_room = under_way < usize::from(about.concurrent) && self.runs.len() < RUNS_MAX;
+        if has_room && (start.is_queued || !waits) {
+            let from = (start.by, start.parent);
+            group.touched.insert(id, Touched::new(id, flow.clone(), values, from));
+            return Ok(Started { run: id, waits: false, was_there: false });
+        }
+        match about.overlap {
+            Overlap::Skip => return Err(RunError::Skipped),
+            Overlap::Replace => {
+                let oldest = self.by_workflow.get(&flow.id).and_then(|all| all.first().copied());
+                if let Some(oldest) = oldest {
+                    let by = format!("a newer run, {id}");
+                    self.tell(group, oldest, Told::Cancel(by), None);
+                }
+            }
+            Overlap::Queue => {}
+        }
+        self.queue(group, id, start)?;
+        Ok(Started { run: id, waits: true, was_there: false })
+    }
+
+    fn queue(&self, group: &mut Group, id: RunId, start: Start) -> Result<(), RunError> {
+        let all: usize = self.waiting.values().map(|waiting| waiting.len()).sum();
+        let input = Json::Object(start.input).to_string();
+        if all + group.queued.len() >= WAITING_MAX || input.len() > INPUT_MAX_BYTES {
+            return Err(RunError::Full);
+        }
+        let version = start.version.unwrap_or_default();
+        let waiting = Waiting { version, by: start.by, parent: start.parent, input };
+        let key = Waiting::key(&start.workflow, id);
+        group.writes.push(Write::Put(Table::RunWaiting, key, waiting.encode()));
+        group.queued.push((start.workflow, id, waiting));
+        Ok(())
+    }
+
+    fn is_known(&self, group: &Group, id: RunId) -> bool {
+        let waits = || self.waiting.values().flatten().any(|(waiting, _)| *waiting == id);
+        self.runs.contains_key(&id)
+            || group.touched.contains_key(&id)
+            || group.queued.iter().any(|(_, queued, _)| *queued == id)
+            || self.over.contains(&id)
+            || waits()
+    }
+
+    pub(super) fn library(&self) -> std::sync::RwLockReadGuard<'_, crate::runs::Library> {
+        self.library.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn put(group: &mut Group, flow: Flow, reply: Reply<()>) {
+    let key = Installed::key(&flow.id, &flow.version);
+    group.writes.push(Write::Put(Table::Workflow, key, flow.installed.encode()));
+    group.changes.push((Change::Put(Arc::new(flow)), reply));
+}
+
+pub(super) fn answer<T>(reply: Reply<T>, with: Result<T, RunError>) {
+    // Whoever asked may have gone away.
+    let _ = reply.send(with);
+}

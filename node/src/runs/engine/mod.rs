@@ -1,0 +1,271 @@
+//! The engine: all runs of a node that are under way, and the one task that moves them.
+//!
+//! It takes what has come as one group, steps the runs that it concerns in one transaction of the
+//! store ([`super::step`]), and once that is on disk begins what leaves the node. While it waits,
+//! the next group gathers. What a run is lives in the store; here is a copy of it, and the order of
+//! deadlines.
+
+mod gather;
+mod settle;
+
+use super::effect::{Asked, Failure};
+use super::library::{Flow, Library};
+use super::record::{Run, Waiting};
+use super::step::{Local, Told};
+use super::{Outside, RunError, Start, Started};
+use holdfast_core::flow::{Code, Memory, view};
+use holdfast_core::log::runs::RunId;
+use holdfast_sync::Fault;
+use holdfast_sync::env::Env;
+use holdfast_sync::store::{Snapshot, Store, Table};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+/// Commands, and deadlines, of one transaction.
+const GROUP: usize = 512;
+/// Effects that leave the node at once.
+const OUTSIDE_MAX: usize = 64;
+/// After a transaction that failed.
+const RETRY: Duration = Duration::from_secs(1);
+/// The wall clock moved by more than this against the one that only goes forward: it was set.
+const JUMP_MS: i64 = 1_000;
+/// When it was last seen running, so that a clock that went back over a stop is noticed.
+const CLOCK: &[u8] = b"runs-clock";
+const CLOCK_EVERY_MS: u64 = 10_000;
+
+/// Who waits for what became of a command.
+pub(super) type Reply<T> = oneshot::Sender<Result<T, RunError>>;
+
+/// What the engine is asked for.
+pub(super) enum Command {
+    Install(Flow, Reply<()>),
+    Enable { id: String, version: String, is_enabled: bool, reply: Reply<()> },
+    Remove { id: String, version: String, reply: Reply<()> },
+    Start(Start, Option<Reply<Started>>),
+    Tell { run: RunId, told: Told, reply: Option<Reply<()>> },
+}
+
+struct Active {
+    flow: Arc<Flow>,
+    run: Run,
+    deadline: i64,
+}
+
+/// All runs that are under way.
+pub struct Engine {
+    store: Store,
+    env: Env,
+    local: Arc<dyn Local>,
+    outside: Arc<dyn Outside>,
+    library: Arc<RwLock<Library>>,
+    commands: mpsc::Receiver<Command>,
+    /// For effects that come back.
+    back: mpsc::UnboundedSender<Command>,
+    returned: mpsc::UnboundedReceiver<Command>,
+    runs: HashMap<RunId, Active>,
+    deadlines: BTreeSet<(i64, RunId)>,
+    by_workflow: HashMap<String, BTreeSet<RunId>>,
+    waiting: BTreeMap<String, VecDeque<(RunId, Waiting)>>,
+    over: VecDeque<RunId>,
+    /// Those of them that are to be removed.
+    surplus: Vec<RunId>,
+    room: Arc<Semaphore>,
+    /// Wall and steady milliseconds when it was last looked at the clock.
+    clock: (i64, u64),
+    clock_written_ms: u64,
+}
+
+/// What the engine brings about, and where it keeps its library.
+pub(super) struct Parts {
+    pub(super) local: Arc<dyn Local>,
+    pub(super) outside: Arc<dyn Outside>,
+    pub(super) library: Arc<RwLock<Library>>,
+    pub(super) commands: mpsc::Receiver<Command>,
+}
+
+impl Engine {
+    /// Reads what was under way when the node stopped.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub(super) fn load(store: Store, parts: Parts) -> Result<Self, Fault> {
+        let env = Arc::clone(store.env());
+        let (back, returned) = mpsc::unbounded_channel();
+        let Parts { local, outside, library, commands } = parts;
+        let clock = (env.now().millis(), env.monotonic_ms());
+        let mut engine = Self {
+            store: store.clone(),
+            env,
+            local,
+            outside,
+            library,
+            commands,
+            back,
+            returned,
+            runs: HashMap::new(),
+            deadlines: BTreeSet::new(),
+            by_workflow: HashMap::new(),
+            waiting: BTreeMap::new(),
+            over: VecDeque::new(),
+            surplus: Vec::new(),
+            room: Arc::new(Semaphore::new(OUTSIDE_MAX)),
+            clock,
+            clock_written_ms: 0,
+        };
+        store.read_blocking(|view| engine.read(view))?;
+        Ok(engine)
+    }
+
+    fn read(&mut self, view: &Snapshot<'_>) -> Result<(), Fault> {
+        let library = Library::load(view)?;
+        let damaged = |what: &'static str| Fault::damaged("run", what);
+        for (key, value) in view.scan(Table::Run, &[], &[], usize::MAX)? {
+            let id = key.as_slice().try_into().map_err(|_| damaged("its key"))?;
+            let run = Run::decode(&value).map_err(|reject| damaged(reject.code()))?;
+            let flow = library.get(&run.workflow, &run.version);
+            let Some(flow) = flow.map(Arc::clone) else {
+                tracing::error!(run = %RunId(id), workflow = run.workflow, "its workflow is lost");
+                continue;
+            };
+            view::check(&flow.image(), &run.memory).map_err(|reject| damaged(reject.code()))?;
+            self.take(RunId(id), Active { flow, run, deadline: i64::MAX });
+        }
+        for (key, value) in view.scan(Table::RunWaiting, &[], &[], usize::MAX)? {
+            let (workflow, run) = Waiting::of_key(&key).map_err(|reject| damaged(reject.code()))?;
+            let waiting = Waiting::decode(&value).map_err(|reject| damaged(reject.code()))?;
+            self.waiting.entry(workflow.to_owned()).or_default().push_back((run, waiting));
+        }
+        for (key, _) in view.scan(Table::RunOver, &[], &[], usize::MAX)? {
+            let id = key.as_slice().try_into().map_err(|_| damaged("its key"))?;
+            self.over.push_back(RunId(id));
+        }
+        let last = view.get(Table::Cursor, CLOCK)?;
+        let last = last.as_deref().and_then(|value| value.first_chunk::<8>());
+        let last_ms = last.map_or(i64::MIN, |bytes| i64::from_be_bytes(*bytes));
+        // A clock that went back over the stop: what waits waits as long as it would have.
+        let back_ms = last_ms.saturating_sub(self.clock.0);
+        if last_ms != i64::MIN && back_ms > JUMP_MS {
+            self.clock.0 = last_ms;
+        }
+        *self.library.write().unwrap_or_else(PoisonError::into_inner) = library;
+        Ok(())
+    }
+
+    fn take(&mut self, id: RunId, mut active: Active) {
+        active.deadline = {
+            let image = active.flow.image();
+            Memory::new(&active.run.memory, image.sizes).map_or(i64::MAX, view::next_deadline)
+        };
+        self.by_workflow.entry(active.flow.id.clone()).or_default().insert(id);
+        self.deadlines.insert((active.deadline, id));
+        if let Some(before) = self.runs.insert(id, active)
+            && before.deadline != self.runs[&id].deadline
+        {
+            self.deadlines.remove(&(before.deadline, id));
+        }
+    }
+
+    fn drop_run(&mut self, id: RunId) {
+        if let Some(active) = self.runs.remove(&id) {
+            self.deadlines.remove(&(active.deadline, id));
+            if let Some(all) = self.by_workflow.get_mut(&active.flow.id) {
+                all.remove(&id);
+            }
+        }
+    }
+
+    /// Works until told to stop.
+    pub async fn run(mut self, stop: CancellationToken) {
+        self.resume();
+        let mut again: Vec<Command> = Vec::new();
+        loop {
+            let mut commands = std::mem::take(&mut again);
+            if commands.is_empty() && !self.is_due() {
+                let until_due = self.until_due();
+                tokio::select! {
+                    () = stop.cancelled() => break,
+                    Some(command) = self.commands.recv() => commands.push(command),
+                    Some(command) = self.returned.recv() => commands.push(command),
+                    () = tokio::time::sleep(until_due) => {}
+                }
+            }
+            if stop.is_cancelled() {
+                break;
+            }
+            while commands.len() < GROUP {
+                let next = self.returned.try_recv().ok().or_else(|| self.commands.try_recv().ok());
+                let Some(command) = next else { break };
+                commands.push(command);
+            }
+            let group = self.gather(commands);
+            if let Err((error, back)) = self.commit(group).await {
+                tracing::warn!(%error, "runs wait");
+                again = back;
+                tokio::select! {
+                    () = tokio::time::sleep(RETRY) => {}
+                    () = stop.cancelled() => break,
+                }
+            }
+        }
+        self.note_clock().await;
+    }
+
+    /// Writes down until when it was running, if time matters to anything.
+    async fn note_clock(&self) {
+        if self.runs.is_empty() {
+            return;
+        }
+        let now = self.env.now().millis().to_be_bytes();
+        let noted = self.store.write(move |tx| Ok(tx.put(Table::Cursor, CLOCK, &now)?)).await;
+        if let Err(error) = noted {
+            tracing::warn!(%error, "until when runs were under way was not written");
+        }
+    }
+
+    fn until_due(&self) -> Duration {
+        let Some((deadline, _)) = self.deadlines.first() else { return Duration::from_secs(1) };
+        let left = deadline.saturating_sub(self.env.now().millis()).clamp(1, 1_000);
+        Duration::from_millis(left.unsigned_abs())
+    }
+
+    fn is_due(&self) -> bool {
+        self.deadlines.first().is_some_and(|(at, _)| *at <= self.env.now().millis())
+    }
+
+    /// Begins anew what was under way outside when the node stopped.
+    fn resume(&mut self) {
+        let asked: Vec<(Asked, bool)> = self.runs.iter().flat_map(under_way).collect();
+        for (asked, may_be_twice) in asked {
+            if may_be_twice {
+                self.begin(asked);
+            } else {
+                let text = "the node stopped while this was under way";
+                let told = Told::Result(asked.serial, Err(Failure::new(Code::DOUBT, text)));
+                self.send_back(asked.run, told);
+            }
+        }
+        for workflow in self.waiting.keys().cloned().collect::<Vec<_>>() {
+            self.look_for_room(&workflow);
+        }
+    }
+
+    fn send_back(&self, run: RunId, told: Told) {
+        // The receiver is ours.
+        let _ = self.back.send(Command::Tell { run, told, reply: None });
+    }
+}
+
+/// What of a run is under way outside, and whether it may be done twice.
+fn under_way((id, active): (&RunId, &Active)) -> Vec<(Asked, bool)> {
+    let image = active.flow.image();
+    let Some(memory) = Memory::new(&active.run.memory, image.sizes) else { return Vec::new() };
+    let asked = view::pending(&image, memory).filter_map(|pending| {
+        let may_be_twice = image.effect(pending.effect)?.is_idempotent();
+        let asked = Asked::of(*id, &active.flow.id, &pending, (&image, memory)).ok()?;
+        Some((asked, may_be_twice))
+    });
+    asked.collect()
+}

@@ -1,0 +1,245 @@
+//! The transaction, and what follows from it once it is on disk.
+
+use super::gather::{Change, Group, answer};
+use super::{Active, Command, Engine};
+use crate::runs::effect::{Asked, Failure, shown};
+use crate::runs::step::{Stepped, Told, Touched, advance};
+use crate::runs::{RunError, Start};
+use holdfast_core::flow::effect::{Argument, Kind};
+use holdfast_core::flow::memory::Phase;
+use holdfast_core::flow::{Code, Memory};
+use holdfast_core::log::runs::RunId;
+use holdfast_sync::store::{Table, WriteError, WriteTx};
+use serde_json::{Map, Value as Json};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+/// Runs that are over and kept; beyond, the oldest go.
+const OVER_MAX: usize = 10_000;
+/// An effect without a limit of its own is given up for this attempt then.
+const OUTSIDE_LONGEST: Duration = Duration::from_secs(3_600);
+
+impl Engine {
+    /// Makes the transaction and what follows from it; where it fails, gives back what nobody else
+    /// would say again.
+    pub(super) async fn commit(&mut self, group: Group) -> Result<(), (WriteError, Vec<Command>)> {
+        if group.is_empty() {
+            return Ok(());
+        }
+        let Group { touched, writes, told, started, changes, queued, unqueued } = group;
+        let waited: BTreeSet<_> = told.iter().map(|(run, place, _)| (*run, *place)).collect();
+        let again = said_again(touched.values(), &waited);
+        let (local, env) = (Arc::clone(&self.local), Arc::clone(&self.env));
+        let touched = touched.into_values().collect();
+        let change = move |tx: &mut WriteTx<'_>| {
+            for write in &writes {
+                write.apply(tx)?;
+            }
+            advance(tx, touched, local.as_ref(), &env)
+        };
+        let stepped = match self.store.write(change).await {
+            Ok((_committed, stepped)) => stepped,
+            Err(error) => {
+                let why = error.to_string();
+                told.into_iter().for_each(|(.., r)| answer(r, Err(RunError::Store(why.clone()))));
+                changes.into_iter().for_each(|(_, r)| answer(r, Err(RunError::Store(why.clone()))));
+                started.into_iter().for_each(|(_, r)| answer(r, Err(RunError::Store(why.clone()))));
+                return Err((error, again));
+            }
+        };
+        for (change, reply) in changes {
+            let mut library = self.library.write().unwrap_or_else(PoisonError::into_inner);
+            match change {
+                Change::Put(flow) => library.put(flow),
+                Change::Remove(id, version) => library.remove(&id, &version),
+            }
+            drop(library);
+            answer(reply, Ok(()));
+        }
+        for (workflow, run, waiting) in queued {
+            self.waiting.entry(workflow).or_default().push_back((run, waiting));
+        }
+        for (workflow, run) in unqueued {
+            if let Some(waiting) = self.waiting.get_mut(&workflow) {
+                waiting.retain(|(known, _)| *known != run);
+            }
+        }
+        let refused: HashMap<_, _> = stepped
+            .iter()
+            .flat_map(|done| done.refused.iter().map(|(place, why)| ((done.id, *place), *why)))
+            .collect();
+        for (run, place, reply) in told {
+            let refused = refused.get(&(run, place)).copied();
+            answer(reply, refused.map_or(Ok(()), |why| Err(RunError::Refused(why))));
+        }
+        let changed: BTreeSet<_> = stepped.iter().map(|done| done.flow.id.clone()).collect();
+        stepped.into_iter().for_each(|done| self.settle(done));
+        for (began, reply) in started {
+            answer(reply, Ok(began));
+        }
+        changed.iter().for_each(|workflow| self.look_for_room(workflow));
+        Ok(())
+    }
+
+    fn settle(&mut self, done: Stepped) {
+        let Stepped { id, flow, run, outside, deadline, .. } = done;
+        if run.phase().is_none_or(Phase::is_over) {
+            if let Some((parent, serial)) = run.parent {
+                let image = flow.image();
+                let memory = Memory::new(&run.memory, image.sizes);
+                let outcome = memory.map_or_else(
+                    || Err(Failure::new(Code::FAILED, "its memory is of another image")),
+                    |memory| ended(id, &flow, memory),
+                );
+                self.send_back(parent, Told::Result(serial, outcome));
+            }
+            self.drop_run(id);
+            self.over.push_back(id);
+            if self.over.len() > OVER_MAX {
+                self.surplus.extend(self.over.pop_front());
+            }
+        } else {
+            self.take(id, Active { flow, run, deadline });
+        }
+        outside.into_iter().for_each(|asked| self.begin(asked));
+    }
+
+    /// Begins an effect that leaves the node.
+    pub(super) fn begin(&self, asked: Asked) {
+        if asked.kind == Kind::Flow {
+            return self.begin_child(&asked);
+        }
+        let (outside, back) = (Arc::clone(&self.outside), self.back.clone());
+        let (room, run, serial) = (Arc::clone(&self.room), asked.run, asked.serial);
+        let limit = match asked.timeout_ms {
+            0 => OUTSIDE_LONGEST,
+            timeout_ms => Duration::from_millis(timeout_ms).min(OUTSIDE_LONGEST),
+        };
+        tokio::spawn(async move {
+            let _room = room.acquire_owned().await;
+            let outcome = if outside.kinds() & asked.kind.bit() == 0 {
+                let text = format!("this node cannot bring about a `{}`", asked.kind.name());
+                Err(Failure::new(Code::INCAPABLE, text))
+            } else {
+                let done = tokio::time::timeout(limit, outside.act(asked)).await;
+                done.unwrap_or_else(|_| Err(Failure::new(Code::TIMEOUT, "no answer in time")))
+            };
+            let told = Told::Result(serial, outcome);
+            // The engine may have stopped; then it is begun anew at the next start.
+            let _ = back.send(Command::Tell { run, told, reply: None });
+        });
+    }
+
+    /// Begins the run that another one waits for; under the same id, however often it is asked for.
+    fn begin_child(&self, asked: &Asked) {
+        let id = child_of(asked.run, asked.serial);
+        if self.over.contains(&id) {
+            return self.tell_ended(asked, id);
+        }
+        let failed = |code, text: &str| {
+            let told = Told::Result(asked.serial, Err(Failure::new(code, text)));
+            self.send_back(asked.run, told);
+        };
+        let Ok(workflow) = asked.need(Argument::Name) else {
+            return failed(Code::INVALID, "no workflow is named");
+        };
+        let input = match asked.json(Argument::Args) {
+            None => Map::new(),
+            Some(Json::Object(input)) => input,
+            Some(_) => return failed(Code::INVALID, "what a run is given is an object"),
+        };
+        let start = Start {
+            workflow: workflow.to_owned(),
+            version: None,
+            input,
+            by: format!("run {}", asked.run),
+            parent: Some((asked.run, asked.serial)),
+            id: Some(id),
+            is_queued: false,
+        };
+        // The receiver is ours.
+        let _ = self.back.send(Command::Start(start, None));
+    }
+
+    /// Tells a run of the end of the one that it waits for, from what is kept of that.
+    fn tell_ended(&self, asked: &Asked, id: RunId) {
+        let found = self.store.read_blocking(|view| view.get(Table::RunOver, &id.0));
+        let run = found.ok().flatten().and_then(|value| crate::runs::Run::decode(&value).ok());
+        let flow = run
+            .as_ref()
+            .and_then(|run| self.library().get(&run.workflow, &run.version).map(Arc::clone));
+        let outcome = match (run, flow) {
+            (Some(run), Some(flow)) => {
+                let image = flow.image();
+                let memory = Memory::new(&run.memory, image.sizes);
+                memory.map(|memory| ended(id, &flow, memory))
+            }
+            _ => None,
+        };
+        let lost = || Err(Failure::new(Code::FAILED, format!("run {id} is over and forgotten")));
+        self.send_back(asked.run, Told::Result(asked.serial, outcome.unwrap_or_else(lost)));
+    }
+
+    /// Begins runs that wait, where there is room by now.
+    pub(super) fn look_for_room(&self, workflow: &str) {
+        let Some((run, waiting)) = self.waiting.get(workflow).and_then(|all| all.front()) else {
+            return;
+        };
+        let at_once = self.library().newest(workflow).map_or(1, |flow| flow.about().concurrent);
+        let under_way = self.by_workflow.get(workflow).map_or(0, BTreeSet::len);
+        if under_way >= usize::from(at_once) {
+            return;
+        }
+        let input = serde_json::from_str(&waiting.input).unwrap_or_default();
+        let start = Start {
+            workflow: workflow.to_owned(),
+            version: Some(waiting.version.clone()).filter(|version| !version.is_empty()),
+            input,
+            by: waiting.by.clone(),
+            parent: waiting.parent,
+            id: Some(*run),
+            is_queued: true,
+        };
+        // The receiver is ours.
+        let _ = self.back.send(Command::Start(start, None));
+    }
+}
+
+/// What is told again when a transaction failed: what nobody waits for, and time tells itself.
+fn said_again<'t>(
+    touched: impl Iterator<Item = &'t Touched>,
+    waited: &BTreeSet<(RunId, usize)>,
+) -> Vec<Command> {
+    let mut out = Vec::new();
+    for Touched { id, told, .. } in touched {
+        for (place, told) in told.iter().enumerate() {
+            let is_kept = matches!(told, Told::Result(..) | Told::ClockSet(_) | Told::Cancel(_));
+            if is_kept && !waited.contains(&(*id, place)) {
+                out.push(Command::Tell { run: *id, told: told.clone(), reply: None });
+            }
+        }
+    }
+    out
+}
+
+/// What a run that is over leaves to the one that waits for it.
+fn ended(id: RunId, flow: &crate::runs::Flow, memory: Memory<'_>) -> Result<Json, Failure> {
+    let image = flow.image();
+    if memory.phase() == Some(Phase::Succeeded) {
+        let outputs =
+            image.outputs().map(|field| (field.name.to_owned(), shown(&image, memory, field.slot)));
+        return Ok(Json::Object(outputs.collect()));
+    }
+    let cause = image.error_name(memory.cause()).unwrap_or("failed");
+    Err(Failure::new(Code::FAILED, format!("run {id} of `{}`: {cause}", flow.id)))
+}
+
+/// The id of the run that an effect of another one begins.
+fn child_of(parent: RunId, serial: u32) -> RunId {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&parent.0).update(&serial.to_be_bytes());
+    let mut id = parent.0;
+    id[6..].copy_from_slice(&hasher.finalize().as_bytes()[..10]);
+    RunId(id)
+}

@@ -1,0 +1,145 @@
+//! The workflows that are installed on this node, by id and version, ready to be run.
+
+use super::record::Installed;
+use holdfast_core::Reject;
+use holdfast_core::flow::about::About;
+use holdfast_core::flow::image::Part;
+use holdfast_core::flow::verify::Place;
+use holdfast_core::flow::{Image, Rejection, Tier, verify};
+use holdfast_sync::Fault;
+use holdfast_sync::store::{ReadRecords, Table};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// Workflows and versions of a node.
+pub const INSTALLED_MAX: usize = 1_000;
+
+/// A version of a workflow.
+pub struct Flow {
+    /// By which it is known.
+    pub id: String,
+    /// Which version.
+    pub version: String,
+    /// As it is kept.
+    pub installed: Installed,
+    tag: u32,
+}
+
+impl Flow {
+    /// Verifies an image for this node.
+    ///
+    /// # Errors
+    /// [`Rejection`]
+    pub fn accept(installed: Installed, tier: &Tier) -> Result<Self, Rejection> {
+        let mut places = vec![Place::NOWHERE; usize::from(tier.ops)];
+        let image = verify(&installed.image, tier, &mut places)?;
+        let about = about(&image);
+        let (id, version, tag) = (about.id.to_owned(), about.version.to_owned(), image.tag());
+        Ok(Self { id, version, installed, tag })
+    }
+
+    /// One that was accepted before it was kept.
+    fn reopen(installed: Installed) -> Result<Self, Reject> {
+        let image = Image::parse(&installed.image)?;
+        let about = About::read(image.part(Part::About))?;
+        let (id, version, tag) = (about.id.to_owned(), about.version.to_owned(), image.tag());
+        Ok(Self { id, version, installed, tag })
+    }
+
+    /// Its image.
+    #[must_use]
+    pub fn image(&self) -> Image<'_> {
+        Image::reopen(&self.installed.image, self.tag).expect("it was read when it was accepted")
+    }
+
+    /// What it is called and how it is to be run.
+    #[must_use]
+    pub fn about(&self) -> About<'_> {
+        about(&self.image())
+    }
+
+    /// The same, with new runs or without.
+    #[must_use]
+    pub fn enabled(&self, is_enabled: bool) -> Self {
+        let installed = Installed { is_enabled, ..self.installed.clone() };
+        Self { id: self.id.clone(), version: self.version.clone(), installed, tag: self.tag }
+    }
+}
+
+impl fmt::Debug for Flow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Flow({} {})", self.id, self.version)
+    }
+}
+
+fn about<'a>(image: &Image<'a>) -> About<'a> {
+    About::read(image.part(Part::About)).expect("the verifier has read it")
+}
+
+/// All of them.
+#[derive(Clone, Debug, Default)]
+pub struct Library {
+    flows: BTreeMap<(String, String), Arc<Flow>>,
+}
+
+impl Library {
+    /// Those of a store.
+    ///
+    /// # Errors
+    /// A database fault, or damage.
+    pub fn load(view: &impl ReadRecords) -> Result<Self, Fault> {
+        let mut library = Self::default();
+        for (_, value) in view.scan(Table::Workflow, &[])? {
+            let damaged = |reject: Reject| Fault::damaged("workflow", reject.code());
+            let installed = Installed::decode(&value).map_err(damaged)?;
+            library.put(Arc::new(Flow::reopen(installed).map_err(damaged)?));
+        }
+        Ok(library)
+    }
+
+    /// Adds a version, or puts it in the place of the same.
+    pub fn put(&mut self, flow: Arc<Flow>) {
+        self.flows.insert((flow.id.clone(), flow.version.clone()), flow);
+    }
+
+    /// Takes a version away.
+    pub fn remove(&mut self, id: &str, version: &str) {
+        self.flows.remove(&(id.to_owned(), version.to_owned()));
+    }
+
+    /// A version.
+    #[must_use]
+    pub fn get(&self, id: &str, version: &str) -> Option<&Arc<Flow>> {
+        self.flows.get(&(id.to_owned(), version.to_owned()))
+    }
+
+    /// The version that was installed last of those of which new runs may begin.
+    #[must_use]
+    pub fn newest(&self, id: &str) -> Option<&Arc<Flow>> {
+        let enabled = self.versions(id).filter(|flow| flow.installed.is_enabled);
+        enabled.max_by_key(|flow| flow.installed.added_ms)
+    }
+
+    /// All versions of a workflow.
+    pub fn versions(&self, id: &str) -> impl Iterator<Item = &Arc<Flow>> {
+        self.flows.values().filter(move |flow| flow.id == id)
+    }
+
+    /// All of them, by id and version.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Flow>> {
+        self.flows.values()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.flows.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.flows.is_empty()
+    }
+}

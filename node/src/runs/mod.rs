@@ -1,0 +1,243 @@
+//! Runs of workflows on a node: begun once, never lost, each effect of theirs done once.
+//!
+//! A workflow is *installed* as a verified image ([`library`]). A run of it is the memory that the
+//! step machine of [`holdfast_core::flow`] works on, and a record of the store ([`record`]). The
+//! [`engine`] steps runs in transactions ([`step`]): what is a row of the store is done in the same
+//! one, what leaves the node is begun when it is on disk, under a key that stays the same however
+//! often it is begun. [`Runs`] is the handle by which everything else asks.
+//!
+//! Byte-exact page: `docs/formats/runs.md`.
+
+pub mod effect;
+mod engine;
+pub mod http;
+pub mod library;
+mod local;
+pub mod record;
+pub mod step;
+
+pub use effect::{Asked, Failure};
+pub use library::{Flow, Library};
+pub use local::Here;
+pub use record::Run;
+pub use step::{Decision, Line, Local};
+
+use engine::{Command, Engine, Parts};
+use futures::future::BoxFuture;
+use holdfast_core::flow::{Code, Refusal};
+use holdfast_core::log::runs::RunId;
+use holdfast_sync::Fault;
+use holdfast_sync::store::Store;
+use record::Parent;
+use serde_json::{Map, Value as Json};
+use std::sync::{Arc, RwLock};
+use step::Told;
+use tokio::sync::{mpsc, oneshot};
+
+/// Runs that are under way on a node: about 1 KB each.
+pub const RUNS_MAX: usize = 200_000;
+/// Commands that wait for the engine.
+const COMMANDS: usize = 1_024;
+
+/// Brings about what leaves the node.
+pub trait Outside: Send + Sync {
+    /// The kinds that it knows, a bit each.
+    fn kinds(&self) -> u32;
+
+    /// Does it, once under its key, however often it is asked to.
+    fn act(&self, asked: Asked) -> BoxFuture<'static, Result<Json, Failure>>;
+}
+
+/// A run that is to begin.
+#[derive(Clone, Debug, Default)]
+pub struct Start {
+    /// Of which workflow.
+    pub workflow: String,
+    /// Of which version; the newest otherwise.
+    pub version: Option<String>,
+    /// What it is given.
+    pub input: Map<String, Json>,
+    /// Who or what wants it.
+    pub by: String,
+    /// The run that waits for it.
+    pub parent: Option<Parent>,
+    /// What it is to be called; asked for twice under one id, it begins once.
+    pub id: Option<RunId>,
+    /// Whether it waited for room.
+    pub is_queued: bool,
+}
+
+/// What became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Started {
+    /// The run.
+    pub run: RunId,
+    /// Whether it waits for room.
+    pub waits: bool,
+    /// Whether it had begun before.
+    pub was_there: bool,
+}
+
+/// Why something was not done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RunError {
+    /// There is no such workflow, or none of which new runs may begin.
+    #[error("no workflow `{0}` is installed here and enabled")]
+    NoWorkflow(String),
+    /// That version is installed with another content.
+    #[error("this version is installed with another content: a version never changes")]
+    OtherImage,
+    /// Runs are pinned to it.
+    #[error("{0} of its runs are under way: let them end, or cancel them")]
+    InUse(usize),
+    /// There is no such run.
+    #[error("there is no such run")]
+    NoRun,
+    /// The run is over.
+    #[error("the run is over")]
+    Over,
+    /// What it was given is not what it takes.
+    #[error("{0}")]
+    Input(String),
+    /// As many runs are under way as may be.
+    #[error("as many runs of it are under way as may be, and it says to leave further ones out")]
+    Skipped,
+    /// There is no room.
+    #[error("there is no room for more")]
+    Full,
+    /// The run does not take it.
+    #[error("the run does not take it: {0:?}")]
+    Refused(Refusal),
+    /// The store failed.
+    #[error("nothing was stored: {0}")]
+    Store(String),
+    /// The node stops.
+    #[error("the node stops")]
+    Stopping,
+}
+
+impl RunError {
+    /// The same for a run that waited for it.
+    fn failure(&self) -> Failure {
+        let code = match self {
+            Self::Full | Self::Skipped => Code::BUSY,
+            Self::Input(_) => Code::INVALID,
+            _ => Code::FAILED,
+        };
+        Failure::new(code, self.to_string())
+    }
+}
+
+/// The runs of a node; clones share them.
+#[derive(Clone)]
+pub struct Runs {
+    commands: mpsc::Sender<Command>,
+    library: Arc<RwLock<Library>>,
+}
+
+impl Runs {
+    /// Reads what was under way, and gives the handle and the task that moves it.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub fn load(
+        store: Store,
+        local: Arc<dyn Local>,
+        outside: Arc<dyn Outside>,
+    ) -> Result<(Self, Engine), Fault> {
+        let (sender, commands) = mpsc::channel(COMMANDS);
+        let library = Arc::default();
+        let parts = Parts { local, outside, library: Arc::clone(&library), commands };
+        let engine = Engine::load(store, parts)?;
+        Ok((Self { commands: sender, library }, engine))
+    }
+
+    /// The workflows that are installed.
+    #[must_use]
+    pub fn library(&self) -> Library {
+        self.library.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// Installs a version of a workflow. On disk when this returns.
+    ///
+    /// # Errors
+    /// [`RunError`]
+    pub async fn install(&self, flow: Flow) -> Result<(), RunError> {
+        self.ask(|reply| Command::Install(flow, reply)).await
+    }
+
+    /// Lets new runs of a version begin, or not.
+    ///
+    /// # Errors
+    /// [`RunError`]
+    pub async fn enable(&self, id: &str, version: &str, is_enabled: bool) -> Result<(), RunError> {
+        let (id, version) = (id.to_owned(), version.to_owned());
+        self.ask(|reply| Command::Enable { id, version, is_enabled, reply }).await
+    }
+
+    /// Removes a version to which no run is pinned.
+    ///
+    /// # Errors
+    /// [`RunError`]
+    pub async fn remove(&self, id: &str, version: &str) -> Result<(), RunError> {
+        let (id, version) = (id.to_owned(), version.to_owned());
+        self.ask(|reply| Command::Remove { id, version, reply }).await
+    }
+
+    /// Begins a run. On disk when this returns.
+    ///
+    /// # Errors
+    /// [`RunError`]
+    pub async fn start(&self, start: Start) -> Result<Started, RunError> {
+        self.ask(|reply| Command::Start(start, Some(reply))).await
+    }
+
+    /// Ends a run; what it did is undone.
+    ///
+    /// # Errors
+    /// [`RunError`]
+    pub async fn cancel(&self, run: RunId, by: &str) -> Result<(), RunError> {
+        self.tell(run, Told::Cancel(by.to_owned())).await
+    }
+
+    /// Sends a run a signal, with values in the order in which its image lists them.
+    ///
+    /// # Errors
+    /// [`RunError`]
+    pub async fn signal(
+        &self,
+        run: RunId,
+        signal: u8,
+        values: Vec<Option<effect::Owned>>,
+        by: &str,
+    ) -> Result<(), RunError> {
+        self.tell(run, Told::Signal(signal, values, by.to_owned())).await
+    }
+
+    /// Decides about a fiber that is parked.
+    ///
+    /// # Errors
+    /// [`RunError`]
+    pub async fn resolve(
+        &self,
+        run: RunId,
+        fiber: u8,
+        decision: Decision,
+        by: &str,
+    ) -> Result<(), RunError> {
+        self.tell(run, Told::Resolve(fiber, decision, by.to_owned())).await
+    }
+
+    async fn tell(&self, run: RunId, told: Told) -> Result<(), RunError> {
+        self.ask(|reply| Command::Tell { run, told, reply: Some(reply) }).await
+    }
+
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(engine::Reply<T>) -> Command,
+    ) -> Result<T, RunError> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).await.map_err(|_| RunError::Stopping)?;
+        answer.await.unwrap_or(Err(RunError::Stopping))
+    }
+}

@@ -1,0 +1,498 @@
+//! Steps of runs inside of the writer's transaction.
+//!
+//! What came for a run is told to it one after the other. Where it asks for something that is a row
+//! of this store, that is done at once, in the same transaction, and its answer told: so a local
+//! effect is on disk exactly when the run knows of it. What leaves the node is begun only once the
+//! transaction is on disk; until then it just stands in the memory.
+
+use super::effect::{Asked, Failure, Owned, answers};
+use super::library::Flow;
+use super::record::{Parent, Run};
+use holdfast_core::Reject;
+use holdfast_core::codec::{Reader, Sink};
+use holdfast_core::flow::memory::{Phase, State, bytes_of};
+use holdfast_core::flow::view::{self, Pending, Wait};
+use holdfast_core::flow::{
+    Code, Given, Image, Input, Memory, Moment, Outcome, Refusal, Resolution, Slot, clock_set,
+    start, step,
+};
+use holdfast_core::limits::NOTE_MAX_BYTES;
+use holdfast_core::log::events::Event;
+use holdfast_core::log::runs::{RunId, RunStep, What};
+use holdfast_sync::Fault;
+use holdfast_sync::env::Env;
+use holdfast_sync::store::{Table, WriteError, WriteTx};
+use serde_json::Value as Json;
+use std::sync::Arc;
+
+/// Local effects and turns of one run in one transaction; what is left goes into the next.
+const AT_ONCE: usize = 64;
+/// Events in one commit.
+const COMMIT_EVENTS: usize = 500;
+/// Lines of the history of a run that are kept on the node; the first ones stay.
+pub const LINES_MAX: u32 = 1_000;
+
+/// Brings about what is a row of this store.
+pub trait Local: Send + Sync {
+    /// The kinds that it knows, a bit each.
+    fn kinds(&self) -> u32;
+
+    /// Does it, in the transaction.
+    ///
+    /// # Errors
+    /// A fault of the store; nothing of the transaction has happened then.
+    fn apply(&self, tx: &mut WriteTx<'_>, asked: &Asked) -> Result<Result<Json, Failure>, Fault>;
+}
+
+/// What a run is told.
+#[derive(Clone, Debug)]
+pub enum Told {
+    /// To begin, with these values.
+    Start(Vec<Option<Owned>>),
+    /// Time has passed.
+    Tick,
+    /// The clock was set by so many milliseconds.
+    ClockSet(i64),
+    /// An effect is over.
+    Result(u32, Result<Json, Failure>),
+    /// A signal came, from somebody.
+    Signal(u8, Vec<Option<Owned>>, String),
+    /// Somebody has decided about a fiber.
+    Resolve(u8, Decision, String),
+    /// Somebody ends it.
+    Cancel(String),
+}
+
+/// What somebody decides about a fiber that is parked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// To try again.
+    Retry,
+    /// To go on behind it.
+    Skip,
+    /// To give a register another value.
+    Set(Slot, Owned),
+    /// To undo what the run did.
+    Compensate,
+}
+
+/// A run, and what came for it.
+#[derive(Clone, Debug)]
+pub struct Touched {
+    /// The run.
+    pub id: RunId,
+    /// Its workflow.
+    pub flow: Arc<Flow>,
+    /// As it is kept.
+    pub run: Run,
+    /// What came, in order.
+    pub told: Vec<Told>,
+}
+
+/// A line of history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// What happened.
+    pub what: What,
+    /// The line of the source.
+    pub line: u32,
+    /// What people read.
+    pub text: String,
+}
+
+/// A run after its steps.
+#[derive(Debug)]
+pub struct Stepped {
+    /// The run.
+    pub id: RunId,
+    /// Its workflow.
+    pub flow: Arc<Flow>,
+    /// As it is kept now.
+    pub run: Run,
+    /// What of `told` was refused: the place, and why.
+    pub refused: Vec<(usize, Refusal)>,
+    /// What is to be begun outside of the node.
+    pub outside: Vec<Asked>,
+    /// When time has to be told to it.
+    pub deadline: i64,
+}
+
+impl Touched {
+    /// A run that is to begin.
+    #[must_use]
+    pub fn new(
+        id: RunId,
+        flow: Arc<Flow>,
+        values: Vec<Option<Owned>>,
+        (by, parent): (String, Option<Parent>),
+    ) -> Self {
+        let run = Run {
+            workflow: flow.id.clone(),
+            version: flow.version.clone(),
+            by,
+            stepped_ms: 0,
+            lines: 0,
+            parent,
+            reasons: Vec::new(),
+            memory: vec![0; bytes_of(flow.image().sizes)],
+        };
+        Self { id, flow, run, told: vec![Told::Start(values)] }
+    }
+}
+
+/// Steps runs and writes them down, with their history.
+///
+/// # Errors
+/// A fault of the store.
+pub fn advance(
+    tx: &mut WriteTx<'_>,
+    touched: Vec<Touched>,
+    local: &dyn Local,
+    env: &Env,
+) -> Result<Vec<Stepped>, WriteError> {
+    let now_ms = tx.now().millis();
+    let mut stepped = Vec::with_capacity(touched.len());
+    let mut history = Vec::new();
+    for touched in touched {
+        let mut stepping = Stepping::new(touched, local, env, now_ms);
+        stepping.go(tx)?;
+        let (done, lines) = stepping.finish();
+        write(tx, &done, &lines, now_ms)?;
+        let place = stepped.len();
+        history.extend(lines.into_iter().map(|line| (place, line)));
+        stepped.push(done);
+    }
+    for some in history.chunks(COMMIT_EVENTS) {
+        let events = some.iter().map(|(place, line)| {
+            let of: &Stepped = &stepped[*place];
+            Event::Run(RunStep {
+                run: of.id,
+                what: line.what,
+                workflow: &of.run.workflow,
+                version: &of.run.version,
+                line: line.line,
+                text: &line.text,
+            })
+        });
+        tx.append_events(&events.collect::<Vec<_>>())?;
+    }
+    Ok(stepped)
+}
+
+fn write(tx: &mut WriteTx<'_>, done: &Stepped, lines: &[Line], now_ms: i64) -> Result<(), Fault> {
+    let first = done.run.lines - lines.len() as u32;
+    for (number, line) in (first..LINES_MAX).zip(lines) {
+        let key = [&done.id.0[..], &number.to_be_bytes()].concat();
+        tx.put(Table::RunStep, &key, &line.encode(now_ms))?;
+    }
+    let is_over = done.run.phase().is_none_or(Phase::is_over);
+    if is_over {
+        tx.delete(Table::Run, &done.id.0)?;
+    }
+    let table = if is_over { Table::RunOver } else { Table::Run };
+    tx.put(table, &done.id.0, &done.run.encode())
+}
+
+impl Line {
+    /// Reads a record: when, and what.
+    ///
+    /// # Errors
+    /// What is wrong with the bytes.
+    pub fn decode(value: &[u8]) -> Result<(i64, Self), Reject> {
+        let mut reader = Reader::new(value);
+        if reader.u8()? != 1 {
+            return Err(Reject::Version);
+        }
+        let at_ms = reader.int()?;
+        let what = What::from_u8(reader.u8()?).ok_or(Reject::Malformed)?;
+        let line = u32::try_from(reader.uint()?).map_err(|_| Reject::Malformed)?;
+        let text = reader.str(NOTE_MAX_BYTES)?.to_owned();
+        reader.finish()?;
+        Ok((at_ms, Self { what, line, text }))
+    }
+
+    /// Its record.
+    fn encode(&self, at_ms: i64) -> Vec<u8> {
+        let mut out = vec![1];
+        let put = |out: &mut Vec<u8>| {
+            out.put_int(at_ms)?;
+            out.put_u8(self.what as u8)?;
+            out.put_uint(u64::from(self.line))?;
+            out.put_bytes(self.text.as_bytes())
+        };
+        put(&mut out).expect("a vector has room");
+        out
+    }
+}
+
+/// One run in its steps.
+struct Stepping<'t> {
+    touched: Touched,
+    local: &'t dyn Local,
+    env: &'t Env,
+    now_ms: i64,
+    lines: Vec<Line>,
+    refused: Vec<(usize, Refusal)>,
+    /// What was under way before: number and attempt.
+    before: Vec<(u32, u8)>,
+}
+
+impl<'t> Stepping<'t> {
+    fn new(touched: Touched, local: &'t dyn Local, env: &'t Env, now_ms: i64) -> Self {
+        let is_new = matches!(touched.told.first(), Some(Told::Start(_)));
+        let before = if is_new { Vec::new() } else { under_way(&touched) };
+        Self { touched, local, env, now_ms, lines: Vec::new(), refused: Vec::new(), before }
+    }
+
+    fn go(&mut self, tx: &mut WriteTx<'_>) -> Result<(), Fault> {
+        let told = std::mem::take(&mut self.touched.told);
+        for (place, told) in told.iter().enumerate() {
+            if let Err(refusal) = self.tell(told) {
+                self.refused.push((place, refusal));
+            }
+        }
+        for _ in 0..AT_ONCE {
+            if let Some((serial, asked)) = self.next_at_once() {
+                let outcome = match asked {
+                    Ok(asked) => self.local.apply(tx, &asked)?,
+                    Err(failure) => Err(failure),
+                };
+                // It stands in the memory, so it is waited for.
+                let _ = self.tell(&Told::Result(serial, outcome));
+            } else if self.deadline() == i64::MIN {
+                let _ = self.tell(&Told::Tick);
+            } else {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn deadline(&self) -> i64 {
+        let image = self.touched.flow.image();
+        match Memory::new(&self.touched.run.memory, image.sizes) {
+            Some(memory) if !self.is_over() => view::next_deadline(memory),
+            _ => i64::MAX,
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.touched.run.phase().is_none_or(Phase::is_over)
+    }
+
+    /// The next effect that is a row of this store, filled in, or one that cannot be filled in.
+    fn next_at_once(&self) -> Option<(u32, Result<Asked, Failure>)> {
+        let image = self.touched.flow.image();
+        let memory = Memory::new(&self.touched.run.memory, image.sizes)?;
+        view::pending(&image, memory).find_map(|pending| match self.ask(&pending) {
+            Ok(asked) if self.local.kinds() & asked.kind.bit() == 0 => None,
+            asked => Some((pending.serial, asked)),
+        })
+    }
+
+    fn ask(&self, pending: &Pending) -> Result<Asked, Failure> {
+        let Touched { id, flow, run, .. } = &self.touched;
+        let image = flow.image();
+        let memory = Memory::new(&run.memory, image.sizes)
+            .ok_or_else(|| Failure::new(Code::INVALID, "the memory is of another image"))?;
+        Asked::of(*id, &flow.id, pending, (&image, memory))
+    }
+
+    /// Tells the run something, and notes what came of it.
+    fn tell(&mut self, told: &Told) -> Result<(), Refusal> {
+        let moment = Moment { now_ms: self.now_ms, entropy: self.env.entropy() };
+        let flow = Arc::clone(&self.touched.flow);
+        let image = flow.image();
+        let place = self.place_of(told);
+        let phase = self.touched.run.phase();
+        let memory = &mut self.touched.run.memory;
+        match told {
+            Told::Start(values) => {
+                let values = given(values);
+                start(&image, memory, &values, moment)?;
+            }
+            Told::ClockSet(by_ms) => clock_set(&image, memory, *by_ms)?,
+            Told::Tick => drop(step(&image, memory, &Input::Tick, moment)?),
+            Told::Cancel(_) => drop(step(&image, memory, &Input::Cancel, moment)?),
+            Told::Result(serial, Ok(answer)) => {
+                let effect = pending_effect(&image, memory, *serial).ok_or(Refusal::Unasked)?;
+                let effect = image.effect(effect).ok_or(Refusal::Foreign)?;
+                let values = answers(&image, &effect, answer);
+                let outcome = Outcome::Done(&given(&values));
+                step(&image, memory, &Input::Result { serial: *serial, outcome }, moment)?;
+            }
+            Told::Result(serial, Err(failure)) => {
+                let outcome = Outcome::Failed(failure.code);
+                step(&image, memory, &Input::Result { serial: *serial, outcome }, moment)?;
+            }
+            Told::Signal(signal, values, _) => {
+                let values = given(values);
+                let input = Input::Signal { signal: *signal, values: &values };
+                step(&image, memory, &input, moment)?;
+            }
+            Told::Resolve(fiber, decision, _) => {
+                let how = match decision {
+                    Decision::Retry => Resolution::Retry,
+                    Decision::Skip => Resolution::Skip,
+                    Decision::Set(slot, value) => Resolution::Set(*slot, value.get()),
+                    Decision::Compensate => Resolution::Compensate,
+                };
+                step(&image, memory, &Input::Resolve { fiber: *fiber, how }, moment)?;
+            }
+        }
+        self.touched.run.stepped_ms = self.now_ms;
+        self.note(told, place, phase);
+        Ok(())
+    }
+
+    /// The line of the source that something is about.
+    fn place_of(&self, told: &Told) -> u32 {
+        let flow = &self.touched.flow;
+        let image = flow.image();
+        let Some(memory) = Memory::new(&self.touched.run.memory, image.sizes) else { return 0 };
+        let pc = match told {
+            Told::Result(serial, _) => {
+                memory.fibers().find(|(_, fiber)| fiber.serial == *serial).map(|(_, f)| f.pc)
+            }
+            Told::Resolve(fiber, ..) => memory.fiber(*fiber).map(|fiber| fiber.pc),
+            _ => None,
+        };
+        pc.and_then(|pc| image.line_of(pc)).map_or(0, |(line, _)| line)
+    }
+
+    fn add(&mut self, what: What, line: u32, text: impl Into<String>) {
+        let mut text = text.into();
+        if text.len() > NOTE_MAX_BYTES {
+            let end = text.floor_char_boundary(NOTE_MAX_BYTES);
+            text.truncate(end);
+        }
+        self.touched.run.lines += 1;
+        self.lines.push(Line { what, line, text });
+    }
+
+    /// What history tells of an input, and of how far the run is after it.
+    fn note(&mut self, told: &Told, place: u32, before: Option<Phase>) {
+        match told {
+            Told::Start(_) => {
+                let text = format!("by {}", self.touched.run.by);
+                self.add(What::Started, 0, text);
+            }
+            Told::Result(serial, Ok(_)) => self.add(What::Done, place, format!("effect {serial}")),
+            Told::Result(serial, Err(failure)) => {
+                self.add(What::Failed, place, format!("effect {serial}: {failure}"));
+            }
+            Told::Signal(signal, _, by) => {
+                let image = self.touched.flow.image();
+                let known = holdfast_core::flow::signal::signal(&image, *signal);
+                let name = known.map_or_else(String::new, |signal| signal.name.to_owned());
+                self.add(What::Signal, 0, format!("{name} from {by}"));
+            }
+            Told::Resolve(_, decision, by) => {
+                let how = match decision {
+                    Decision::Retry => "retry",
+                    Decision::Skip => "skip",
+                    Decision::Set(..) => "set",
+                    Decision::Compensate => "compensate",
+                };
+                self.add(What::Decided, place, format!("{how} by {by}"));
+            }
+            Told::Cancel(by) => self.add(What::Decided, 0, format!("cancel by {by}")),
+            Told::Tick | Told::ClockSet(_) => {}
+        }
+        self.note_reasons(told);
+        let after = self.touched.run.phase();
+        if after == before && !matches!(told, Told::Start(_)) {
+            return;
+        }
+        let image = self.touched.flow.image();
+        let why = Memory::new(&self.touched.run.memory, image.sizes).map(|memory| {
+            let name = image.error_name(memory.cause()).unwrap_or_default().to_owned();
+            (name, image.line_of(memory.place()).map_or(0, |(line, _)| line))
+        });
+        let (name, line) = why.unwrap_or_default();
+        match after {
+            Some(Phase::Undoing) => self.add(What::Undoing, line, name),
+            Some(Phase::Succeeded) => self.add(What::Succeeded, 0, ""),
+            Some(Phase::Failed) => self.add(What::Ended, line, name),
+            Some(Phase::Cancelled) => self.add(What::Cancelled, line, name),
+            Some(Phase::Running) | None => {}
+        }
+    }
+
+    /// Why fibers are parked or repeat an effect: the words that came with the failure.
+    fn note_reasons(&mut self, told: &Told) {
+        let image = self.touched.flow.image();
+        let Some(memory) = Memory::new(&self.touched.run.memory, image.sizes) else { return };
+        let stuck: Vec<(u8, State, Code, u32)> = memory
+            .fibers()
+            .filter(|(_, fiber)| matches!(fiber.state, State::Parked | State::Retrying))
+            .map(|(index, fiber)| {
+                let line = image.line_of(fiber.pc).map_or(0, |(line, _)| line);
+                (index, fiber.state, fiber.error, line)
+            })
+            .collect();
+        let known = std::mem::take(&mut self.touched.run.reasons);
+        for (fiber, state, error, line) in stuck {
+            let name = image.error_name(error).unwrap_or_default().to_owned();
+            let old = known.iter().find(|(index, _)| *index == fiber).map(|(_, text)| text.clone());
+            let text = match told {
+                Told::Result(_, Err(failure)) if old.is_none() => failure.to_string(),
+                _ => old.clone().unwrap_or(name),
+            };
+            if state == State::Parked && old.is_none() {
+                self.lines.push(Line { what: What::Parked, line, text: text.clone() });
+                self.touched.run.lines += 1;
+            }
+            self.touched.run.reasons.push((fiber, text));
+        }
+    }
+
+    fn finish(mut self) -> (Stepped, Vec<Line>) {
+        let flow = Arc::clone(&self.touched.flow);
+        let image = flow.image();
+        let mut outside = Vec::new();
+        let memory = self.touched.run.memory.clone();
+        if let Some(memory) = Memory::new(&memory, image.sizes).filter(|_| !self.is_over()) {
+            for pending in view::pending(&image, memory) {
+                if self.before.contains(&(pending.serial, pending.attempt)) {
+                    continue;
+                }
+                if let Ok(asked) = self.ask(&pending) {
+                    let line = image.line_of(pending.pc).map_or(0, |(line, _)| line);
+                    let again = match pending.attempt {
+                        1 => String::new(),
+                        attempt => format!(", attempt {attempt}"),
+                    };
+                    let text = format!("effect {}: {}{again}", pending.serial, asked.words());
+                    self.add(What::Asked, line, text);
+                    outside.push(asked);
+                }
+            }
+        }
+        let deadline = self.deadline();
+        let Touched { id, flow, run, .. } = self.touched;
+        (Stepped { id, flow, run, refused: self.refused, outside, deadline }, self.lines)
+    }
+}
+
+fn given(values: &[Option<Owned>]) -> Vec<Option<Given<'_>>> {
+    values.iter().map(|value| value.as_ref().map(Owned::get)).collect()
+}
+
+fn under_way(touched: &Touched) -> Vec<(u32, u8)> {
+    let image = touched.flow.image();
+    let Some(memory) = Memory::new(&touched.run.memory, image.sizes) else { return Vec::new() };
+    view::pending(&image, memory).map(|pending| (pending.serial, pending.attempt)).collect()
+}
+
+/// Which effect has this number in a run.
+fn pending_effect(image: &Image<'_>, memory: &[u8], serial: u32) -> Option<u16> {
+    let memory = Memory::new(memory, image.sizes)?;
+    let found = view::waits(image, memory).find_map(|waiting| match waiting.wait {
+        Wait::Effect(pending) | Wait::Retry { of: pending, .. } if pending.serial == serial => {
+            Some(pending.effect)
+        }
+        _ => None,
+    });
+    found
+}
