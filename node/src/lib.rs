@@ -14,6 +14,7 @@ pub mod conflicts;
 pub mod entitled;
 pub mod events;
 pub mod export;
+pub mod flow;
 pub mod health;
 pub mod http;
 pub mod labels;

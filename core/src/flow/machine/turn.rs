@@ -47,7 +47,10 @@ impl Machine<'_, '_> {
             }
             self.memory.set_fiber(index, &fiber);
         }
-        self.raise(index, Code::EXHAUSTED);
+        // An error at the last operation that a turn may take has ended it, too.
+        if self.fiber(index).is_some_and(|fiber| fiber.state == State::Ready) {
+            self.raise(index, Code::EXHAUSTED);
+        }
     }
 
     fn act(&mut self, index: u8, fiber: &mut Fiber, op: Op) -> Result<Flow, Code> {

@@ -373,6 +373,17 @@ fn what_nobody_catches_is_parked_where_the_workflow_says_so() {
 }
 
 #[test]
+fn an_error_at_the_last_operation_of_the_longest_turn_is_that_error() {
+    // The turn takes as many operations as the image says it can, and its last one fails: what was
+    // parked for that was parked anew, because the turn was too long.
+    let mut draft = Draft::new(&ABOUT);
+    draft.flags = PARKS;
+    draft.push(Op::Fail { error: Code::REFUSED });
+    let run = Bench::start(&draft);
+    assert_eq!(run.waits(), [Wait::Decision(Code::REFUSED)]);
+}
+
+#[test]
 fn what_leads_nowhere_is_not_skipped() {
     let mut draft = Draft::new(&ABOUT);
     draft.flags = PARKS;
