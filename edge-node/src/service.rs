@@ -13,6 +13,7 @@ use crate::uplink::{Fleet, Keeper};
 use crate::workflows::Outward;
 use axum::Router;
 use holdfast_core::NodeId;
+use holdfast_core::flow::about::Placement;
 use holdfast_core::state::Role;
 use holdfast_node::alerts::{self, Book, OnAlerts, Plan, notice};
 use holdfast_node::api::{self, Alerts, Data, Nodes, Tokens};
@@ -29,7 +30,7 @@ use holdfast_node::metrics;
 use holdfast_node::pages;
 use holdfast_node::pipeline::{self, Pipeline};
 use holdfast_node::rebirth;
-use holdfast_node::runs::{Here, Runs};
+use holdfast_node::runs::{Abilities, Here, Runs};
 use holdfast_node::sources::Sources;
 use holdfast_node::supervise::{Restarts, Supervisor, announce, stop_on_signals};
 use holdfast_node::time_text::Time;
@@ -350,7 +351,12 @@ fn workflows(
         twins: twins.clone(),
         zone: jiff::tz::TimeZone::system(),
     };
-    let (runs, engine) = Runs::load(store.clone(), Arc::new(here), Arc::new(Outward { mqtt }))?;
+    let abilities = Abilities {
+        local: Arc::new(here),
+        outside: Arc::new(Outward { mqtt }),
+        placements: &[Placement::Any, Placement::Edge],
+    };
+    let (runs, engine) = Runs::load(store.clone(), abilities)?;
     supervisor.run_once("workflows", |stop| engine.run(stop));
     Ok(runs)
 }

@@ -3,11 +3,12 @@
 use super::data::{Data, fault_problem};
 use super::twins::limit;
 use crate::auth::{Admin, Auth, Reader};
+use crate::flow;
 use crate::http::{Json as Body, Path, Query};
 use crate::problem::Problem;
 use crate::routes::{NoContent, Operation, Routes};
 use crate::runs::effect::{given, shown};
-use crate::runs::{Decision, Flow, Line, Run, RunError, Runs, Start};
+use crate::runs::{Decision, Flow, Line, NotForHere, Run, RunError, Runs, Start};
 use crate::time_text::Time;
 use axum::Json;
 use axum::extract::{FromRef, State};
@@ -20,7 +21,7 @@ use holdfast_core::log::runs::RunId;
 use holdfast_sync::store::{ReadRecords, Snapshot, Table};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// The routes.
 pub fn routes<S: Clone + Send + Sync + 'static>() -> Routes<S>
@@ -32,6 +33,8 @@ where
     let version = "/v1/workflows/{workflow}/{version}";
     Routes::new()
         .get("/v1/workflows", "The workflows that are installed", list)
+        .post("/v1/workflows", "Compiles a definition and installs it", install)
+        .with(may_conflict)
         .patch(version, "Lets new runs of a version begin, or not", change)
         .with(may_conflict)
         .delete(version, "Removes a version to which no run is pinned", remove)
@@ -138,6 +141,69 @@ pub struct WorkflowList {
 async fn list(_: Reader, State(runs): State<Runs>) -> Json<WorkflowList> {
     let library = runs.library();
     Json(WorkflowList { workflows: library.all().map(|flow| WorkflowShape::of(flow)).collect() })
+}
+
+/// A workflow to be installed.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewWorkflow {
+    /// The definition: a text in YAML or JSON.
+    pub definition: String,
+}
+
+/// A workflow that was installed.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "InstalledWorkflow")]
+struct InstalledShape {
+    #[serde(flatten)]
+    workflow: WorkflowShape,
+    /// What is not wrong with the definition, and probably not meant: `LINE:COLUMN: ...`.
+    warnings: Vec<String>,
+}
+
+async fn install(
+    Admin(who): Admin,
+    State(data): State<Data>,
+    State(runs): State<Runs>,
+    Body(new): Body<NewWorkflow>,
+) -> Result<Json<InstalledShape>, Problem> {
+    let compiled = flow::compile(&new.definition).map_err(|wrong| not_compiled(&wrong))?;
+    let now_ms = data.store.env().now().millis();
+    let accepted = runs.accept(compiled.image.clone(), &who.grant.name, now_ms);
+    let flow = accepted.map_err(|error| {
+        let place = match &error {
+            NotForHere::Rejected(rejection) => {
+                rejection.pc.and_then(|pc| Image::parse(&compiled.image).ok()?.line_of(pc))
+            }
+            NotForHere::Elsewhere(_) => None,
+        };
+        let problem = Problem::invalid("not-for-this-node", error.to_string());
+        match place {
+            Some((line, column)) => problem.at(format!("line {line}, column {column}")),
+            None => problem,
+        }
+    })?;
+    let workflow = WorkflowShape::of(&flow);
+    runs.install(flow).await.map_err(|error| error.problem())?;
+    let warnings = compiled.warnings.iter().map(ToString::to_string).collect();
+    Ok(Json(InstalledShape { workflow, warnings }))
+}
+
+/// All that is wrong with a definition; the first of it in words.
+fn not_compiled(wrong: &[flow::Diagnostic]) -> Problem {
+    let all: Vec<_> = wrong
+        .iter()
+        .map(|one| {
+            json!({
+                "line": one.line,
+                "column": one.column,
+                "message": one.message,
+                "advice": one.advice,
+            })
+        })
+        .collect();
+    let detail = wrong.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    Problem::invalid("invalid-definition", detail).at("/definition").with("diagnostics", all)
 }
 
 #[derive(Deserialize, JsonSchema)]

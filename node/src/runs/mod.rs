@@ -24,7 +24,9 @@ pub use step::{Decision, Line, Local};
 
 use engine::{Command, Engine, Parts};
 use futures::future::BoxFuture;
-use holdfast_core::flow::{Code, Refusal};
+use holdfast_core::flow::about::Placement;
+use holdfast_core::flow::effect::Kind;
+use holdfast_core::flow::{Code, Refusal, Rejection, Tier};
 use holdfast_core::log::runs::RunId;
 use holdfast_sync::Fault;
 use holdfast_sync::store::Store;
@@ -76,6 +78,17 @@ pub struct Started {
     pub waits: bool,
     /// Whether it had begun before.
     pub was_there: bool,
+}
+
+/// Why a workflow is not for this node.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotForHere {
+    /// The verifier does not accept it, or this node cannot do what it does.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// It runs elsewhere.
+    #[error("its placement is `{0}`, and this node is none")]
+    Elsewhere(&'static str),
 }
 
 /// Why something was not done.
@@ -133,6 +146,18 @@ impl RunError {
 pub struct Runs {
     commands: mpsc::Sender<Command>,
     library: Arc<RwLock<Library>>,
+    tier: Tier,
+    placements: &'static [Placement],
+}
+
+/// What a node does by itself and outside, and which workflows are for it.
+pub struct Abilities {
+    /// What is a row of its store.
+    pub local: Arc<dyn Local>,
+    /// What leaves it.
+    pub outside: Arc<dyn Outside>,
+    /// Where workflows are to run that it takes.
+    pub placements: &'static [Placement],
 }
 
 impl Runs {
@@ -140,16 +165,30 @@ impl Runs {
     ///
     /// # Errors
     /// A fault of the store.
-    pub fn load(
-        store: Store,
-        local: Arc<dyn Local>,
-        outside: Arc<dyn Outside>,
-    ) -> Result<(Self, Engine), Fault> {
+    pub fn load(store: Store, abilities: Abilities) -> Result<(Self, Engine), Fault> {
         let (sender, commands) = mpsc::channel(COMMANDS);
+        let Abilities { local, outside, placements } = abilities;
         let library = Arc::default();
+        let tier = Tier::NODE.with(local.kinds() | outside.kinds() | Kind::Flow.bit());
         let parts = Parts { local, outside, library: Arc::clone(&library), commands };
         let engine = Engine::load(store, parts)?;
-        Ok((Self { commands: sender, library }, engine))
+        Ok((Self { commands: sender, library, tier, placements }, engine))
+    }
+
+    /// Verifies an image for this node.
+    ///
+    /// # Errors
+    /// [`NotForHere`]
+    pub fn accept(&self, image: Vec<u8>, by: &str, added_ms: i64) -> Result<Flow, NotForHere> {
+        let by = by[..by.floor_char_boundary(record::BY_MAX_BYTES)].to_owned();
+        let installed = record::Installed { added_ms, by, is_enabled: true, image };
+        let flow = Flow::accept(installed, &self.tier)?;
+        let placement = flow.about().placement;
+        if self.placements.contains(&placement) {
+            Ok(flow)
+        } else {
+            Err(NotForHere::Elsewhere(placement.name()))
+        }
     }
 
     /// The workflows that are installed.

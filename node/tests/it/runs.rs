@@ -14,7 +14,7 @@ use holdfast_core::log::runs::{RunId, What};
 use holdfast_core::{Stream, Timestamp};
 use holdfast_node::runs::record::Installed;
 use holdfast_node::runs::{
-    Asked, Decision, Failure, Flow, Local, Outside, Run, RunError, Runs, Start, Started,
+    Abilities, Asked, Decision, Failure, Flow, Local, Outside, Run, RunError, Runs, Start, Started,
 };
 use holdfast_sync::Fault;
 use holdfast_sync::env::Source;
@@ -154,9 +154,12 @@ impl Node {
         let env: Arc<dyn Source> = Arc::<Hand>::clone(hand);
         let (store, _) = Store::open(options, env).unwrap();
         let (rows, target) = (Arc::<Rows>::default(), Target::default());
-        let outside = Arc::new(target.clone());
-        let local: Arc<dyn Local> = Arc::<Rows>::clone(&rows);
-        let (runs, engine) = Runs::load(store.clone(), local, outside).unwrap();
+        let abilities = Abilities {
+            local: Arc::<Rows>::clone(&rows),
+            outside: Arc::new(target.clone()),
+            placements: &[Placement::Any],
+        };
+        let (runs, engine) = Runs::load(store.clone(), abilities).unwrap();
         let stop = CancellationToken::new();
         let task = tokio::spawn(engine.run(stop.clone()));
         Self { store, runs, rows, target, hand: Arc::clone(hand), stop, task }
@@ -190,6 +193,13 @@ impl Node {
     fn did(&self, name: &str) -> u8 {
         let value = self.store.read_blocking(|view| view.get(Table::Meta, &row(name))).unwrap();
         value.map_or(0, |value| value[0])
+    }
+
+    /// When the node wrote down last that it was running.
+    fn noted_ms(&self) -> i64 {
+        let value = self.store.read_blocking(|view| view.get(Table::Cursor, b"runs-clock"));
+        let value = value.unwrap().unwrap_or_default();
+        value.try_into().map_or(0, i64::from_be_bytes)
     }
 
     /// The history of a run, as the log has it.
@@ -391,7 +401,7 @@ async fn a_timer_fires_once_over_stops_and_clocks_that_are_set() {
     let run = node.begin("timer").await;
     // The clock is set two hours ahead: the timer still has its hour.
     hand.wall_ms.fetch_add(2 * HOUR_MS as i64, Ordering::SeqCst);
-    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    until("the clock is looked at", || node.noted_ms() == hand.now().millis()).await;
     assert_eq!(node.phase(run), Phase::Running);
     hand.pass_ms(HOUR_MS / 2);
     node.close().await;
@@ -399,14 +409,10 @@ async fn a_timer_fires_once_over_stops_and_clocks_that_are_set() {
     // While it is off the clock is lost and starts a year ago.
     hand.wall_ms.fetch_sub(365 * 24 * HOUR_MS as i64, Ordering::SeqCst);
     let node = Node::open(dir.path(), &hand);
-    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    until("the clock is looked at", || node.noted_ms() == hand.now().millis()).await;
     assert_eq!(node.phase(run), Phase::Running);
     hand.pass_ms(HOUR_MS / 2 + 20_000);
     until("it fires", || node.phase(run) == Phase::Succeeded).await;
-    node.close().await;
-    let node = Node::open(dir.path(), &hand);
-    hand.pass_ms(10 * HOUR_MS);
-    tokio::time::sleep(Duration::from_millis(1_200)).await;
     assert_eq!(node.did("open"), 1);
     node.close().await;
 }

@@ -31,6 +31,7 @@ pub mod simulations;
 pub mod state;
 pub mod twins;
 pub mod upkeep;
+pub mod workflows;
 pub mod year;
 
 use crate::process::Settings;
@@ -202,9 +203,18 @@ pub const MQTT: &[Campaign] = &[
     Campaign { name: "mqtt-disks", about: "slow and full disks, clocks", run: mqtt::disks },
 ];
 
+/// The campaigns of `soak workflow`.
+pub const WORKFLOW: &[Campaign] =
+    &[Campaign { name: "kills", about: "500 kills under load", run: workflows::kills }];
+
 /// The sets of campaigns by their names on the command line.
-pub const SETS: [(&str, &[Campaign]); 4] =
-    [("first-light", FIRST_LIGHT), ("alerts", ALERTS), ("state", STATE), ("mqtt", MQTT)];
+pub const SETS: [(&str, &[Campaign]); 5] = [
+    ("first-light", FIRST_LIGHT),
+    ("alerts", ALERTS),
+    ("state", STATE),
+    ("mqtt", MQTT),
+    ("workflow", WORKFLOW),
+];
 
 /// Tells how far a campaign is, at each tenth.
 fn tell(name: &str, done: u64, of: u64) {

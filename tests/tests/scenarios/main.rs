@@ -21,4 +21,5 @@ mod state;
 mod traces;
 mod twins;
 mod websocket;
+mod workflows;
 mod year;

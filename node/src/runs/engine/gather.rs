@@ -56,6 +56,8 @@ pub(super) struct Group {
     pub(super) changes: Vec<(Change, Reply<()>)>,
     pub(super) queued: Vec<(String, RunId, Waiting)>,
     pub(super) unqueued: Vec<(String, RunId)>,
+    /// Runs that are to begin and nobody waits for: they are asked for again where this fails.
+    pub(super) unasked: Vec<Start>,
 }
 
 impl Group {
@@ -168,6 +170,9 @@ impl Engine {
 
     fn start(&mut self, group: &mut Group, start: Start, reply: Option<Reply<Started>>) {
         let (parent, is_queued) = (start.parent, start.is_queued);
+        if reply.is_none() {
+            group.unasked.push(start.clone());
+        }
         match self.judge(group, start) {
             Ok(started) => {
                 if let Some(reply) = reply {
@@ -192,6 +197,11 @@ impl Engine {
         let random = || [self.env.entropy(), self.env.entropy()];
         let id = start.id.unwrap_or_else(|| RunId::new(now_ms, random()));
         if start.is_queued {
+            // It may have been asked for twice before it began.
+            if group.unqueued.iter().any(|(_, run)| *run == id) || !self.waits(&start.workflow, id)
+            {
+                return Ok(Started { run: id, waits: false, was_there: true });
+            }
             group.writes.push(Write::Delete(Table::RunWaiting, Waiting::key(&start.workflow, id)));
             group.unqueued.push((start.workflow.clone(), id));
         } else if start.id.is_some() && self.is_known(group, id) {
@@ -248,8 +258,12 @@ impl Engine {
         Ok(())
     }
 
+    fn waits(&self, workflow: &str, id: RunId) -> bool {
+        self.waiting.get(workflow).is_some_and(|all| all.iter().any(|(run, _)| *run == id))
+    }
+
     fn is_known(&self, group: &Group, id: RunId) -> bool {
-        let waits = || self.waiting.values().flatten().any(|(waiting, _)| *waiting == id);
+        let waits = || self.waiting.keys().any(|workflow| self.waits(workflow, id));
         self.runs.contains_key(&id)
             || group.touched.contains_key(&id)
             || group.queued.iter().any(|(_, queued, _)| *queued == id)

@@ -13,6 +13,7 @@ use super::library::{Flow, Library};
 use super::record::{Run, Waiting};
 use super::step::{Local, Told};
 use super::{Outside, RunError, Start, Started};
+use data_encoding::HEXLOWER;
 use holdfast_core::flow::{Code, Memory, view};
 use holdfast_core::log::runs::RunId;
 use holdfast_sync::Fault;
@@ -121,26 +122,24 @@ impl Engine {
 
     fn read(&mut self, view: &Snapshot<'_>) -> Result<(), Fault> {
         let library = Library::load(view)?;
-        let damaged = |what: &'static str| Fault::damaged("run", what);
         for (key, value) in view.scan(Table::Run, &[], &[], usize::MAX)? {
-            let id = key.as_slice().try_into().map_err(|_| damaged("its key"))?;
-            let run = Run::decode(&value).map_err(|reject| damaged(reject.code()))?;
-            let flow = library.get(&run.workflow, &run.version);
-            let Some(flow) = flow.map(Arc::clone) else {
-                tracing::error!(run = %RunId(id), workflow = run.workflow, "its workflow is lost");
-                continue;
-            };
-            view::check(&flow.image(), &run.memory).map_err(|reject| damaged(reject.code()))?;
-            self.take(RunId(id), Active { flow, run, deadline: i64::MAX });
+            match read_run(&library, &key, &value) {
+                Ok((id, active)) => self.take(id, active),
+                // Its seal held, so a later version wrote it, or its workflow is gone: it stays.
+                Err(why) => tracing::error!(key = %HEXLOWER.encode(&key), why, "a run is left out"),
+            }
         }
         for (key, value) in view.scan(Table::RunWaiting, &[], &[], usize::MAX)? {
-            let (workflow, run) = Waiting::of_key(&key).map_err(|reject| damaged(reject.code()))?;
-            let waiting = Waiting::decode(&value).map_err(|reject| damaged(reject.code()))?;
-            self.waiting.entry(workflow.to_owned()).or_default().push_back((run, waiting));
+            let read = Waiting::of_key(&key).and_then(|of| Ok((of, Waiting::decode(&value)?)));
+            match read {
+                Ok(((workflow, run), waiting)) => {
+                    self.waiting.entry(workflow.to_owned()).or_default().push_back((run, waiting));
+                }
+                Err(reject) => tracing::error!(%reject, "a run that waits is left out"),
+            }
         }
         for (key, _) in view.scan(Table::RunOver, &[], &[], usize::MAX)? {
-            let id = key.as_slice().try_into().map_err(|_| damaged("its key"))?;
-            self.over.push_back(RunId(id));
+            self.over.extend(key.as_slice().try_into().map(RunId));
         }
         let last = view.get(Table::Cursor, CLOCK)?;
         let last = last.as_deref().and_then(|value| value.first_chunk::<8>());
@@ -256,6 +255,16 @@ impl Engine {
         // The receiver is ours.
         let _ = self.back.send(Command::Tell { run, told, reply: None });
     }
+}
+
+/// A run as it is kept; or why it cannot go on.
+fn read_run(library: &Library, key: &[u8], value: &[u8]) -> Result<(RunId, Active), &'static str> {
+    let id = key.try_into().map_err(|_| "its key is none")?;
+    let run = Run::decode(value).map_err(|reject| reject.code())?;
+    let flow = library.get(&run.workflow, &run.version).map(Arc::clone);
+    let flow = flow.ok_or("its workflow is not installed")?;
+    view::check(&flow.image(), &run.memory).map_err(|reject| reject.code())?;
+    Ok((RunId(id), Active { flow, run, deadline: i64::MAX }))
 }
 
 /// What of a run is under way outside, and whether it may be done twice.

@@ -27,9 +27,10 @@ impl Engine {
         if group.is_empty() {
             return Ok(());
         }
-        let Group { touched, writes, told, started, changes, queued, unqueued } = group;
+        let Group { touched, writes, told, started, changes, queued, unqueued, unasked } = group;
         let waited: BTreeSet<_> = told.iter().map(|(run, place, _)| (*run, *place)).collect();
-        let again = said_again(touched.values(), &waited);
+        let mut again = said_again(touched.values(), &waited);
+        again.extend(unasked.into_iter().map(|start| Command::Start(start, None)));
         let (local, env) = (Arc::clone(&self.local), Arc::clone(&self.env));
         let touched = touched.into_values().collect();
         let change = move |tx: &mut WriteTx<'_>| {
@@ -60,10 +61,13 @@ impl Engine {
         for (workflow, run, waiting) in queued {
             self.waiting.entry(workflow).or_default().push_back((run, waiting));
         }
+        let mut changed: BTreeSet<_> = stepped.iter().map(|done| done.flow.id.clone()).collect();
         for (workflow, run) in unqueued {
             if let Some(waiting) = self.waiting.get_mut(&workflow) {
                 waiting.retain(|(known, _)| *known != run);
             }
+            // One that could not begin leaves its place to the next.
+            changed.insert(workflow);
         }
         let refused: HashMap<_, _> = stepped
             .iter()
@@ -73,7 +77,6 @@ impl Engine {
             let refused = refused.get(&(run, place)).copied();
             answer(reply, refused.map_or(Ok(()), |why| Err(RunError::Refused(why))));
         }
-        let changed: BTreeSet<_> = stepped.iter().map(|done| done.flow.id.clone()).collect();
         stepped.into_iter().for_each(|done| self.settle(done));
         for (began, reply) in started {
             answer(reply, Ok(began));

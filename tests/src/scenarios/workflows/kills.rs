@@ -1,0 +1,186 @@
+//! A gateway that is killed again and again while workflows run on it.
+//!
+//! Each run raises an alert, asks a service at the site for something, waits, publishes, clears the
+//! alert, and asks again. In the end every run that was acknowledged as begun has succeeded; what
+//! is a row of the gateway's store was done once in each, and the service was asked under one key
+//! for each request, however often.
+
+use super::receiver::Receiver;
+use crate::client::Client;
+use crate::faults::Tally;
+use crate::process::{Edge, LIMIT, Settings};
+use crate::rng::Rng;
+use crate::scenarios::Scale;
+use crate::scenarios::hands::{SYNC_LIMIT, block_on};
+use crate::wait::until_async;
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+const KILLED: &str = "gateway killed";
+const REPEATED: &str = "start of a run repeated";
+const RESUMED: &str = "request made again under its key";
+/// Runs under way at once.
+const AT_ONCE: usize = 16;
+
+fn definition(receiver: SocketAddr) -> String {
+    format!(
+        r#"workflow: valve
+version: "1"
+title: Opens a valve, tells somebody, and closes it
+runs: {{at_once: 1000}}
+input: {{n: int}}
+steps:
+  - raise: open-${{n}}
+    severity: info
+    text: the valve of run ${{n}} is open
+  - http: {{method: POST, url: "http://{receiver}/opened", body: {{n: "${{n}}"}}}}
+    idempotent: true
+    timeout: 5s
+    retry: {{attempts: 100, first: 50ms, at_most: 1s}}
+  - wait: 30ms
+  - publish: site/valve
+    payload: {{n: "${{n}}"}}
+  - clear: open-${{n}}
+  - http: {{method: POST, url: "http://{receiver}/closed", body: {{n: "${{n}}"}}}}
+    idempotent: true
+    timeout: 5s
+    retry: {{attempts: 100, first: 50ms, at_most: 1s}}
+"#
+    )
+}
+
+/// Kills under load.
+///
+/// # Panics
+/// When a run is lost or stuck, or something was done twice.
+pub fn kills(scale: Scale) {
+    block_on(async {
+        let dir = tempfile::tempdir().expect("a directory");
+        let edge = Edge::init("ps-000", dir.path(), Settings::default());
+        let mut edge = edge.expect("the gateway is made");
+        edge.start().expect("it starts");
+        let (address, receiver) = Receiver::start().await.expect("a port");
+        let shared = Arc::new(Shared {
+            address: Mutex::new(edge.http()),
+            token: edge.admin_token().expect("its token"),
+            stop: AtomicBool::new(false),
+            tally: Tally::of(&[KILLED, REPEATED, RESUMED]),
+        });
+        let mut client = shared.client();
+        let new = json!({ "definition": definition(address) });
+        let installed = client.post_json("/v1/workflows", &new).await.expect("an answer");
+        assert!(installed.status.is_success(), "{}", installed.text());
+        let starters: Vec<_> =
+            (0..AT_ONCE).map(|n| tokio::spawn(begin_runs(Arc::clone(&shared), n as u64))).collect();
+        let mut rng = Rng::keyed(scale.seed, &[0]);
+        for _ in 0..scale.of(500, 25) {
+            tokio::time::sleep(Duration::from_millis(20 + rng.index(150) as u64)).await;
+            edge.kill9().expect("the gateway is killed");
+            shared.tally.strike(KILLED);
+            edge.start().expect("it starts again");
+            *shared.address.lock().unwrap_or_else(PoisonError::into_inner) = edge.http();
+        }
+        shared.stop.store(true, Ordering::Relaxed);
+        let mut begun = Vec::new();
+        for starter in starters {
+            begun.extend(starter.await.expect("whoever begins runs ends"));
+        }
+        println!("{} runs begun", begun.len());
+        for n in &begun {
+            judge(&shared, *n, &receiver).await;
+        }
+        let mut client = shared.client();
+        until_async("all alerts to be over", SYNC_LIMIT, async || {
+            let active = client.get("/v1/alerts?limit=1").await.ok()?.json();
+            let all = client.get("/v1/alerts?state=all&limit=1").await.ok()?.json();
+            // The pipeline hears of them behind the runs.
+            let is_so = active["total"] == 0 && all["total"] == begun.len();
+            is_so.then_some(())
+        })
+        .await;
+        edge.stop().expect("it stops");
+        shared.tally.finish().expect("each fault happened");
+    });
+}
+
+struct Shared {
+    address: Mutex<SocketAddr>,
+    token: String,
+    stop: AtomicBool,
+    tally: Tally,
+}
+
+impl Shared {
+    fn client(&self) -> Client {
+        let address = *self.address.lock().unwrap_or_else(PoisonError::into_inner);
+        Client::new(address).with_token(&self.token).with_limit(LIMIT)
+    }
+}
+
+/// By which run `n` is begun once, however often it is asked for.
+fn id_of(n: u64) -> String {
+    format!("{n:032x}")
+}
+
+/// Begins runs, the next one when the last was acknowledged; gives their numbers.
+async fn begin_runs(shared: Arc<Shared>, starter: u64) -> Vec<u64> {
+    let mut begun = Vec::new();
+    while !shared.stop.load(Ordering::Relaxed) {
+        let n = 1 + starter + begun.len() as u64 * AT_ONCE as u64;
+        let body = json!({ "input": { "n": n }, "id": id_of(n) });
+        let mut tries = 0;
+        loop {
+            let answer = shared.client().post_json("/v1/workflows/valve/runs", &body).await;
+            match answer {
+                Ok(answer) if answer.status.is_success() => break,
+                Ok(answer) if answer.status.is_server_error() => {}
+                Ok(answer) => panic!("run {n}: {}", answer.text()),
+                Err(_) => {}
+            }
+            tries += 1;
+            if tries == 1 {
+                shared.tally.strike(REPEATED);
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        begun.push(n);
+    }
+    begun
+}
+
+/// What a run did, once it is over.
+async fn judge(shared: &Shared, n: u64, receiver: &Receiver) {
+    let path = format!("/v1/runs/{}", id_of(n));
+    let mut client = shared.client();
+    let run = until_async("a run to be over", SYNC_LIMIT, async || {
+        let run = client.get(&path).await.ok()?.json();
+        (run["state"] != "running").then_some(run)
+    })
+    .await;
+    assert_eq!(run["state"], "succeeded", "run {n}: {run:#}");
+    let history: Vec<(String, String)> = run["history"]
+        .as_array()
+        .expect("a history")
+        .iter()
+        .map(|line| (word(&line["what"]), word(&line["text"])))
+        .collect();
+    // Raised, opened, published, cleared, closed: each done once.
+    for effect in 1..=5 {
+        let name = format!("effect {effect}");
+        let done = history.iter().filter(|(what, text)| what == "done" && *text == name).count();
+        assert_eq!(done, 1, "run {n}, {name}: {history:#?}");
+    }
+    for (path, effect) in [("/opened", 2), ("/closed", 5)] {
+        let keys = receiver.keys(path, n);
+        let under = format!("{}-{effect}", id_of(n));
+        assert!(keys.len() == 1 && keys.contains_key(&under), "run {n}, {path}: {keys:?}");
+        shared.tally.add(RESUMED, keys[&under] - 1);
+    }
+}
+
+fn word(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}

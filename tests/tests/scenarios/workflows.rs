@@ -1,0 +1,8 @@
+//! Workflows on a gateway, at the size of the test command.
+
+use holdfast_tests::scenarios::{Scale, workflows};
+
+#[test]
+fn no_kill_loses_a_run_or_does_anything_twice() {
+    workflows::kills(Scale::test(0xf10));
+}
