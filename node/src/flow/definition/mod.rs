@@ -138,7 +138,7 @@ pub(super) fn read(root: &Node<'_>, report: &mut Report) -> Result<Definition, T
     // Steps are not judged by names that could not be read.
     let is_sound = report.is_clean();
     let steps = fields.need("steps", report)?;
-    definition.steps = step::steps(steps, "steps", report)?;
+    definition.steps = step::some_steps(steps, "steps", report)?;
     if is_sound { Ok(definition) } else { Err(Told) }
 }
 
@@ -162,7 +162,7 @@ fn lasts(node: &Node<'_>, report: &mut Report) -> Result<u32, Told> {
 }
 
 fn runs(node: &Node<'_>, report: &mut Report) -> Result<(u16, Overlap), Told> {
-    let fields = Fields::read(node, "runs", &RUNS, report)?;
+    let fields = Fields::read(node, "`runs`", &RUNS, report)?;
     let most = u32::from(u16::MAX);
     let at_once =
         fields.or("at_once", 1, report, |node, report| fields::whole(node, 1, most, report));
@@ -211,7 +211,7 @@ fn declared(node: &Node<'_>, report: &mut Report) -> Result<Vec<Declared>, Told>
 }
 
 fn signals(node: &Node<'_>, report: &mut Report) -> Result<Vec<(Named, Vec<Declared>)>, Told> {
-    let fields = Fields::of(node, "signals", report)?;
+    let fields = Fields::of(node, "`signals`", report)?;
     let all: Vec<Result<_, Told>> = fields
         .entries()
         .iter()
@@ -233,7 +233,7 @@ fn signals(node: &Node<'_>, report: &mut Report) -> Result<Vec<(Named, Vec<Decla
 }
 
 fn outputs(node: &Node<'_>, report: &mut Report) -> Result<Vec<(Named, Expr)>, Told> {
-    let fields = Fields::of(node, "output", report)?;
+    let fields = Fields::of(node, "`output`", report)?;
     let all: Vec<Result<_, Told>> = fields
         .entries()
         .iter()
