@@ -201,8 +201,11 @@ impl Outline<'_> {
                     Code::NONE => "any error",
                     code => self.image.error_name(code).unwrap_or("an error"),
                 };
-                let lines = [handler.from, handler.last].map(|pc| self.line_number(pc));
-                let text = format!("after {error} of lines {} to {}:", lines[0], lines[1]);
+                let [from, last] = [handler.from, handler.last].map(|pc| self.line_number(pc));
+                let text = match from == last {
+                    true => format!("after {error} of line {from}:"),
+                    false => format!("after {error} of lines {from} to {last}:"),
+                };
                 self.put(place, depth, &text);
             }
             if let Some(name) = self.sets(op) {
@@ -270,18 +273,30 @@ impl Outline<'_> {
                 format!("{}{label}", self.effect(&effect))
             }
             Op::Sleep { a, late, tolerance_s } => {
-                format!("waits for a time ({}){}{label}", number(a), lateness(late, tolerance_s))
+                let length = self.length(pc, a);
+                format!("waits for {length}{}{label}", lateness(late, tolerance_s))
             }
             Op::Until { a, late, tolerance_s } => {
-                format!("waits until ({}){}{label}", number(a), lateness(late, tolerance_s))
+                format!("waits until {}{}{label}", number(a), lateness(late, tolerance_s))
             }
             Op::Listen { signal: index, within } => {
                 let name = signal(self.image, index).map_or("", |signal| signal.name);
-                let within = within.map(|reg| format!(", within ({})", number(reg)));
+                let within = within.map(|reg| format!(", within {}", self.length(pc, reg)));
                 format!("waits for signal {name}{}{label}", within.unwrap_or_default())
             }
             _ => return None,
         })
+    }
+
+    /// A length of time that is computed just before `pc`, or the variable that has it.
+    fn length(&self, pc: Pc, reg: u8) -> String {
+        let ms = match pc.checked_sub(1).and_then(|before| self.image.op(before)) {
+            Some(Op::Set { d, value }) if d == reg => Some(i64::from(value)),
+            Some(Op::Const { d, index }) if d == reg => self.image.constant(index),
+            _ => None,
+        };
+        let ms = ms.and_then(|ms| u64::try_from(ms).ok());
+        ms.map_or_else(|| self.name(Slot::Number(reg)), duration::shown)
     }
 
     fn effect(&self, effect: &Effect<'_>) -> String {

@@ -1,7 +1,7 @@
 //! Definitions that are not accepted, each with all that is said of it.
 //!
-//! `bad.txt` is a list: a line with `#` and what is wrong, the definition, a line `=>`, and what the
-//! compiler says. Each has the head that [`whole`] gives, so its first line is the third.
+//! `bad.txt` is a list: a line with `#` and what is wrong, the definition, a line `=>`, and what
+//! the compiler says. Each has the head that [`whole`] gives, so its first line is the third.
 
 use super::*;
 
