@@ -1,5 +1,5 @@
 //! The command line: `init`, `serve`, `token`, `node`, `status`, `alert`, `twin`, `conflict`,
-//! `policy`, `artefact`, `publisher`, `openapi`, `verify`, `export`.
+//! `policy`, `artefact`, `workflow`, `publisher`, `openapi`, `verify`, `export`.
 
 use crate::VERSION;
 use crate::publish::{self, HubArtefactAction, PublisherAction};
@@ -10,7 +10,7 @@ use crate::settings::Settings;
 use clap::{Parser, Subcommand};
 use holdfast_node::cli::{
     self, AlertAction, BackupArgs, ConflictAction, ExportArgs, Failure, Local, Place, PolicyAction,
-    Reach, RestoreArgs, TokenBook, TwinAction, VerifyArgs,
+    Reach, RestoreArgs, TokenBook, TwinAction, VerifyArgs, WorkflowAction,
 };
 use holdfast_node::logs::Format;
 use holdfast_sync::env::System;
@@ -117,6 +117,14 @@ enum Command {
     Artefact {
         #[command(subcommand)]
         action: HubArtefactAction,
+    },
+    /// Workflows: definitions checked, compiled and explained, without a running node.
+    #[command(after_help = "Examples:\n  holdfast-hub workflow check pump-guard.yaml\n  \
+        holdfast-hub workflow compile pump-guard.yaml -o pump-guard.flow\n  \
+        holdfast-hub workflow explain pump-guard.flow\n")]
+    Workflow {
+        #[command(subcommand)]
+        action: WorkflowAction,
     },
     /// Names who may publish artefacts.
     #[command(after_help = "Example:\n  holdfast-hub publisher new works --kind flow\n")]
@@ -247,6 +255,7 @@ async fn run(place: Place, command: Command) -> Result<ExitCode, Failure> {
             publish::artefact(&hub()?, action).await?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Workflow { action } => action.run(),
         Command::Publisher { action } => {
             publish::publisher(&hub()?, action)?;
             Ok(ExitCode::SUCCESS)

@@ -1,5 +1,5 @@
 //! The command line: `init`, `join`, `run`, `status`, `alert`, `twin`, `command`, `conflict`,
-//! `policy`, `artefact`, `openapi`, `verify`, `export`, `import`, `mqtt`, `token`.
+//! `policy`, `artefact`, `workflow`, `openapi`, `verify`, `export`, `import`, `mqtt`, `token`.
 
 use crate::VERSION;
 use crate::device_commands::cli::CommandAction;
@@ -15,6 +15,7 @@ use clap::{Parser, Subcommand};
 use holdfast_node::cli::{
     self, AlertAction, ArtefactAction, BackupArgs, ConflictAction, ExportArgs, Failure, Local,
     Place, PolicyAction, Reach, RestoreArgs, TokenBook, TokenKind, TwinAction, VerifyArgs,
+    WorkflowAction,
 };
 use holdfast_node::logs::Format;
 use holdfast_sync::identity::Invitation;
@@ -132,6 +133,14 @@ enum Command {
     Artefact {
         #[command(subcommand)]
         action: ArtefactAction,
+    },
+    /// Workflows: definitions checked, compiled and explained, without a running node.
+    #[command(after_help = "Examples:\n  holdfast-edge workflow check pump-guard.yaml\n  \
+        holdfast-edge workflow compile pump-guard.yaml -o pump-guard.flow\n  \
+        holdfast-edge workflow explain pump-guard.flow\n")]
+    Workflow {
+        #[command(subcommand)]
+        action: WorkflowAction,
     },
     /// Backs the node up, running or not: readings, keys, tokens and configuration.
     #[command(after_help = "Example:\n  holdfast-edge backup /media/usb/edge-2026-11-20\n")]
@@ -259,6 +268,7 @@ async fn run(place: Place, command: Command) -> Result<ExitCode, Failure> {
             action.run(&node()?).await?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Workflow { action } => action.run(),
         Command::Device { action } => {
             action.run(&node()?).await?;
             Ok(ExitCode::SUCCESS)

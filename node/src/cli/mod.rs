@@ -15,6 +15,7 @@ mod token;
 mod twin;
 mod verify;
 pub mod words;
+mod workflow;
 
 pub use alert::AlertAction;
 pub use artefact::{ArtefactAction, find_artefact, short_artefact};
@@ -27,6 +28,7 @@ pub use reach::Reach;
 pub use token::{TokenBook, TokenKind, print_new_token};
 pub use twin::TwinAction;
 pub use verify::{VerifyArgs, verify};
+pub use workflow::WorkflowAction;
 
 use clap::Parser;
 use std::fmt::Display;

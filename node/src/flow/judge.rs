@@ -35,18 +35,25 @@ pub(super) fn judge(
         return Err(report.advise(start, message, "put a part into a workflow of its own"));
     };
     let mut known = vec![Known::NOWHERE; draft.ops.len()];
-    let rejection = match verify(&bytes, &tier, &mut known) {
-        Ok(_) => return Ok(bytes),
-        Err(rejection) => rejection,
-    };
+    let Err(rejection) = verify(&bytes, &tier, &mut known) else { return Ok(bytes) };
     let Ok(image) = Image::parse(&bytes) else {
         return Err(report.wrong(start, format!("the image is not accepted: {rejection}")));
     };
     let judge = Judge { image, definition, tier, length: bytes.len() };
-    let place = rejection.pc.and_then(|pc| image.line_of(pc));
+    let pc = rejection.pc.or(if rejection.why == Why::Fuel { longest(&image) } else { None });
+    let place = pc.and_then(|pc| image.line_of(pc));
     let place = place.map_or(start, |(line, column)| Place { line, column });
     let (message, advice) = judge.words(rejection, &known);
     Err(report.tell(place, message, advice.map(str::to_owned)))
+}
+
+/// The end of the loop that has the most rounds.
+fn longest(image: &Image<'_>) -> Option<Pc> {
+    let rounds = |pc: &Pc| match image.op(*pc) {
+        Some(Op::Again { limit, .. }) => Some(limit),
+        _ => None,
+    };
+    (0..image.counts.ops).max_by_key(rounds)
 }
 
 struct Judge<'a> {
@@ -73,7 +80,7 @@ impl Judge<'_> {
                 )
             }
             Why::Output => (
-                "the run can end here without a value for each output".to_owned(),
+                format!("the run can end here without a value for {}", self.left(rejection, known)),
                 Some("set the variables of `output` on every way, or at the beginning"),
             ),
             Why::Endless => (
@@ -120,6 +127,14 @@ impl Judge<'_> {
         let mut names: Vec<_> = names.collect();
         names.dedup();
         (!names.is_empty()).then(|| names.join(" and "))
+    }
+
+    /// The outputs that may have no value.
+    fn left(&self, rejection: Rejection, known: &[Known]) -> String {
+        let here = rejection.pc.and_then(|pc| known.get(usize::from(pc)));
+        let has = |slot| here.is_some_and(|here| here.has(slot));
+        let names = self.image.outputs().filter(|field| !has(field.slot));
+        names.map(|field| format!("`{}`", field.name)).collect::<Vec<_>>().join(" and ")
     }
 
     fn reads(&self, op: Op) -> Vec<Slot> {

@@ -9,11 +9,13 @@ mod definition;
 mod diagnostic;
 mod duration;
 mod emit;
+mod explain;
 mod expression;
 mod judge;
 mod source;
 
 pub use diagnostic::Diagnostic;
+pub use explain::explain;
 
 use diagnostic::{Report, Told};
 use holdfast_core::flow::about::Placement;

@@ -231,6 +231,7 @@ impl<'t> Tree<'t, '_> {
             return Err(self.report.advise(place, message, "write out what is meant, or quote it"));
         }
         if let Some(tag) = tag {
+            let tag = tag.to_string().replace("tag:yaml.org,2002:!", "!!");
             let message = format!("tags are not read: `{tag}`");
             return Err(self.report.advise(place, message, "leave it away, or quote the text"));
         }

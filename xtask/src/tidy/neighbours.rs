@@ -41,6 +41,7 @@ const ROOMS: &[Room] = &[
     Room { library: "quinn", folders: &["sync/src/net"] },
     // A peer of the benches is a program of its own, which nothing of ours is built from.
     Room { library: "automerge", folders: &["sync/src/docs", "tests/peers"] },
+    Room { library: "saphyr_parser", folders: &["node/src/flow"] },
 ];
 
 /// Judges the declared dependencies.

@@ -33,7 +33,7 @@ pub(super) fn read(
     step: &Fields<'_>,
     report: &mut Report,
 ) -> Result<Action, Told> {
-    let fields = Fields::read(head, "each", &EACH, report)?;
+    let fields = Fields::read(head, "`each`", &EACH, report)?;
     let items = fields.need("in", report).and_then(|node| items(node, report));
     let name = match fields.get("as") {
         Some(node) => {

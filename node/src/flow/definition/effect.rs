@@ -194,7 +194,7 @@ fn read_as(
         step_keys.extend(own);
         step
     } else {
-        inner = Fields::read(head, name, &own, report)?;
+        inner = Fields::read(head, &format!("`{name}`"), &own, report)?;
         &inner
     };
     step.check(&step_keys, report);
@@ -299,7 +299,7 @@ fn retries(node: &Node<'_>, report: &mut Report) -> Result<Vec<Retry>, Told> {
 }
 
 fn retry(node: &Node<'_>, report: &mut Report) -> Result<Retry, Told> {
-    let rule = Fields::read(node, "retry", &RETRY, report)?;
+    let rule = Fields::read(node, "`retry`", &RETRY, report)?;
     let attempts = rule.need("attempts", report)?;
     let attempts = fields::whole(attempts, 1, u32::from(u8::MAX), report)?;
     let delay = |node: &Node<'_>, report: &mut Report| {
@@ -364,7 +364,7 @@ pub(super) fn errors(node: &Node<'_>, report: &mut Report) -> Result<Vec<Named>,
 }
 
 fn results(node: &Node<'_>, report: &mut Report) -> Result<Vec<Answer>, Told> {
-    let fields = Fields::of(node, "result", report)?;
+    let fields = Fields::of(node, "`result`", report)?;
     let count = fields.entries().len();
     if count > ANSWERS_MAX {
         let message = format!("{count} values are taken: at most {ANSWERS_MAX} can be");

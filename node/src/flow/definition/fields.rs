@@ -10,7 +10,7 @@ use super::super::source::{Node, Scalar, Value};
 pub(super) struct Fields<'n> {
     pub(super) place: Place,
     /// Of what it is, for messages.
-    what: &'static str,
+    what: String,
     entries: &'n [(Scalar<'n>, Node<'n>)],
 }
 
@@ -18,7 +18,7 @@ impl<'n> Fields<'n> {
     /// The entries of `node`; what is no key of `keys` is told.
     pub(super) fn read(
         node: &'n Node<'n>,
-        what: &'static str,
+        what: &str,
         keys: &[&str],
         report: &mut Report,
     ) -> Result<Self, Told> {
@@ -28,13 +28,9 @@ impl<'n> Fields<'n> {
     }
 
     /// The entries of `node`, whatever they are.
-    pub(super) fn of(
-        node: &'n Node<'n>,
-        what: &'static str,
-        report: &mut Report,
-    ) -> Result<Self, Told> {
+    pub(super) fn of(node: &'n Node<'n>, what: &str, report: &mut Report) -> Result<Self, Told> {
         match &node.value {
-            Value::Map(entries) => Ok(Self { place: node.place, what, entries }),
+            Value::Map(entries) => Ok(Self { place: node.place, what: what.to_owned(), entries }),
             _ => Err(mismatch(node, &format!("{what} is a map"), report)),
         }
     }
@@ -42,9 +38,17 @@ impl<'n> Fields<'n> {
     pub(super) fn check(&self, keys: &[&str], report: &mut Report) {
         for (key, _) in self.entries.iter().filter(|(key, _)| !keys.contains(&&*key.text)) {
             let message = format!("unknown key `{}` in {}", key.text, self.what);
-            let advice = suggestion(&key.text, keys.iter().copied());
+            let advice = match key.text.as_str() {
+                "catch" => Some("put the step into a `try`, which has a `catch`".to_owned()),
+                name => suggestion(name, keys.iter().copied()),
+            };
             report.tell(key.place, message, advice);
         }
+    }
+
+    /// The same, as what it turned out to be.
+    pub(super) fn renamed(self, what: String) -> Self {
+        Self { what, ..self }
     }
 
     pub(super) const fn entries(&self) -> &'n [(Scalar<'n>, Node<'n>)] {

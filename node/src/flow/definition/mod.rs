@@ -26,6 +26,8 @@ use step::Step;
 const ID_MAX_BYTES: usize = 64;
 /// Bytes of a version.
 const VERSION_MAX_BYTES: usize = 32;
+/// Values that a run is given, and that it leaves, at most.
+const FIELDS_MAX: usize = 32;
 /// For so long a run may go on where nobody says how long: seconds of 30 days.
 const LASTS_S: u32 = 30 * 86_400;
 
@@ -128,9 +130,13 @@ pub(super) fn read(root: &Node<'_>, report: &mut Report) -> Result<Definition, T
         concurrent,
         overlap,
         errors: fields.or("errors", Vec::new(), report, errors),
-        inputs: fields.or("input", Vec::new(), report, declared),
+        inputs: fields.or("input", Vec::new(), report, |node, report| {
+            bounded(declared(node, report)?, node, report)
+        }),
         signals: fields.or("signals", Vec::new(), report, signals),
-        outputs: fields.or("output", Vec::new(), report, outputs),
+        outputs: fields.or("output", Vec::new(), report, |node, report| {
+            bounded(outputs(node, report)?, node, report)
+        }),
         id: id.map(|id| id.text).unwrap_or_default(),
         version: version.map(|version| version.text).unwrap_or_default(),
         steps: Vec::new(),
@@ -138,8 +144,17 @@ pub(super) fn read(root: &Node<'_>, report: &mut Report) -> Result<Definition, T
     // Steps are not judged by names that could not be read.
     let is_sound = report.is_clean();
     let steps = fields.need("steps", report)?;
-    definition.steps = step::steps(steps, "steps", report)?;
+    definition.steps = step::some_steps(steps, "steps", report)?;
     if is_sound { Ok(definition) } else { Err(Told) }
+}
+
+/// Not more values than a run can be given, or leave.
+fn bounded<T>(all: Vec<T>, node: &Node<'_>, report: &mut Report) -> Result<Vec<T>, Told> {
+    if all.len() > FIELDS_MAX {
+        let message = format!("{} values stand here: at most {FIELDS_MAX} can", all.len());
+        return Err(report.wrong(node.place, message));
+    }
+    Ok(all)
 }
 
 fn no_triggers(node: &Node<'_>, report: &mut Report) -> Result<(), Told> {
@@ -162,7 +177,7 @@ fn lasts(node: &Node<'_>, report: &mut Report) -> Result<u32, Told> {
 }
 
 fn runs(node: &Node<'_>, report: &mut Report) -> Result<(u16, Overlap), Told> {
-    let fields = Fields::read(node, "runs", &RUNS, report)?;
+    let fields = Fields::read(node, "`runs`", &RUNS, report)?;
     let most = u32::from(u16::MAX);
     let at_once =
         fields.or("at_once", 1, report, |node, report| fields::whole(node, 1, most, report));
@@ -211,7 +226,7 @@ fn declared(node: &Node<'_>, report: &mut Report) -> Result<Vec<Declared>, Told>
 }
 
 fn signals(node: &Node<'_>, report: &mut Report) -> Result<Vec<(Named, Vec<Declared>)>, Told> {
-    let fields = Fields::of(node, "signals", report)?;
+    let fields = Fields::of(node, "`signals`", report)?;
     let all: Vec<Result<_, Told>> = fields
         .entries()
         .iter()
@@ -233,7 +248,7 @@ fn signals(node: &Node<'_>, report: &mut Report) -> Result<Vec<(Named, Vec<Decla
 }
 
 fn outputs(node: &Node<'_>, report: &mut Report) -> Result<Vec<(Named, Expr)>, Told> {
-    let fields = Fields::of(node, "output", report)?;
+    let fields = Fields::of(node, "`output`", report)?;
     let all: Vec<Result<_, Told>> = fields
         .entries()
         .iter()

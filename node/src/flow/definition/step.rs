@@ -172,6 +172,7 @@ fn step(node: &Node<'_>, report: &mut Report) -> Result<Step, Told> {
         ));
     }
     let place = key.place;
+    let fields = Fields::of(node, "a step", report)?.renamed(format!("`{}`", key.text));
     let action = match effect::read(&key.text, head, &fields, report) {
         Some(effect) => effect.map(|effect| Action::Effect(Box::new(effect))),
         None => {
@@ -253,7 +254,7 @@ pub(super) fn some_steps(
 }
 
 fn assignments(node: &Node<'_>, report: &mut Report) -> Result<Vec<(Named, Expr)>, Told> {
-    let fields = Fields::of(node, "let", report)?;
+    let fields = Fields::of(node, "`let`", report)?;
     let all: Vec<Result<_, Told>> = fields
         .entries()
         .iter()
@@ -276,7 +277,7 @@ fn moment(node: &Node<'_>, report: &mut Report) -> Result<Expr, Told> {
 }
 
 fn lateness(node: &Node<'_>, report: &mut Report) -> Result<Lateness, Told> {
-    let fields = Fields::read(node, "late", &LATE, report)?;
+    let fields = Fields::read(node, "`late`", &LATE, report)?;
     let over = fields.need("if_over", report)?;
     let ms = fields::length(over, report)?;
     let tolerance_s = u32::try_from(ms / 1_000).ok().filter(|_| ms % 1_000 == 0);
@@ -295,7 +296,7 @@ fn catches(node: &Node<'_>, report: &mut Report) -> Result<Vec<Catch>, Told> {
     let all: Vec<Result<_, Told>> = clauses
         .iter()
         .map(|clause| {
-            let fields = Fields::read(clause, "catch", &CATCH, report)?;
+            let fields = Fields::read(clause, "`catch`", &CATCH, report)?;
             let on = effect::errors(fields.need("on", report)?, report);
             let body = fields.need("do", report)?;
             let steps = steps(body, "do", report);
@@ -335,10 +336,10 @@ fn choose(node: &Node<'_>, report: &mut Report) -> Result<Action, Told> {
 }
 
 fn repeat(head: &Node<'_>, step: &Fields<'_>, report: &mut Report) -> Result<Action, Told> {
-    let fields = Fields::read(head, "repeat", &REPEAT, report)?;
+    let fields = Fields::read(head, "`repeat`", &REPEAT, report)?;
     let at_most = fields.get("at_most").ok_or_else(|| {
         let advice = "a run that goes on for ever is `forever`";
-        report.advise(head.place, "repeat lacks the key `at_most`", advice)
+        report.advise(head.place, "`repeat` lacks the key `at_most`", advice)
     })?;
     let at_most = fields::whole(at_most, 1, u32::from(u16::MAX), report);
     let condition = fields.get("while").map(|node| fields::expr(node, report)).transpose();

@@ -67,13 +67,14 @@ impl Emitter<'_> {
         goes_on.map(|_| ())
     }
 
+    /// Does steps for each item; whether the way goes on behind them.
     pub(super) fn each(
         &mut self,
         items: &Items,
         name: &Named,
         at_once: u32,
         body: &[Step],
-    ) -> Result<(), Told> {
+    ) -> Result<bool, Told> {
         let branches = (at_once as usize).min(items.count);
         if branches < items.count
             && let Some(place) = super::super::definition::effect::first_undo(body)
@@ -114,7 +115,7 @@ impl Emitter<'_> {
         if let Some(next) = next {
             self.give(next);
         }
-        done
+        done.map(|()| true)
     }
 
     /// The variables of an item, one for each field.
@@ -185,11 +186,10 @@ impl Emitter<'_> {
     }
 
     /// All items, in the code in which `each` stands.
-    fn one_by_one(&mut self, items: &Items, name: &Named, body: &[Step]) -> Result<(), Told> {
+    fn one_by_one(&mut self, items: &Items, name: &Named, body: &[Step]) -> Result<bool, Told> {
         if items.count == 1 {
             self.item(items, name, 0)?;
-            self.steps(body);
-            return Ok(());
+            return Ok(self.steps(body));
         }
         let counter = self.counter()?;
         let at = self.take(Kind::Int)?;
@@ -208,7 +208,7 @@ impl Emitter<'_> {
         self.give(at);
         let limit = u16::try_from(items.count - 1).unwrap_or(u16::MAX);
         self.code(Code::Again { counter, to: top, limit });
-        Ok(())
+        Ok(true)
     }
 
     /// The items that are left, one after the other, in a branch.

@@ -87,7 +87,7 @@ impl Emitter<'_> {
     pub(super) fn value(&mut self, typed: &Typed, into: Option<Slot>) -> Result<Held, Told> {
         match &typed.value {
             Value::Variable(slot) => match into {
-                Some(target) if target != *slot => {
+                Some(target) => {
                     let a = Held { slot: *slot, taken: None }.reg();
                     self.op(match target {
                         Slot::Number(d) => Op::Move { d, a },
@@ -95,7 +95,7 @@ impl Emitter<'_> {
                     });
                     Ok(Held { slot: target, taken: None })
                 }
-                _ => Ok(Held { slot: *slot, taken: None }),
+                None => Ok(Held { slot: *slot, taken: None }),
             },
             Value::Number(number) => {
                 let target = self.target(typed.kind, into)?;

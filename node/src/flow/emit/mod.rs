@@ -96,6 +96,7 @@ pub(super) fn emit(definition: &Definition, report: &mut Report) -> Result<Draft
     emitter.inputs()?;
     emitter.signals()?;
     if emitter.steps(&definition.steps) {
+        emitter.place = definition.steps.last().map_or(emitter.place, |step| step.place);
         emitter.succeed()?;
     }
     if emitter.report.is_clean() { emitter.finish() } else { Err(Told) }

@@ -55,7 +55,9 @@ impl Emitter<'_> {
                 Ok(())
             }
             Action::Parallel(branches) => self.parallel(branches, step.label.as_ref()),
-            Action::Each { items, name, at_once, body } => self.each(items, name, *at_once, body),
+            Action::Each { items, name, at_once, body } => {
+                self.each(items, name, *at_once, body).map(|ends| goes_on = ends)
+            }
             Action::Repeat { at_most, condition, body } => {
                 self.repeat(*at_most, condition.as_ref(), body)
             }

@@ -123,8 +123,7 @@ impl Parser<'_> {
 
     fn binary(&mut self, above: u8) -> Result<Expr, Fault> {
         let mut left = self.unary()?;
-        loop {
-            let Word::Sign(sign) = *self.peek() else { break };
+        while let Word::Sign(sign) = *self.peek() {
             let Some(binary) = Binary::of(sign).filter(|it| it.power() > above) else { break };
             let at = self.offset();
             self.at += 1;

@@ -412,7 +412,9 @@ impl Check<'_> {
             return Err(self.report.tell(place, message, suggestion(name, names)));
         };
         if arguments.len() != known.arguments {
-            let message = format!("`{name}()` is called with {} arguments", arguments.len());
+            let (takes, given) = (known.arguments, arguments.len());
+            let plural = if takes == 1 { "" } else { "s" };
+            let message = format!("`{name}()` takes {takes} argument{plural}, not {given}");
             let advice = format!("write `{}`", known.form);
             return Err(self.report.advise(place, message, advice));
         }

@@ -1,12 +1,23 @@
-//! Definitions that are not accepted, each with what is said of it.
+//! Definitions that are not accepted, each with all that is said of it.
+//!
+//! `bad.txt` is a list: a line with `#` and what is wrong, the definition, a line `=>`, and what
+//! the compiler says. Each has the head that [`whole`] gives, so its first line is the third.
 
 use super::*;
 
 #[test]
-fn several_faults_are_told_at_once() {
-    let wrong = compile(&whole(
-        "steps:\n  - let: {n: 1 +}\n  - comand: stop\n  - wait: n\n  - let: {x: y + 1, z: x * 2}\n",
-    ));
-    let told: Vec<_> = wrong.unwrap_err().iter().map(ToString::to_string).collect();
-    assert_eq!(told.len(), 3, "{told:#?}");
+fn what_is_wrong_is_told_with_its_place_and_what_to_do() {
+    let mut count = 0;
+    let cases = include_str!("bad.txt").split("\n# ").map(|case| case.trim_start_matches("# "));
+    for case in cases {
+        let (title, rest) = case.split_once('\n').unwrap();
+        let (definition, wanted) = rest.split_once("\n=>").unwrap();
+        let told = match compile(&whole(definition)) {
+            Ok(_) => "it is accepted".to_owned(),
+            Err(wrong) => wrong.iter().map(|one| format!("{one}\n")).collect(),
+        };
+        assert_eq!(told.trim_end(), wanted.trim(), "{title}");
+        count += 1;
+    }
+    assert!(count >= 90, "{count}");
 }

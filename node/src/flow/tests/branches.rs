@@ -5,9 +5,19 @@ use super::*;
 #[test]
 fn branches_run_beside_each_other() {
     let mut run = Run::of(
-        "steps:\n  - let: {n: 1}\n  - parallel:\n      - - publish: a\n          payload: \"${n * 2}\"\n        \
-         - publish: a2\n          payload: x\n      - - publish: b\n          payload: \"${n * 3}\"\n        \
-         - let: {n: n + 10}\n  - publish: c\n    payload: \"${n}\"\n",
+        r#"steps:
+  - let: {n: 1}
+  - parallel:
+      - - publish: a
+          payload: "${n * 2}"
+        - publish: a2
+          payload: x
+      - - publish: b
+          payload: "${n * 3}"
+        - let: {n: n + 10}
+  - publish: c
+    payload: "${n}"
+"#,
     );
     assert_eq!(run.asked(), ["1 publish topic=a payload=2", "2 publish topic=b payload=3"]);
     run.done(1);
@@ -20,8 +30,16 @@ fn branches_run_beside_each_other() {
 #[test]
 fn an_error_of_a_branch_goes_to_the_step_around_it() {
     let mut run = Run::of(
-        "errors: [dry]\nsteps:\n  - try:\n      - parallel:\n          - - wait: 1h\n          \
-         - - command: c\n              device: d\n    catch:\n      - {on: busy, do: [{fail: dry}]}\n",
+        r#"errors: [dry]
+steps:
+  - try:
+      - parallel:
+          - - wait: 1h
+          - - command: c
+              device: d
+    catch:
+      - {on: busy, do: [{fail: dry}]}
+"#,
     );
     run.failed(1, Code::BUSY);
     assert_eq!(run.end(), (Phase::Failed, "dry".to_owned()));
@@ -30,8 +48,14 @@ fn an_error_of_a_branch_goes_to_the_step_around_it() {
 #[test]
 fn one_item_is_done_after_the_other() {
     let mut run = Run::of(
-        "steps:\n  - each: {in: [h1, h2, h3], as: heater}\n    do:\n      - command: stop\n        \
-         device: ${heater}\n  - publish: done\n    payload: x\n",
+        r#"steps:
+  - each: {in: [h1, h2, h3], as: heater}
+    do:
+      - command: stop
+        device: ${heater}
+  - publish: done
+    payload: x
+"#,
     );
     assert_eq!(run.image().sizes.fibers, 1);
     for (serial, device) in [(1, "h1"), (2, "h2"), (3, "h3")] {
@@ -44,9 +68,15 @@ fn one_item_is_done_after_the_other() {
 #[test]
 fn as_many_items_are_done_at_once_as_may_be() {
     let mut run = Run::of(
-        "steps:\n  - let: {sum: 0}\n  - each: {in: [1, 2, 3, 4, 5], as: n, at_once: 2}\n    do:\n      \
-         - let: {twice: n * 2}\n      - command: stop\n        device: h${n}\n      \
-         - let: {sum: sum + twice}\n",
+        r#"steps:
+  - let: {sum: 0}
+  - each: {in: [1, 2, 3, 4, 5], as: n, at_once: 2}
+    do:
+      - let: {twice: n * 2}
+      - command: stop
+        device: h${n}
+      - let: {sum: sum + twice}
+"#,
     );
     let mut order = Vec::new();
     while run.phase() == Phase::Running {
@@ -65,8 +95,12 @@ fn as_many_items_are_done_at_once_as_may_be() {
 #[test]
 fn items_can_have_fields() {
     let run = Run::of(
-        "steps:\n  - each: {in: [{name: a, limit: 1}, {name: b, limit: 2.5}], as: it, at_once: 2}\n    \
-         do:\n      - publish: \"${it.name}\"\n        payload: \"${it.limit}\"\n",
+        r#"steps:
+  - each: {in: [{name: a, limit: 1}, {name: b, limit: 2.5}], as: it, at_once: 2}
+    do:
+      - publish: "${it.name}"
+        payload: "${it.limit}"
+"#,
     );
     assert_eq!(run.asked(), ["1 publish topic=a payload=1", "2 publish topic=b payload=2.5"]);
 }
@@ -74,9 +108,18 @@ fn items_can_have_fields() {
 #[test]
 fn branches_within_branches_are_counted() {
     let mut run = Run::of(
-        "steps:\n  - each: {in: [a, b], as: x, at_once: 2}\n    do:\n      - parallel:\n          \
-         - - publish: \"${x}1\"\n              payload: x\n          - - publish: \"${x}2\"\n              \
-         payload: x\n  - parallel:\n      - - wait: 1s\n      - - wait: 2s\n",
+        r#"steps:
+  - each: {in: [a, b], as: x, at_once: 2}
+    do:
+      - parallel:
+          - - publish: "${x}1"
+              payload: x
+          - - publish: "${x}2"
+              payload: x
+  - parallel:
+      - - wait: 1s
+      - - wait: 2s
+"#,
     );
     assert_eq!(run.image().sizes.fibers, 7);
     let mut asked = run.asked();
@@ -95,9 +138,12 @@ fn branches_within_branches_are_counted() {
 fn registers_to_compute_with_are_not_shared_by_branches() {
     // Each branch asks twice before it computes; whatever comes first must not disturb the other.
     let mut run = Run::of(
-        "steps:\n  - let: {a: 0.0, b: 0.0}\n  - parallel:\n      \
-         - - let: {a: \"reading('p', 'x') - reading('p', 'y')\"}\n      \
-         - - let: {b: \"reading('q', 'x') - reading('q', 'y')\"}\n",
+        r#"steps:
+  - let: {a: 0.0, b: 0.0}
+  - parallel:
+      - - let: {a: "reading('p', 'x') - reading('p', 'y')"}
+      - - let: {b: "reading('q', 'x') - reading('q', 'y')"}
+"#,
     );
     run.answer(1, &[Some(Given::Number(10_000_000))]);
     run.answer(2, &[Some(Given::Number(50_000_000))]);
@@ -107,11 +153,15 @@ fn registers_to_compute_with_are_not_shared_by_branches() {
     // What comes behind the branches has their registers again.
     let once = run.image().sizes.numbers;
     let twice = Run::of(
-        "steps:\n  - let: {a: 0.0, b: 0.0}\n  - parallel:\n      \
-         - - let: {a: \"reading('p', 'x') - reading('p', 'y')\"}\n      \
-         - - let: {b: \"reading('q', 'x') - reading('q', 'y')\"}\n  - parallel:\n      \
-         - - let: {a: \"reading('p', 'x') - reading('p', 'y')\"}\n      \
-         - - let: {b: \"reading('q', 'x') - reading('q', 'y')\"}\n",
+        r#"steps:
+  - let: {a: 0.0, b: 0.0}
+  - parallel:
+      - - let: {a: "reading('p', 'x') - reading('p', 'y')"}
+      - - let: {b: "reading('q', 'x') - reading('q', 'y')"}
+  - parallel:
+      - - let: {a: "reading('p', 'x') - reading('p', 'y')"}
+      - - let: {b: "reading('q', 'x') - reading('q', 'y')"}
+"#,
     );
     assert_eq!(twice.image().sizes.numbers, once);
 }

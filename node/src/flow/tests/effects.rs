@@ -5,8 +5,13 @@ use super::*;
 /// The one effect of a step.
 fn asked(step: &str) -> String {
     let run = Run::of(&format!(
-        "input:\n  n: {{type: int, default: 7}}\n  level: {{type: decimal, default: 2.5}}\n  \
-         on: {{type: bool, default: true}}\n  name: {{type: text, default: 'a\"b'}}\nsteps:\n{step}"
+        r#"input:
+  n: {{type: int, default: 7}}
+  level: {{type: decimal, default: 2.5}}
+  on: {{type: bool, default: true}}
+  name: {{type: text, default: 'a"b'}}
+steps:
+{step}"#
     ));
     run.asked().remove(0)
 }
@@ -15,7 +20,11 @@ fn asked(step: &str) -> String {
 fn every_effect_is_asked_for_with_its_arguments() {
     for (step, wanted) in [
         (
-            "  - publish: site/${n}\n    payload: {v: \"${level}\"}\n    qos: 1\n    retain: true\n",
+            r#"  - publish: site/${n}
+    payload: {v: "${level}"}
+    qos: 1
+    retain: true
+"#,
             "1 publish topic=site/7 payload={\"v\":2.5} qos=1 retain=true",
         ),
         (
@@ -23,26 +32,58 @@ fn every_effect_is_asked_for_with_its_arguments() {
             "1 set device=d path=mode value=\"auto\"",
         ),
         (
-            "  - command: stop\n    device: d\n    args: {why: dry}\n    lasts: 90s\n",
+            r#"  - command: stop
+    device: d
+    args: {why: dry}
+    lasts: 90s
+"#,
             "1 command device=d name=stop args={\"why\":\"dry\"} lasts=90",
         ),
         (
-            "  - http: {method: POST, url: \"http://x/${n}\", body: a b, content_type: text/plain}\n",
+            "  - http: {method: POST, url: \"http://x/${n}\", body: a b, \
+             content_type: text/plain}\n",
             "1 http method=POST url=http://x/7 body=a b contenttype=text/plain",
         ),
         (
-            "  - raise: dry\n    severity: critical\n    text: at ${level}\n    device: d\n",
+            r#"  - raise: dry
+    severity: critical
+    text: at ${level}
+    device: d
+"#,
             "1 raise device=d name=dry severity=critical text=at 2.5",
         ),
         ("  - clear: dry\n", "1 clear name=dry"),
-        ("  - notify: ops\n    text: hello\n", "1 notify text=hello target=ops"),
         (
-            "  - emit: rounds\n    value: \"${n}\"\n    unit: \"1\"\n",
+            r#"  - notify: ops
+    text: hello
+"#,
+            "1 notify text=hello target=ops",
+        ),
+        (
+            r#"  - emit: rounds
+    value: "${n}"
+    unit: "1"
+"#,
             "1 emit value=7 metric=rounds unit=1",
         ),
-        ("  - forward: report\n    args: [1, 2.50]\n", "1 forward name=report args=[1,2.50]"),
-        ("  - run: other\n    args: {a: \"${on}\"}\n", "1 run name=other args={\"a\":true}"),
-        ("  - actuate: relay\n    value: false\n", "1 actuate value=false name=relay"),
+        (
+            r#"  - forward: report
+    args: [1, 2.50]
+"#,
+            "1 forward name=report args=[1,2.50]",
+        ),
+        (
+            r#"  - run: other
+    args: {a: "${on}"}
+"#,
+            "1 run name=other args={\"a\":true}",
+        ),
+        (
+            r#"  - actuate: relay
+    value: false
+"#,
+            "1 actuate value=false name=relay",
+        ),
     ] {
         assert_eq!(asked(step), wanted);
     }
@@ -70,12 +111,21 @@ fn values_stand_in_texts_and_in_json_as_they_should() {
     ] {
         if wanted.is_empty() {
             assert!(
-                wrong(&format!("steps:\n  - publish: t\n    payload: {payload}\n"))
-                    .contains("`map`")
+                wrong(&format!(
+                    r#"steps:
+  - publish: t
+    payload: {payload}
+"#
+                ))
+                .contains("`map`")
             );
             continue;
         }
-        let step = format!("  - publish: t\n    payload: {payload}\n");
+        let step = format!(
+            r#"  - publish: t
+    payload: {payload}
+"#
+        );
         assert_eq!(asked(&step), format!("1 publish topic=t payload={wanted}"));
     }
 }
@@ -83,10 +133,17 @@ fn values_stand_in_texts_and_in_json_as_they_should() {
 #[test]
 fn an_answer_sets_variables() {
     let mut run = Run::of(
-        "steps:\n  - let: {percent: 0}\n  - command: open\n    device: v\n    result:\n      \
-         percent: {path: state/percent, type: int}\n      \
-         note: {type: text, default: none}\n      ok: bool\n  \
-         - publish: t\n    payload: \"${percent} ${note} ${ok}\"\n",
+        r#"steps:
+  - let: {percent: 0}
+  - command: open
+    device: v
+    result:
+      percent: {path: state/percent, type: int}
+      note: {type: text, default: none}
+      ok: bool
+  - publish: t
+    payload: "${percent} ${note} ${ok}"
+"#,
     );
     let image = run.image();
     let names: Vec<_> = image.effect(0).unwrap().answers.map(|field| field.name).collect();
@@ -94,7 +151,13 @@ fn an_answer_sets_variables() {
     run.answer(1, &[Some(Given::Number(40)), None, Some(Given::Number(1))]);
     assert_eq!(run.asked(), ["2 publish topic=t payload=40 none true"]);
     // What is not there and has no default is an error.
-    let mut run = Run::of("steps:\n  - command: c\n    device: v\n    result: {a: int}\n");
+    let mut run = Run::of(
+        r#"steps:
+  - command: c
+    device: v
+    result: {a: int}
+"#,
+    );
     run.done(1);
     assert_eq!(run.end(), (Phase::Failed, "missing".to_owned()));
 }
@@ -102,9 +165,14 @@ fn an_answer_sets_variables() {
 #[test]
 fn an_effect_is_repeated_by_the_rule_for_its_error() {
     let mut run = Run::of(
-        "steps:\n  - command: open\n    device: v\n    timeout: 30s\n    retry:\n      \
-         - {attempts: 2, first: 5s, jitter: 0, on: [timeout, busy]}\n      \
-         - {attempts: 3, first: 1s, factor: 3, at_most: 2s, jitter: 0%, on: any}\n",
+        r#"steps:
+  - command: open
+    device: v
+    timeout: 30s
+    retry:
+      - {attempts: 2, first: 5s, jitter: 0, on: [timeout, busy]}
+      - {attempts: 3, first: 1s, factor: 3, at_most: 2s, jitter: 0%, on: any}
+"#,
     );
     assert_eq!(view::next_deadline(run.memory()), BEGIN + 30_000);
     run.pass(30_000);
@@ -124,23 +192,43 @@ fn what_may_not_be_done_twice_is_left_to_somebody() {
         let run = Run::of(&format!("steps:\n{step}"));
         run.image().effect(0).unwrap().is_idempotent()
     };
-    assert!(flags("  - command: c\n    device: d\n"));
+    assert!(flags(
+        r#"  - command: c
+    device: d
+"#
+    ));
     assert!(flags("  - http: {method: GET, url: u}\n"));
     assert!(flags("  - http: {method: PUT, url: u}\n"));
     assert!(!flags("  - http: {method: POST, url: u}\n"));
     assert!(!flags("  - http: {method: PATCH, url: u}\n"));
-    assert!(flags("  - http: {method: POST, url: u}\n    idempotent: true\n"));
+    assert!(flags(
+        r#"  - http: {method: POST, url: u}
+    idempotent: true
+"#
+    ));
     assert!(!flags("  - forward: f\n"));
-    assert!(!flags("  - notify: n\n    text: t\n    idempotent: false\n"));
+    assert!(!flags(
+        r#"  - notify: n
+    text: t
+    idempotent: false
+"#
+    ));
 }
 
 #[test]
 fn an_error_that_is_caught_goes_on_behind_the_step() {
     let mut run = Run::of(
-        "steps:\n  - command: open\n    device: v\n    catch:\n      \
-         - {on: [timeout, unreachable], do: [{publish: a}]}\n      - {on: busy, do: []}\n  - publish: b\n    payload: x\n"
-            .replace("{publish: a}", "{publish: a, payload: x}")
-            .as_str(),
+        r#"steps:
+  - command: open
+    device: v
+    catch:
+      - {on: [timeout, unreachable], do: [{publish: a}]}
+      - {on: busy, do: []}
+  - publish: b
+    payload: x
+"#
+        .replace("{publish: a}", "{publish: a, payload: x}")
+        .as_str(),
     );
     run.failed(1, Code::UNREACHABLE);
     assert_eq!(run.asked(), ["2 publish topic=a payload=x"]);

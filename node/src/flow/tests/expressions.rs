@@ -6,9 +6,15 @@ use super::*;
 fn value(expr: &str) -> String {
     let quoted = serde_json::Value::from(expr).to_string();
     let run = Run::of(&format!(
-        "input:\n  n: {{type: int, default: 7}}\n  level: {{type: decimal, default: 2.5}}\n  \
-         on: {{type: bool, default: true}}\n  name: {{type: text, default: pump-7}}\n  \
-         pause: {{type: duration, default: 90s}}\nsteps:\n  - let: {{x: {quoted}}}\n"
+        r#"input:
+  n: {{type: int, default: 7}}
+  level: {{type: decimal, default: 2.5}}
+  on: {{type: bool, default: true}}
+  name: {{type: text, default: pump-7}}
+  pause: {{type: duration, default: 90s}}
+steps:
+  - let: {{x: {quoted}}}
+"#
     ));
     match run.phase() {
         Phase::Succeeded => run.value("x"),
@@ -122,8 +128,13 @@ fn times_and_durations_keep_their_meaning() {
 #[test]
 fn a_value_that_cannot_be_computed_leaves_the_variable_as_it_was() {
     let run = Run::of(
-        "steps:\n  - let: {n: 1, zero: 0}\n  - try:\n      - let: {n: \"(n + 5) / zero\"}\n    \
-         catch:\n      - {on: division-by-zero, do: []}\n",
+        r#"steps:
+  - let: {n: 1, zero: 0}
+  - try:
+      - let: {n: "(n + 5) / zero"}
+    catch:
+      - {on: division-by-zero, do: []}
+"#,
     );
     assert_eq!((run.phase(), run.value("n")), (Phase::Succeeded, "1".to_owned()));
 }
@@ -131,9 +142,11 @@ fn a_value_that_cannot_be_computed_leaves_the_variable_as_it_was() {
 #[test]
 fn the_node_is_asked_when_the_value_is_needed() {
     let mut run = Run::of(
-        "input: {device: {type: text, default: ps-1}}\nsteps:\n  \
-         - let: {dry: \"reading(device, 'level') < 0.5 && twin_bool(device, 'on')\"}\n  \
-         - let: {late: hour() * 60 + minute() > 100}\n",
+        r#"input: {device: {type: text, default: ps-1}}
+steps:
+  - let: {dry: "reading(device, 'level') < 0.5 && twin_bool(device, 'on')"}
+  - let: {late: hour() * 60 + minute() > 100}
+"#,
     );
     assert_eq!(run.asked(), ["1 reading device=ps-1 metric=level"]);
     run.answer(1, &[Some(Given::Number(400_000))]);
@@ -145,7 +158,11 @@ fn the_node_is_asked_when_the_value_is_needed() {
     run.answer(4, &[Some(Given::Number(5))]);
     assert_eq!((run.value("dry"), run.value("late")), ("true".into(), "true".into()));
     // What is decided without it is not asked for.
-    let mut run = Run::of("steps:\n  - let: {a: \"reading('p', 'm') > 1 && hour() > 3\"}\n");
+    let mut run = Run::of(
+        r#"steps:
+  - let: {a: "reading('p', 'm') > 1 && hour() > 3"}
+"#,
+    );
     run.answer(1, &[Some(Given::Number(0))]);
     assert_eq!((run.phase(), run.value("a")), (Phase::Succeeded, "false".into()));
 }

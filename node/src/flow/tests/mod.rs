@@ -3,7 +3,10 @@
 mod bad;
 mod branches;
 mod effects;
+mod explained;
 mod expressions;
+mod schema;
+mod spoiled;
 mod steps;
 mod undoing;
 

@@ -4,9 +4,14 @@ use super::*;
 
 #[test]
 fn one_case_of_a_choice_is_taken() {
-    let steps = "input: {n: int}\nsteps:\n  - choose:\n      - {if: n < 5, do: [{let: {x: 1}}]}\n      \
-                 - {if: n < 9, do: [{let: {x: 2}}]}\n      - {else: [{let: {x: 3}}]}\n  \
-                 - let: {y: x + 1}\n";
+    let steps = r#"input: {n: int}
+steps:
+  - choose:
+      - {if: n < 5, do: [{let: {x: 1}}]}
+      - {if: n < 9, do: [{let: {x: 2}}]}
+      - {else: [{let: {x: 3}}]}
+  - let: {y: x + 1}
+"#;
     for (n, wanted) in [(1, "2"), (7, "3"), (9, "4")] {
         let run = Run::with(steps, &[Some(Given::Number(n))]);
         assert_eq!((run.phase(), run.value("y")), (Phase::Succeeded, wanted.to_owned()));
@@ -17,25 +22,42 @@ fn one_case_of_a_choice_is_taken() {
 fn a_loop_ends_at_its_limit_or_with_its_condition() {
     let steps = |limit, condition| {
         format!(
-            "steps:\n  - let: {{n: 0}}\n  - repeat: {{at_most: {limit}, while: {condition}}}\n    \
-             do:\n      - let: {{n: n + 1}}\n"
+            r#"steps:
+  - let: {{n: 0}}
+  - repeat: {{at_most: {limit}, while: {condition}}}
+    do:
+      - let: {{n: n + 1}}
+"#
         )
     };
     assert_eq!(Run::of(&steps(10, "n < 3")).value("n"), "3");
     assert_eq!(Run::of(&steps(10, "n < 30")).value("n"), "10");
     assert_eq!(Run::of(&steps(1, "n < 30")).value("n"), "1");
     assert_eq!(Run::of(&steps(5, "n > 0")).value("n"), "0");
-    let nested = "steps:\n  - let: {n: 0}\n  - repeat: {at_most: 3}\n    do:\n      \
-                  - repeat: {at_most: 4}\n        do:\n          - let: {n: n + 1}\n";
+    let nested = r#"steps:
+  - let: {n: 0}
+  - repeat: {at_most: 3}
+    do:
+      - repeat: {at_most: 4}
+        do:
+          - let: {n: n + 1}
+"#;
     assert_eq!(Run::of(nested).value("n"), "12");
 }
 
 #[test]
 fn it_waits_for_a_length_and_a_point_of_time() {
     let mut run = Run::of(
-        "steps:\n  - wait: 10m\n  - let: {pause: \"duration('1s') * 2\"}\n  - wait: pause * 2\n  \
-         - wait_until: \"1970-01-01T01:00:00Z\"\n  - wait_until: now() + pause\n    \
-         late: {if_over: 1m, then: skip}\n    catch:\n      - {on: late, do: [{let: {late: true}}]}\n",
+        r#"steps:
+  - wait: 10m
+  - let: {pause: "duration('1s') * 2"}
+  - wait: pause * 2
+  - wait_until: "1970-01-01T01:00:00Z"
+  - wait_until: now() + pause
+    late: {if_over: 1m, then: skip}
+    catch:
+      - {on: late, do: [{let: {late: true}}]}
+"#,
     );
     assert_eq!(view::next_deadline(run.memory()), BEGIN + 600_000);
     run.pass(600_000);
@@ -51,10 +73,15 @@ fn it_waits_for_a_length_and_a_point_of_time() {
 
 #[test]
 fn it_waits_for_a_signal_and_takes_what_it_brings() {
-    let steps = "signals: {acknowledged: {by: text, note: {type: text, default: none}}}\nsteps:\n  \
-                 - wait_for: acknowledged\n    within: 15m\n    catch:\n      \
-                 - {on: timeout, do: [{fail: refused}]}\n  \
-                 - publish: done\n    payload: {by: \"${acknowledged.by}\", note: \"${acknowledged.note}\"}\n";
+    let steps = r#"signals: {acknowledged: {by: text, note: {type: text, default: none}}}
+steps:
+  - wait_for: acknowledged
+    within: 15m
+    catch:
+      - {on: timeout, do: [{fail: refused}]}
+  - publish: done
+    payload: {by: "${acknowledged.by}", note: "${acknowledged.note}"}
+"#;
     let mut run = Run::of(steps);
     assert_eq!(run.waits(), [Wait::Signal(0)]);
     run.signal("acknowledged", &[Some(Given::Text("o\"k"))]);
@@ -67,9 +94,11 @@ fn it_waits_for_a_signal_and_takes_what_it_brings() {
 #[test]
 fn it_waits_for_a_condition() {
     let mut run = Run::of(
-        "input: {device: {type: text, default: ps-1}}\nsteps:\n  - wait_for: {device: \"${device}\", \
-         metric: level, above: 3.0, clear: 2.5, hold: 10s}\n  \
-         - wait_for: {device: ps-2, metric: level, silent: 15m}\n",
+        r#"input: {device: {type: text, default: ps-1}}
+steps:
+  - wait_for: {device: "${device}", metric: level, above: 3.0, clear: 2.5, hold: 10s}
+  - wait_for: {device: ps-2, metric: level, silent: 15m}
+"#,
     );
     let image = run.image();
     let first = signal::signal(&image, 0).unwrap();
@@ -86,8 +115,13 @@ fn it_waits_for_a_condition() {
 #[test]
 fn for_ever_is_for_ever() {
     let mut run = Run::of(
-        "lasts: forever\nsteps:\n  - let: {n: 0}\n  - forever:\n      - wait: 1s\n      \
-         - let: {n: n + 1}\n",
+        r#"lasts: forever
+steps:
+  - let: {n: 0}
+  - forever:
+      - wait: 1s
+      - let: {n: n + 1}
+"#,
     );
     for _ in 0..5 {
         run.pass(1_000);
@@ -97,12 +131,21 @@ fn for_ever_is_for_ever() {
 
 #[test]
 fn errors_go_to_the_innermost_that_takes_them() {
-    let steps = "errors: [dry]\ninput: {n: int}\nsteps:\n  - try:\n      - try:\n          \
-                 - choose:\n              - {if: n == 1, do: [{fail: dry}]}\n              \
-                 - {if: n == 2, do: [{fail: busy}]}\n              - {else: [{fail: late}]}\n        \
-                 catch:\n          - {on: dry, do: [{let: {x: \"'inner'\"}}]}\n    catch:\n      \
-                 - {on: [busy, refused], do: [{let: {x: \"'outer'\"}}]}\n      \
-                 - {on: any, do: [{let: {x: \"error_is('late') ? 'late' : 'other'\"}}]}\n";
+    let steps = r#"errors: [dry]
+input: {n: int}
+steps:
+  - try:
+      - try:
+          - choose:
+              - {if: n == 1, do: [{fail: dry}]}
+              - {if: n == 2, do: [{fail: busy}]}
+              - {else: [{fail: late}]}
+        catch:
+          - {on: dry, do: [{let: {x: "'inner'"}}]}
+    catch:
+      - {on: [busy, refused], do: [{let: {x: "'outer'"}}]}
+      - {on: any, do: [{let: {x: "error_is('late') ? 'late' : 'other'"}}]}
+"#;
     for (n, wanted) in [(1, "inner"), (2, "outer"), (3, "late")] {
         let run = Run::with(steps, &[Some(Given::Number(n))]);
         assert_eq!((run.phase(), run.value("x")), (Phase::Succeeded, wanted.to_owned()), "{n}");
@@ -112,9 +155,17 @@ fn errors_go_to_the_innermost_that_takes_them() {
 #[test]
 fn which_error_it_was_is_known_to_the_end_of_the_catch() {
     let mut run = Run::of(
-        "steps:\n  - command: open\n    device: v\n    catch:\n      - on: any\n        do:\n          \
-         - notify: ops\n            text: failed\n            retry: {attempts: 2, jitter: 0%}\n          \
-         - let: {late: error_is('timeout')}\n",
+        r#"steps:
+  - command: open
+    device: v
+    catch:
+      - on: any
+        do:
+          - notify: ops
+            text: failed
+            retry: {attempts: 2, jitter: 0%}
+          - let: {late: error_is('timeout')}
+"#,
     );
     run.failed(1, Code::TIMEOUT);
     assert_eq!(run.asked(), ["2 notify text=failed target=ops"]);
@@ -126,17 +177,33 @@ fn which_error_it_was_is_known_to_the_end_of_the_catch() {
 
 #[test]
 fn a_run_fails_with_what_nobody_catches_or_is_parked() {
-    let run = Run::of("errors: [dry]\nsteps:\n  - fail: dry\n");
+    let run = Run::of(
+        r#"errors: [dry]
+steps:
+  - fail: dry
+"#,
+    );
     assert_eq!(run.end(), (Phase::Failed, "dry".to_owned()));
-    let run = Run::of("errors: [dry]\nunhandled: park\nsteps:\n  - fail: dry\n");
+    let run = Run::of(
+        r#"errors: [dry]
+unhandled: park
+steps:
+  - fail: dry
+"#,
+    );
     assert_eq!(run.waits(), [Wait::Decision(Code::own(0))]);
 }
 
 #[test]
 fn a_run_leaves_its_outputs_at_each_end() {
-    let steps = "input: {n: int}\noutput: {closed: n + 1, name: who}\nsteps:\n  \
-                 - let: {who: \"'a'\"}\n  - choose:\n      \
-                 - {if: n > 5, do: [{let: {who: \"'b'\"}}, {succeed: true}]}\n  - let: {n: n * 2}\n";
+    let steps = r#"input: {n: int}
+output: {closed: n + 1, name: who}
+steps:
+  - let: {who: "'a'"}
+  - choose:
+      - {if: n > 5, do: [{let: {who: "'b'"}}, {succeed: true}]}
+  - let: {n: n * 2}
+"#;
     let outputs = |n| {
         let run = Run::with(steps, &[Some(Given::Number(n))]);
         assert_eq!(run.phase(), Phase::Succeeded);
@@ -154,9 +221,20 @@ fn a_run_leaves_its_outputs_at_each_end() {
 #[test]
 fn the_head_says_how_runs_are_handled() {
     let compiled = compile(
-        "workflow: pump-guard\nversion: 1.2\ntitle: Guards\nplacement: edge\nlasts: 2h\n\
-         runs: {at_once: 4, then: replace}\npriority: 9\nunhandled: park\nerrors: [dry]\non: []\n\
-         input: {device: text, n: {type: int, default: 3}}\nsteps:\n  - fail: dry\n",
+        r#"workflow: pump-guard
+version: 1.2
+title: Guards
+placement: edge
+lasts: 2h
+runs: {at_once: 4, then: replace}
+priority: 9
+unhandled: park
+errors: [dry]
+on: []
+input: {device: text, n: {type: int, default: 3}}
+steps:
+  - fail: dry
+"#,
     );
     let compiled = compiled.unwrap();
     assert_eq!((compiled.id.as_str(), compiled.version.as_str()), ("pump-guard", "1.2"));
@@ -175,17 +253,25 @@ fn the_head_says_how_runs_are_handled() {
 #[test]
 fn json_is_read_as_well() {
     let compiled = compile(
-        r#"{"workflow": "j", "version": "1", "steps": [{"publish": "a/b", "payload": {"x": [1, null]}}]}"#,
+        r#"{"workflow": "j", "version": "1",
+            "steps": [{"publish": "a/b", "payload": {"x": [1, null]}}]}"#,
     );
     assert!(compiled.is_ok(), "{compiled:?}");
 }
 
 #[test]
 fn labels_and_lines_lead_back_to_the_steps() {
-    let run = Run::of("steps:\n  - let: {n: 1}\n  - wait: 1m\n    label: pause\n  - let: {n: 2}\n");
+    let run = Run::of(
+        r#"steps:
+  - let: {n: 1}
+  - wait: 1m
+    label: pause
+  - let: {n: 2}
+"#,
+    );
     let image = run.image();
     let labels: Vec<_> = image.labels().collect();
     assert_eq!(labels, [(2, "pause")]);
     let lines: Vec<_> = (0..image.counts.ops).map(|pc| image.line_of(pc).unwrap()).collect();
-    assert_eq!(lines, [(4, 5), (5, 5), (5, 5), (7, 5), (1, 1)]);
+    assert_eq!(lines, [(4, 5), (5, 5), (5, 5), (7, 5), (7, 5)]);
 }

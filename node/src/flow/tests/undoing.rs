@@ -2,9 +2,21 @@
 
 use super::*;
 
-const TWO: &str = "errors: [dry]\nsteps:\n  - command: open\n    device: a\n    undo:\n      \
-                   - command: close\n        device: a\n  - command: open\n    device: b\n    undo:\n      \
-                   - wait: 1s\n      - command: close\n        device: b\n  - fail: dry\n";
+const TWO: &str = r#"errors: [dry]
+steps:
+  - command: open
+    device: a
+    undo:
+      - command: close
+        device: a
+  - command: open
+    device: b
+    undo:
+      - wait: 1s
+      - command: close
+        device: b
+  - fail: dry
+"#;
 
 #[test]
 fn what_was_done_is_undone_in_reverse() {
@@ -32,9 +44,16 @@ fn what_was_not_done_is_not_undone() {
 #[test]
 fn each_item_is_undone_by_itself() {
     let mut run = Run::of(
-        "steps:\n  - each: {in: [a, b, c], as: x, at_once: 3}\n    do:\n      - command: open\n        \
-         device: ${x}\n        undo:\n          - command: close\n            device: ${x}\n  \
-         - fail: failed\n",
+        r#"steps:
+  - each: {in: [a, b, c], as: x, at_once: 3}
+    do:
+      - command: open
+        device: ${x}
+        undo:
+          - command: close
+            device: ${x}
+  - fail: failed
+"#,
     );
     assert_eq!(run.image().sizes.undos, 3);
     run.done(2);
