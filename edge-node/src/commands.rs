@@ -14,8 +14,8 @@ use crate::uplink::leave_invitation;
 use clap::{Parser, Subcommand};
 use holdfast_node::cli::{
     self, AlertAction, ArtefactAction, BackupArgs, ConflictAction, ExportArgs, Failure, Local,
-    Place, PolicyAction, Reach, RestoreArgs, TokenBook, TokenKind, TwinAction, VerifyArgs,
-    WorkflowAction,
+    Place, PolicyAction, Reach, RestoreArgs, RunAction, TokenBook, TokenKind, TwinAction,
+    VerifyArgs, WorkflowAction,
 };
 use holdfast_node::logs::Format;
 use holdfast_sync::identity::Invitation;
@@ -134,13 +134,15 @@ enum Command {
         #[command(subcommand)]
         action: ArtefactAction,
     },
-    /// Workflows: definitions checked, compiled and explained, without a running node.
+    /// Workflows: definitions checked, compiled and explained without a running node; installed,
+    /// begun and looked at on the one that runs.
     #[command(after_help = "Examples:\n  holdfast-edge workflow check pump-guard.yaml\n  \
-        holdfast-edge workflow compile pump-guard.yaml -o pump-guard.flow\n  \
-        holdfast-edge workflow explain pump-guard.flow\n")]
+        holdfast-edge workflow add pump-guard.yaml\n  \
+        holdfast-edge workflow start pump-guard '{\"device\":\"ps-017\"}'\n  \
+        holdfast-edge workflow runs\n")]
     Workflow {
         #[command(subcommand)]
-        action: WorkflowAction,
+        action: WorkflowCommand,
     },
     /// Backs the node up, running or not: readings, keys, tokens and configuration.
     #[command(after_help = "Example:\n  holdfast-edge backup /media/usb/edge-2026-11-20\n")]
@@ -210,6 +212,14 @@ enum Command {
 }
 
 #[derive(Subcommand)]
+enum WorkflowCommand {
+    #[command(flatten)]
+    File(WorkflowAction),
+    #[command(flatten)]
+    Node(RunAction),
+}
+
+#[derive(Subcommand)]
 enum TokenAction {
     /// Makes a token and prints it as the last line, or one for each device of a list; it is shown
     /// only once.
@@ -268,7 +278,10 @@ async fn run(place: Place, command: Command) -> Result<ExitCode, Failure> {
             action.run(&node()?).await?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Workflow { action } => action.run(),
+        Command::Workflow { action: WorkflowCommand::File(action) } => action.run(),
+        Command::Workflow { action: WorkflowCommand::Node(action) } => {
+            action.run(&node()?).await.map(|()| ExitCode::SUCCESS)
+        }
         Command::Device { action } => {
             action.run(&node()?).await?;
             Ok(ExitCode::SUCCESS)

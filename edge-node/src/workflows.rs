@@ -1,8 +1,8 @@
 //! What runs of workflows bring about outside of a gateway's store: messages, commands to devices,
 //! requests.
 //!
-//! Each is done under the key of its effect. A command is ordered once under it and answered once; a
-//! message may be published twice when the node stops in between, which is what QoS 1 promises; a
+//! Each is done under the key of its effect. A command is ordered once under it and answered once;
+//! a message may be published twice when the node stops in between, which is what QoS 1 promises; a
 //! request carries it, and whoever is asked may know it again.
 
 use crate::device_commands::{DeviceCommands, Order, OrderError, Reply, is_name};

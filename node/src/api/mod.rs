@@ -14,6 +14,7 @@ mod runs;
 mod tokens;
 mod twins;
 mod wire;
+mod workflows;
 
 pub use alerts::{AlertCounts, AlertShape, Alerts, alert_shapes, routes as alert_routes};
 pub use artefacts::{publish_routes, routes as artefact_routes};

@@ -10,17 +10,21 @@ use std::path::PathBuf;
 #[derive(Subcommand)]
 pub enum RunAction {
     /// Compiles a definition on the node and installs it.
+    #[command(after_help = "A version never changes: what is changed gets another one.\n\n\
+        Example:\n  holdfast-edge workflow add pump-guard.yaml")]
     Add {
         /// The file with the definition, YAML or JSON.
         file: PathBuf,
     },
     /// Lists the workflows that are installed.
+    #[command(after_help = "Example:\n  holdfast-edge workflow list")]
     List {
         /// As JSON.
         #[arg(long)]
         json: bool,
     },
     /// Lets new runs of a version begin again.
+    #[command(after_help = "Example:\n  holdfast-edge workflow enable pump-guard 1")]
     Enable {
         /// The workflow.
         workflow: String,
@@ -28,6 +32,7 @@ pub enum RunAction {
         version: String,
     },
     /// Lets no new runs of a version begin; those that are under way go on.
+    #[command(after_help = "Example:\n  holdfast-edge workflow disable pump-guard 1")]
     Disable {
         /// The workflow.
         workflow: String,
@@ -35,6 +40,7 @@ pub enum RunAction {
         version: String,
     },
     /// Removes a version to which no run is pinned.
+    #[command(after_help = "Example:\n  holdfast-edge workflow remove pump-guard 1")]
     Remove {
         /// The workflow.
         workflow: String,
@@ -42,6 +48,8 @@ pub enum RunAction {
         version: String,
     },
     /// Begins a run.
+    #[command(after_help = "Example:\n  \
+        holdfast-edge workflow start pump-guard '{\"device\":\"ps-017\"}'")]
     Start {
         /// The workflow.
         workflow: String,
@@ -52,6 +60,7 @@ pub enum RunAction {
         version: Option<String>,
     },
     /// Lists runs, the newest first.
+    #[command(after_help = "Example:\n  holdfast-edge workflow runs --state parked")]
     Runs {
         /// Only those of this workflow.
         #[arg(long)]
@@ -64,6 +73,8 @@ pub enum RunAction {
         json: bool,
     },
     /// Shows a run: what it waits for, and what it did.
+    #[command(after_help = "Example:\n  \
+        holdfast-edge workflow show 01a228a3236ceb3c9de84a1ac6b3a557")]
     Show {
         /// The run's id, from `workflow runs`.
         run: String,
@@ -72,11 +83,15 @@ pub enum RunAction {
         json: bool,
     },
     /// Ends a run; what it did is undone.
+    #[command(after_help = "Example:\n  \
+        holdfast-edge workflow cancel 01a228a3236ceb3c9de84a1ac6b3a557")]
     Cancel {
         /// The run's id.
         run: String,
     },
     /// Sends a run a signal.
+    #[command(after_help = "Example:\n  holdfast-edge workflow signal \
+        01a228a3236ceb3c9de84a1ac6b3a557 acknowledged '{\"by\":\"ann\"}'")]
     Signal {
         /// The run's id.
         run: String,
@@ -86,6 +101,8 @@ pub enum RunAction {
         values: Option<String>,
     },
     /// Decides about what is parked: retry, skip, set or compensate.
+    #[command(after_help = "Example:\n  \
+        holdfast-edge workflow decide 01a228a3236ceb3c9de84a1ac6b3a557 retry")]
     Decide {
         /// The run's id.
         run: String,
@@ -165,8 +182,8 @@ fn object(text: Option<&str>) -> Result<Map<String, Value>, Failure> {
 }
 
 async fn add<S: Service>(node: &Local<S>, file: &std::path::Path) -> Result<(), Failure> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| format!("{}: {error}", file.display()))?;
+    let text =
+        std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
     let added = node.call("POST", "/v1/workflows", Some(&json!({ "definition": text }))).await?;
     let told = |key: &str| added[key].as_str().unwrap_or_default().to_owned();
     for warning in added["warnings"].as_array().into_iter().flatten() {

@@ -169,8 +169,9 @@ impl Pipeline {
         self.progress.subscribe()
     }
 
-    /// Works until told to stop, on a thread of its own that gives way to those that answer devices:
-    /// whatever is being summed up, an acknowledgement does not wait behind it for a processor.
+    /// Works until told to stop, on a thread of its own that gives way to those that answer
+    /// devices: whatever is being summed up, an acknowledgement does not wait behind it for a
+    /// processor.
     ///
     /// # Panics
     /// When the pipeline does, or no thread can be had.

@@ -488,11 +488,10 @@ fn under_way(touched: &Touched) -> Vec<(u32, u8)> {
 /// Which effect has this number in a run.
 fn pending_effect(image: &Image<'_>, memory: &[u8], serial: u32) -> Option<u16> {
     let memory = Memory::new(memory, image.sizes)?;
-    let found = view::waits(image, memory).find_map(|waiting| match waiting.wait {
+    view::waits(image, memory).find_map(|waiting| match waiting.wait {
         Wait::Effect(pending) | Wait::Retry { of: pending, .. } if pending.serial == serial => {
             Some(pending.effect)
         }
         _ => None,
-    });
-    found
+    })
 }

@@ -13,11 +13,14 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::TcpListener;
 
+/// Keys, and how often each came.
+type Keys = BTreeMap<String, u64>;
+
 /// What was asked of it: path and number of the run, under which keys and how often; clones share
 /// it.
 #[derive(Clone, Debug, Default)]
 pub struct Receiver {
-    keys: Arc<Mutex<BTreeMap<(String, u64), BTreeMap<String, u64>>>>,
+    keys: Arc<Mutex<BTreeMap<(String, u64), Keys>>>,
 }
 
 impl Receiver {
@@ -66,7 +69,7 @@ impl Receiver {
 
     /// Under which keys a request to `path` was made for the run with number `n`, and how often.
     #[must_use]
-    pub fn keys(&self, path: &str, n: u64) -> BTreeMap<String, u64> {
+    pub fn keys(&self, path: &str, n: u64) -> Keys {
         let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         keys.get(&(path.to_owned(), n)).cloned().unwrap_or_default()
     }
