@@ -16,7 +16,7 @@ pub enum WorkflowAction {
         exit code is 1 when there is\none. docs/workflows.md teaches the language, and \
         docs/workflow.schema.json lets an editor help.\n\nExample (holdfast-hub has the \
         same):\n  holdfast-edge workflow check pump-guard.yaml\nThen:\n  \
-        holdfast-edge workflow compile pump-guard.yaml -o pump-guard.flow"
+        holdfast-edge workflow compile pump-guard.yaml -o pump-guard.flow\n"
     )]
     Check {
         /// The definitions, in YAML or JSON.
@@ -26,7 +26,7 @@ pub enum WorkflowAction {
     /// Compiles a definition to the image that nodes run.
     #[command(after_help = "Example (holdfast-hub has the same):\n  \
         holdfast-edge workflow compile pump-guard.yaml -o pump-guard.flow\nThen look at it:\n  \
-        holdfast-edge workflow explain pump-guard.flow")]
+        holdfast-edge workflow explain pump-guard.flow\n")]
     Compile {
         /// The definition, in YAML or JSON.
         file: PathBuf,
@@ -36,7 +36,7 @@ pub enum WorkflowAction {
     },
     /// Tells in words what a definition or an image does: steps, memory, the longest turn.
     #[command(after_help = "Example (holdfast-hub has the same):\n  \
-        holdfast-edge workflow explain pump-guard.yaml")]
+        holdfast-edge workflow explain pump-guard.yaml\n")]
     Explain {
         /// The definition, or the image that was made of it.
         file: PathBuf,
@@ -88,9 +88,13 @@ impl WorkflowAction {
                 };
                 let text = explain(&image)
                     .map_err(|why| format!("{} is no image: {why}", file.display()))?;
-                // Whoever reads it may have seen enough.
-                let _ = std::io::stdout().write_all(text.as_bytes());
-                Ok(ExitCode::SUCCESS)
+                match std::io::stdout().write_all(text.as_bytes()) {
+                    // Whoever reads it may have seen enough.
+                    Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+                        Err(format!("standard output cannot be written: {error}").into())
+                    }
+                    _ => Ok(ExitCode::SUCCESS),
+                }
             }
         }
     }
@@ -146,4 +150,68 @@ fn text_of(file: &Path, bytes: Vec<u8>) -> Result<String, Failure> {
         let line = error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
         format!("{}:{line}: this is not UTF-8: byte {at}", file.display()).into()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is done with files of a folder of its own, and what it comes to.
+    fn run(files: &[(&str, &[u8])], action: impl FnOnce(&Path) -> WorkflowAction) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, bytes) in files {
+            std::fs::write(dir.path().join(name), bytes).unwrap();
+        }
+        let told = match action(dir.path()).run() {
+            Ok(exit) => format!("{exit:?}"),
+            Err(Failure(error)) => error,
+        };
+        told.replace(&dir.path().display().to_string(), "DIR")
+    }
+
+    const GOOD: &str = "workflow: a\nversion: '1'\nsteps: [{wait: 1s}]\n";
+    const BAD: &str = "workflow: a\nversion: '1'\nsteps: [{wait: 1}]\n";
+
+    #[test]
+    fn one_definition_with_a_fault_makes_the_check_fail() {
+        let files = [("good", GOOD.as_bytes()), ("bad", BAD.as_bytes())];
+        let check = |names: &[&str]| {
+            run(&files, |dir| WorkflowAction::Check {
+                files: names.iter().map(|name| dir.join(name)).collect(),
+            })
+        };
+        assert_eq!(check(&["good"]), format!("{:?}", ExitCode::SUCCESS));
+        for names in [["good", "bad"], ["bad", "good"], ["missing", "good"]] {
+            assert_eq!(check(&names), format!("{:?}", ExitCode::FAILURE), "{names:?}");
+        }
+    }
+
+    #[test]
+    fn an_image_is_written_and_told_in_words() {
+        let exit = run(&[("good", GOOD.as_bytes())], |dir| {
+            let (file, out) = (dir.join("good"), dir.join("image"));
+            WorkflowAction::Compile { file, out: out.clone() }.run().unwrap();
+            assert_eq!(std::fs::read(&out).unwrap(), compile(GOOD).unwrap().image);
+            WorkflowAction::Explain { file: out }
+        });
+        assert_eq!(exit, format!("{:?}", ExitCode::SUCCESS));
+        let exit = run(&[("bad", BAD.as_bytes())], |dir| {
+            let (file, out) = (dir.join("bad"), dir.join("image"));
+            WorkflowAction::Compile { file, out }
+        });
+        assert_eq!(exit, format!("{:?}", ExitCode::FAILURE));
+    }
+
+    #[test]
+    fn a_file_that_is_not_one_is_named() {
+        let explain = |name: &'static str| {
+            let files: [(&str, &[u8]); 2] = [("bytes", b"a\nb\xff"), ("cut", b"\x01\x00")];
+            run(&files, |dir| WorkflowAction::Explain { file: dir.join(name) })
+        };
+        assert_eq!(explain("missing"), "DIR/missing is not there");
+        assert_eq!(explain("."), "DIR/. is a folder: name the file with the definition");
+        assert_eq!(explain("bytes"), "DIR/bytes:2: this is not UTF-8: byte 3");
+        let told = explain("cut");
+        assert_eq!(told, "DIR/cut is no image: the tables of the image do not fill it");
+    }
 }

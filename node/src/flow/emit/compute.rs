@@ -265,7 +265,7 @@ impl Emitter<'_> {
                 pieces.push([Piece::Literal(text)]);
                 continue;
             }
-            let held = self.value(typed, None)?;
+            let held = self.asked_with(typed)?;
             pieces.push([Piece::Text(held.reg())]);
             helds.push(held);
         }

@@ -134,7 +134,7 @@ impl Emitter<'_> {
                 _ => text,
             }));
         }
-        let held = self.value(&typed, None)?;
+        let held = self.asked_with(&typed)?;
         helds.push(held);
         Ok(match (held.slot, form) {
             (Slot::Number(reg), _) => Made::Number(reg),
@@ -142,6 +142,21 @@ impl Emitter<'_> {
             (Slot::Text(reg), Form::Json) => Made::Quoted(reg),
             (Slot::Text(reg), Form::Escaped) => Made::Escaped(reg),
         })
+    }
+
+    /// A value that an effect is asked for with. Each attempt is filled in anew and has to be the
+    /// same, so a variable that another branch may set meanwhile is copied.
+    pub(super) fn asked_with(&mut self, typed: &Typed) -> Result<Held, Told> {
+        let shared = |name: &str| self.set_in_branches.contains(name);
+        if let Value::Variable(slot) = typed.value
+            && self.context.whose == Whose::Branch
+            && self.names.known_outside(slot).is_some_and(shared)
+        {
+            let copy = self.take(typed.kind)?;
+            self.value(typed, Some(copy.slot))?;
+            return Ok(copy);
+        }
+        self.value(typed, None)
     }
 
     /// The variables that an answer sets.

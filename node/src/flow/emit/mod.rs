@@ -28,7 +28,7 @@ use holdfast_core::flow::verify::{FIBERS_MAX, HANDLERS_MAX, SIGNALS_MAX, UNDOS_M
 use holdfast_core::flow::{Op, Slot};
 use names::Names;
 use registers::{Register, Registers};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The run itself, a branch of it, or what undoes something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +57,8 @@ struct Emitter<'d> {
     draft: Draft,
     context: Context,
     labels: BTreeMap<String, Place>,
+    /// Variables that branches set.
+    set_in_branches: BTreeSet<String>,
     /// Whether a way through the steps ends well.
     ends_well: bool,
     /// The step whose code is written.
@@ -89,6 +91,7 @@ pub(super) fn emit(definition: &Definition, report: &mut Report) -> Result<Draft
         draft,
         context: Context { whose: Whose::Run, repeated: None, copied: false },
         labels: BTreeMap::new(),
+        set_in_branches: needs::set_in_branches(&definition.steps),
         ends_well: false,
         place: Place { line: 1, column: 1 },
     };

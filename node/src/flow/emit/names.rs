@@ -87,6 +87,16 @@ impl Names {
         run.into_iter().any(|index| self.all[*index].meaning.is_some_and(|(_, own)| own == slot))
     }
 
+    /// The name of a variable that another branch may have, too: one of a scope further out.
+    pub(super) fn known_outside(&self, slot: Slot) -> Option<&str> {
+        let own = self.scopes.last();
+        let variable = self.all.iter().enumerate().find(|(index, variable)| {
+            variable.meaning.is_some_and(|(_, known)| known == slot)
+                && !own.is_some_and(|scope| scope.values().any(|own| own == index))
+        });
+        variable.map(|(_, variable)| variable.name.as_str())
+    }
+
     fn unknown(&self, name: &str, place: Place, report: &mut Report) -> Told {
         let message = format!("there is no variable `{name}` here");
         let prefix = format!("{name}.");

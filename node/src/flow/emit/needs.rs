@@ -1,6 +1,8 @@
-//! How many branches steps have at once, and how much there can be to undo behind them.
+//! What steps need of the run before they are written: branches at once, places to undo, and which
+//! variables branches set beside each other.
 
 use super::super::definition::step::{Action, Step};
+use std::collections::BTreeSet;
 
 /// What steps need of the run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,4 +57,37 @@ fn of_step(step: &Step) -> Needs {
     };
     let caught = step.catches.iter().map(|clause| of(&clause.steps));
     needs.then(caught.fold(Needs::default(), Needs::or))
+}
+
+/// The names of variables that are set in branches, where another branch may be under way.
+pub(super) fn set_in_branches(steps: &[Step]) -> BTreeSet<String> {
+    let mut out = BTreeSet::new();
+    collect(steps, false, &mut out);
+    out
+}
+
+fn collect(steps: &[Step], inside: bool, out: &mut BTreeSet<String>) {
+    for step in steps {
+        match &step.action {
+            Action::Let(values) if inside => {
+                out.extend(values.iter().map(|(name, _)| name.text.clone()));
+            }
+            Action::Effect(effect) if inside => {
+                out.extend(effect.results.iter().map(|answer| answer.name.text.clone()));
+            }
+            Action::Choose { arms, otherwise } => {
+                arms.iter().for_each(|(_, steps)| collect(steps, inside, out));
+                collect(otherwise, inside, out);
+            }
+            Action::Parallel(branches) => {
+                branches.iter().for_each(|steps| collect(steps, true, out));
+            }
+            Action::Each { at_once, body, .. } => collect(body, inside || *at_once > 1, out),
+            Action::Repeat { body, .. } | Action::Forever(body) | Action::Try(body) => {
+                collect(body, inside, out);
+            }
+            _ => {}
+        }
+        step.catches.iter().for_each(|clause| collect(&clause.steps, inside, out));
+    }
 }

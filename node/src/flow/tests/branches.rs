@@ -165,3 +165,27 @@ fn registers_to_compute_with_are_not_shared_by_branches() {
     );
     assert_eq!(twice.image().sizes.numbers, once);
 }
+
+#[test]
+fn what_was_asked_for_stays_whatever_another_branch_sets() {
+    // An effect is filled in anew for each attempt, under the key of the first one: it has to be
+    // the same then, though the variable in it is not.
+    let mut run = Run::of(
+        r#"steps:
+  - let: {n: 1, word: "'a'"}
+  - parallel:
+      - - publish: first
+          payload: "${n} ${word}"
+      - - wait: 1s
+        - let: {n: 2, word: "'b'"}
+        - publish: second
+          payload: "${n} ${word}"
+"#,
+    );
+    assert_eq!(run.asked(), ["1 publish topic=first payload=1 a"]);
+    run.pass(1_000);
+    assert_eq!(
+        run.asked(),
+        ["1 publish topic=first payload=1 a", "2 publish topic=second payload=2 b"]
+    );
+}
