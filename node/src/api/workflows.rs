@@ -129,7 +129,7 @@ async fn install(
             NotForHere::Rejected(rejection) => {
                 rejection.pc.and_then(|pc| Image::parse(&compiled.image).ok()?.line_of(pc))
             }
-            NotForHere::Elsewhere(_) => None,
+            NotForHere::Elsewhere(_) | NotForHere::Condition => None,
         };
         let problem = Problem::invalid("not-for-this-node", error.to_string());
         match place {

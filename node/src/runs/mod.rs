@@ -26,6 +26,7 @@ use engine::{Command, Engine, Parts};
 use futures::future::BoxFuture;
 use holdfast_core::flow::about::Placement;
 use holdfast_core::flow::effect::Kind;
+use holdfast_core::flow::signal::{Source, signal};
 use holdfast_core::flow::{Code, Refusal, Rejection, Tier};
 use holdfast_core::log::runs::RunId;
 use holdfast_sync::Fault;
@@ -86,6 +87,9 @@ pub enum NotForHere {
     /// The verifier does not accept it, or this node cannot do what it does.
     #[error(transparent)]
     Rejected(#[from] Rejection),
+    /// It waits for a condition over readings, and nothing on this node looks for one yet.
+    #[error("it waits for a condition over readings, and nothing here looks for one yet")]
+    Condition,
     /// It runs elsewhere.
     #[error("its placement is `{0}`, and this node is none")]
     Elsewhere(&'static str),
@@ -183,6 +187,11 @@ impl Runs {
         let by = by[..by.floor_char_boundary(record::BY_MAX_BYTES)].to_owned();
         let installed = record::Installed { added_ms, by, is_enabled: true, image };
         let flow = Flow::accept(installed, &self.tier)?;
+        let image = flow.image();
+        let mut signals = (0..image.sizes.signals).filter_map(|index| signal(&image, index));
+        if signals.any(|signal| signal.source != Source::Outside) {
+            return Err(NotForHere::Condition);
+        }
         let placement = flow.about().placement;
         if self.placements.contains(&placement) {
             Ok(flow)

@@ -12,6 +12,7 @@ use holdfast_core::flow::{Code, Phase, Slot, Tier, Type};
 use holdfast_core::log::events::{self, Event};
 use holdfast_core::log::runs::{RunId, What};
 use holdfast_core::{Stream, Timestamp};
+use holdfast_node::flow;
 use holdfast_node::runs::record::Installed;
 use holdfast_node::runs::{
     Abilities, Asked, Decision, Failure, Flow, Local, Outside, Run, RunError, Runs, Start, Started,
@@ -173,7 +174,7 @@ impl Node {
     }
 
     async fn install(&self, draft: &Draft) {
-        self.runs.install(flow(draft)).await.unwrap();
+        self.runs.install(accepted(draft)).await.unwrap();
     }
 
     async fn begin(&self, workflow: &str) -> RunId {
@@ -238,7 +239,7 @@ fn start(workflow: &str) -> Start {
     Start { workflow: workflow.to_owned(), by: "test".to_owned(), ..Start::default() }
 }
 
-fn flow(draft: &Draft) -> Flow {
+fn accepted(draft: &Draft) -> Flow {
     let image = draft.encode().unwrap();
     let installed = Installed { added_ms: 1, by: "test".to_owned(), is_enabled: true, image };
     Flow::accept(installed, &Tier::NODE).unwrap()
@@ -472,7 +473,7 @@ async fn a_version_never_changes_and_is_not_removed_under_its_runs() {
     let node = Node::open(dir.path(), &hand);
     node.install(&timer("timer", 1, Overlap::Queue)).await;
     node.install(&timer("timer", 1, Overlap::Queue)).await;
-    let other = flow(&timer("timer", 2, Overlap::Queue));
+    let other = accepted(&timer("timer", 2, Overlap::Queue));
     assert_eq!(node.runs.install(other).await, Err(RunError::OtherImage));
     let run = node.begin("timer").await;
     assert_eq!(node.runs.remove("timer", "1").await, Err(RunError::InUse(1)));
@@ -561,5 +562,26 @@ async fn what_a_run_is_given_is_checked() {
     assert_eq!(given(json!({ "lever": 3 })).await, wrong(text));
     let run = given(json!({ "level": 2.5 })).await.unwrap().run;
     assert_eq!(node.phase(run), Phase::Running);
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_node_cannot_do_is_not_installed() {
+    let (dir, hand) = (tempfile::tempdir().unwrap(), hand());
+    let node = Node::open(dir.path(), &hand);
+    let told = |definition: &str| {
+        let text = format!("workflow: w\nversion: \"1\"\n{definition}");
+        let image = flow::compile(&text).unwrap().image;
+        node.runs.accept(image, "test", 1).map(|_| ()).map_err(|error| error.to_string())
+    };
+    let accepted = told("steps: [{publish: a/b, payload: 1}]");
+    assert_eq!(accepted, Ok(()));
+    let mail = told("steps: [{notify: ops, text: dry}]").unwrap_err();
+    assert_eq!(mail, "this node cannot bring about that kind of effect (operation 0)");
+    let hub = told("placement: hub\nsteps: [{publish: a/b, payload: 1}]").unwrap_err();
+    assert_eq!(hub, "its placement is `hub`, and this node is none");
+    let waits = "steps: [{wait_for: {device: d, metric: m, above: 3, clear: 2, hold: 10s}}]";
+    let waits = told(waits).unwrap_err();
+    assert_eq!(waits, "it waits for a condition over readings, and nothing here looks for one yet");
     node.close().await;
 }
