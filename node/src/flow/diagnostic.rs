@@ -84,6 +84,11 @@ impl Report {
         self.warnings.push(Diagnostic { line, column, message, advice });
     }
 
+    /// Whether nothing more is kept, so that nobody need look for more.
+    pub(super) const fn is_full(&self) -> bool {
+        self.errors.len() >= KEPT
+    }
+
     pub(super) const fn is_clean(&self) -> bool {
         self.errors.is_empty()
     }

@@ -6,6 +6,7 @@
 
 use super::diagnostic::{Place, Report, Told};
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span};
+use std::collections::BTreeMap;
 
 /// Bytes of a definition: some thousand steps.
 pub(super) const TEXT_MAX_BYTES: usize = 256 << 10;
@@ -86,38 +87,38 @@ impl Scalar<'_> {
     }
 
     /// The place in the source of the byte at `offset` of the text.
+    pub(super) fn place_at(&self, offset: usize) -> Place {
+        self.places(offset, 0).pop().unwrap_or(self.place)
+    }
+
+    /// The places in the source of the bytes of the text from `start` on, and of the one behind.
     ///
     /// The text is the source without quotes, with escapes resolved and lines folded. Both are gone
     /// through side by side; white space counts as equal whatever became of it.
-    pub(super) fn place_at(&self, offset: usize) -> Place {
+    pub(super) fn places(&self, start: usize, len: usize) -> Vec<Place> {
         let mut walk = Walk { place: self.place, rest: self.source };
         match self.style {
             ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted => walk.take(),
             // A block begins with its first line, not with the sign before.
             ScalarStyle::Plain | ScalarStyle::Literal | ScalarStyle::Folded => {}
         }
+        let mut out = Vec::new();
         for (at, wanted) in self.text.char_indices() {
-            if wanted.is_whitespace() {
-                if at >= offset {
-                    return walk.place;
-                }
-                continue;
+            if at > start + len {
+                break;
             }
-            walk.skip_space();
-            if at >= offset {
-                return walk.place;
+            if !wanted.is_whitespace() {
+                walk.skip_space();
             }
-            if self.style == ScalarStyle::DoubleQuoted && walk.next() == Some('\\') {
-                walk.take_escape();
-            } else {
-                let quotes = self.style == ScalarStyle::SingleQuoted && walk.next() == Some('\'');
-                walk.take();
-                if quotes {
-                    walk.take();
-                }
+            if at >= start {
+                out.resize(at - start + 1, walk.place);
+            }
+            if !wanted.is_whitespace() {
+                walk.take_one(self.style);
             }
         }
-        walk.place
+        out.resize(len + 1, walk.place);
+        out
     }
 }
 
@@ -139,6 +140,18 @@ impl Walk<'_> {
             self.place = Place { line: self.place.line + 1, column: 1 };
         } else {
             self.place.column += 1;
+        }
+    }
+
+    /// What stands for one character of the text.
+    fn take_one(&mut self, style: ScalarStyle) {
+        match (style, self.next()) {
+            (ScalarStyle::DoubleQuoted, Some('\\')) => self.take_escape(),
+            (ScalarStyle::SingleQuoted, Some('\'')) => {
+                self.take();
+                self.take();
+            }
+            _ => self.take(),
         }
     }
 
@@ -201,10 +214,10 @@ fn place_of(marker: Marker) -> Place {
     Place { line: number(marker.line()), column: number(marker.col()).saturating_add(1) }
 }
 
-/// A list or a map that is being read, and the key that waits for its value.
+/// A list or a map that is being read, the key that waits for its value, and the lines of its keys.
 enum Open<'t> {
     List(Place, Vec<Node<'t>>),
-    Map(Place, Vec<(Scalar<'t>, Node<'t>)>, Option<Scalar<'t>>),
+    Map(Place, Vec<(Scalar<'t>, Node<'t>)>, Option<Scalar<'t>>, BTreeMap<String, u32>),
 }
 
 struct Tree<'t, 'r> {
@@ -241,7 +254,9 @@ impl<'t> Tree<'t, '_> {
                 self.put_scalar(scalar)
             }
             Event::SequenceStart(..) => self.begin(Open::List(place, Vec::new()), place),
-            Event::MappingStart(..) => self.begin(Open::Map(place, Vec::new(), None), place),
+            Event::MappingStart(..) => {
+                self.begin(Open::Map(place, Vec::new(), None, BTreeMap::new()), place)
+            }
             Event::SequenceEnd | Event::MappingEnd => self.end(),
             _ => Ok(()),
         }
@@ -268,7 +283,7 @@ impl<'t> Tree<'t, '_> {
             let message = format!("more than {DEPTH_MAX} lists and maps lie in each other here");
             return Err(self.report.advise(place, message, "put the inner steps into a workflow"));
         }
-        if let Some(Open::Map(_, _, None)) = self.open.last() {
+        if let Some(Open::Map(_, _, None, _)) = self.open.last() {
             return Err(self.report.wrong(place, "a key has to be a text"));
         }
         self.open.push(open);
@@ -276,9 +291,8 @@ impl<'t> Tree<'t, '_> {
     }
 
     fn put_scalar(&mut self, scalar: Scalar<'t>) -> Result<(), Told> {
-        if let Some(Open::Map(_, entries, key @ None)) = self.open.last_mut() {
-            if let Some((first, _)) = entries.iter().find(|(known, _)| known.text == scalar.text) {
-                let line = first.place.line;
+        if let Some(Open::Map(_, _, key @ None, lines)) = self.open.last_mut() {
+            if let Some(line) = lines.insert(scalar.text.clone(), scalar.place.line) {
                 let message =
                     format!("the key `{}` is there twice, first in line {line}", scalar.text);
                 return Err(self.report.wrong(scalar.place, message));
@@ -293,7 +307,7 @@ impl<'t> Tree<'t, '_> {
     fn end(&mut self) -> Result<(), Told> {
         let node = match self.open.pop() {
             Some(Open::List(place, items)) => Node { place, value: Value::List(items) },
-            Some(Open::Map(place, entries, _)) => Node { place, value: Value::Map(entries) },
+            Some(Open::Map(place, entries, ..)) => Node { place, value: Value::Map(entries) },
             None => return Ok(()),
         };
         self.put(node);
@@ -303,7 +317,7 @@ impl<'t> Tree<'t, '_> {
     fn put(&mut self, node: Node<'t>) {
         match self.open.last_mut() {
             Some(Open::List(_, items)) => items.push(node),
-            Some(Open::Map(_, entries, key)) => {
+            Some(Open::Map(_, entries, key, _)) => {
                 if let Some(key) = key.take() {
                     entries.push((key, node));
                 }

@@ -37,6 +37,9 @@ impl<'n> Fields<'n> {
 
     pub(super) fn check(&self, keys: &[&str], report: &mut Report) {
         for (key, _) in self.entries.iter().filter(|(key, _)| !keys.contains(&&*key.text)) {
+            if report.is_full() {
+                return;
+            }
             let message = format!("unknown key `{}` in {}", key.text, self.what);
             let advice = match key.text.as_str() {
                 "catch" => Some("put the step into a `try`, which has a `catch`".to_owned()),
@@ -223,7 +226,8 @@ pub(super) fn part(
     text: &str,
     report: &mut Report,
 ) -> Result<Expr, Told> {
-    let place_at = |offset: usize| scalar.place_at(start + offset);
+    let places = scalar.places(start, text.len());
+    let place_at = |offset: usize| places.get(offset).copied().unwrap_or(scalar.place);
     expression::parse(text, place_at)
         .map_err(|fault| report.tell(place_at(fault.at), fault.message, fault.advice))
 }

@@ -7,6 +7,7 @@ use super::super::diagnostic::{Report, Told};
 use super::super::expression::Expr;
 use super::super::source::{Node, Scalar, Value};
 use super::fields;
+use holdfast_core::flow::PIECES_MAX;
 
 /// A piece of a template.
 #[derive(Clone, Debug)]
@@ -173,6 +174,10 @@ fn parts(scalar: &Scalar<'_>, report: &mut Report) -> Result<Vec<Part>, Told> {
             continue;
         }
         let inner = begin + 2;
+        if out.len() as u64 >= PIECES_MAX {
+            let message = format!("an argument has more than {PIECES_MAX} pieces");
+            return Err(report.advise(scalar.place_at(begin), message, "send less at once"));
+        }
         let Some(len) = end_of(&text[inner..]) else {
             let message = "`${` has no closing `}`";
             let advice = "`$${` stands for `${` as it is";

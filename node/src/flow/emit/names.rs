@@ -62,7 +62,11 @@ impl Names {
 
     /// A new variable of the innermost scope.
     pub(super) fn declare(&mut self, name: &str, place: Place, meaning: Option<(Kind, Slot)>) {
-        let same = self.all.iter().filter(|known| known.name == name).count();
+        // What has no register is not in the image.
+        let same = match meaning {
+            Some(_) => self.all.iter().filter(|known| known.name == name).count(),
+            None => 0,
+        };
         let shown = if same == 0 { name.to_owned() } else { format!("{name}#{}", same + 1) };
         let index = self.all.len();
         self.all.push(Variable { name: name.to_owned(), shown, meaning, place, read: false });

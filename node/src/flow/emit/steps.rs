@@ -23,6 +23,9 @@ impl Emitter<'_> {
                 self.report.advise(step.place, "this step is never reached", advice);
                 return false;
             }
+            if self.report.is_full() {
+                return true;
+            }
             let before = self.place;
             self.place = step.place;
             goes_on = self.step(step).unwrap_or(true);
@@ -116,6 +119,9 @@ impl Emitter<'_> {
     fn assign(&mut self, values: &[(Named, Expr)]) -> Result<(), Told> {
         let mut done = Ok(());
         for (name, expr) in values {
+            if self.report.is_full() {
+                break;
+            }
             if let Err(told) = self.assign_one(name, expr) {
                 if self.names.find(&name.text).is_none() {
                     self.names.declare(&name.text, name.place, None);

@@ -66,6 +66,37 @@ fn place() -> impl Strategy<Value = (prop::sample::Index, usize, usize)> {
     (any::<prop::sample::Index>(), 0usize..6, 0..PIECES.len())
 }
 
+#[test]
+fn what_is_as_long_as_may_be_is_judged_all_the_same() {
+    let long = |begin: &str, part: &dyn Fn(usize) -> String, end: &str| {
+        let mut text = whole(begin);
+        for index in 0.. {
+            let part = part(index);
+            if text.len() + part.len() + end.len() > 256 << 10 {
+                break;
+            }
+            text.push_str(&part);
+        }
+        text + end
+    };
+    for text in [
+        long("", &|index| format!("k{index}: 1\n"), ""),
+        long("steps:\n", &|_| "  - x: y\n".to_owned(), ""),
+        long("steps:\n  - let:\n", &|index| format!("      v{index}: w{index}\n"), ""),
+        long("steps:\n", &|index| format!("  - let: {{v{index}: 1, 2}}\n"), ""),
+        long("steps:\n", &|index| format!("  - publish: ${{v{index}}}\n    payload: x\n"), ""),
+        long("steps:\n  - publish: \"", &|_| "${n}".to_owned(), "\"\n    payload: x\n"),
+        long("steps:\n  - let: {n: \"1", &|_| " + 1".to_owned(), "\"}\n"),
+        long("steps:\n  - let: {n: \"1", &|_| "(".to_owned(), "\"}\n"),
+        long("steps: ", &|_| "[".to_owned(), ""),
+        long("steps: ", &|_| "{a: ".to_owned(), ""),
+        long("steps:\n", &|_| "  - wait: 1s\n".to_owned(), ""),
+    ] {
+        assert!(compile(&text).is_err());
+        judge(&text);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4_000))]
 
