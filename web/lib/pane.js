@@ -6,9 +6,14 @@ import { html, useLayoutEffect, useRef } from './ui.js';
 export function Pane({ title, subtitle, badge, actions, close, children }) {
   const pane = useRef(null);
   useLayoutEffect(() => {
-    const before = document.activeElement;
-    pane.current.focus({ preventScroll: true });
-    return () => before?.isConnected && before.focus({ preventScroll: true });
+    const [before, here] = [document.activeElement, pane.current];
+    here.focus({ preventScroll: true });
+    return () => {
+      // Whoever has gone on to something else keeps the focus there.
+      const at = document.activeElement;
+      const isHere = !at || at === document.body || here.contains(at);
+      if (isHere && before?.isConnected) before.focus({ preventScroll: true });
+    };
   }, []);
   const keyed = (event) => {
     if (event.key === 'Escape' && !event.defaultPrevented) close();
