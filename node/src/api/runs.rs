@@ -7,6 +7,7 @@ use crate::http::{Json as Body, Path, Query};
 use crate::problem::Problem;
 use crate::routes::{NoContent, Operation, Routes};
 use crate::runs::effect::{given, shown};
+use crate::runs::record::Waiting as Queued;
 use crate::runs::{Decision, Flow, Line, Run, RunError, Runs, Start};
 use crate::time_text::Time;
 use axum::Json;
@@ -63,6 +64,7 @@ impl RunError {
             Self::OtherImage => conflict("version-exists").expected("another version"),
             Self::InUse(_) => conflict("in-use"),
             Self::Over => conflict("run-over"),
+            Self::NotBegun => conflict("run-not-begun"),
             Self::Skipped => conflict("runs-under-way"),
             Self::Refused(_) => conflict("not-waited-for"),
             Self::Input(_) => Problem::invalid("invalid-input", text).at("/input"),
@@ -122,7 +124,7 @@ pub struct WaitShape {
     pub fiber: u8,
     /// The line of the source.
     pub line: Option<u32>,
-    /// `effect`, `retry`, `timer`, `signal`, `branches`, `decision` or `nothing`.
+    /// `effect`, `retry`, `timer`, `signal`, `branches`, `decision`, `room` or `nothing`.
     #[serde(rename = "for")]
     pub wait: String,
     /// In words.
@@ -155,7 +157,8 @@ pub struct RunShape {
     pub workflow: String,
     /// The version to which it is pinned.
     pub version: String,
-    /// `running`, `undoing`, `succeeded`, `failed` or `cancelled`.
+    /// `waiting` until there is room for it, then `running`, `undoing`, `succeeded`, `failed` or
+    /// `cancelled`.
     pub state: String,
     /// Who or what began it.
     pub by: String,
@@ -257,6 +260,35 @@ impl RunShape {
     }
 }
 
+impl RunShape {
+    /// Of one that waits for room, from its record.
+    fn waiting(key: &[u8], value: &[u8]) -> Option<Self> {
+        let (workflow, id) = Queued::of_key(key).ok()?;
+        let queued = Queued::decode(value).ok()?;
+        let wait = WaitShape {
+            fiber: 0,
+            line: None,
+            wait: "room".to_owned(),
+            text: "waits until others of its workflow are over".to_owned(),
+            until: None,
+        };
+        Some(Self {
+            id: id.to_string(),
+            workflow: workflow.to_owned(),
+            version: queued.version,
+            state: "waiting".to_owned(),
+            by: queued.by,
+            began: time(id.began_ms()),
+            stepped: time(id.began_ms()),
+            error: None,
+            output: None,
+            waits: vec![wait],
+            variables: Map::new(),
+            history: Vec::new(),
+        })
+    }
+}
+
 /// Runs of a node.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "Runs")]
@@ -272,8 +304,8 @@ pub struct RunList {
 struct RunQuery {
     /// Only those of this workflow.
     workflow: Option<String>,
-    /// Only those in this state: `running`, `undoing`, `succeeded`, `failed`, `cancelled`; or
-    /// `parked`, where somebody has to decide.
+    /// Only those in this state: `waiting`, `running`, `undoing`, `succeeded`, `failed`,
+    /// `cancelled`; or `parked`, where somebody has to decide.
     state: Option<String>,
     /// Only those before this one.
     before: Option<String>,
@@ -281,7 +313,8 @@ struct RunQuery {
     limit: Option<usize>,
 }
 
-const STATES: [&str; 6] = ["running", "undoing", "succeeded", "failed", "cancelled", "parked"];
+const STATES: [&str; 7] =
+    ["waiting", "running", "undoing", "succeeded", "failed", "cancelled", "parked"];
 
 async fn runs(
     _: Reader,
@@ -305,7 +338,13 @@ async fn runs(
             })
     };
     let look = move |view: &Snapshot<'_>| {
-        let mut found: Vec<RunShape> = Vec::new();
+        let waiting = view.scan(Table::RunWaiting, &[], &[], usize::MAX)?;
+        let waiting = waiting.iter().filter_map(|(key, value)| RunShape::waiting(key, value));
+        let before_text = before.map(|run| run.to_string());
+        let is_before =
+            |shape: &RunShape| before_text.as_ref().is_none_or(|before| shape.id < *before);
+        let mut found: Vec<RunShape> =
+            waiting.filter(|shape| is_before(shape) && is_meant(shape)).collect();
         for table in [Table::Run, Table::RunOver] {
             let mut before = before.map(|run| run.0.to_vec());
             let mut of_table = 0;
@@ -362,6 +401,13 @@ async fn run(
     Path(text): Path<String>,
 ) -> Result<Json<RunShape>, Problem> {
     let id = id_of(&text)?;
+    let waits = |view: &Snapshot<'_>| view.scan(Table::RunWaiting, &[], &[], usize::MAX);
+    let waiting = data.store.read(waits).await.map_err(fault_problem)?;
+    if let Some((key, value)) = waiting.iter().find(|(key, _)| key.ends_with(&id.0))
+        && let Some(shape) = RunShape::waiting(key, value)
+    {
+        return Ok(Json(shape));
+    }
     let run = find(&data, id).await?;
     let flow = runs.library().get(&run.workflow, &run.version).cloned();
     let mut shape = RunShape::of(id, &run, flow.as_deref());

@@ -65,7 +65,8 @@ pub enum RunAction {
         /// Only those of this workflow.
         #[arg(long)]
         workflow: Option<String>,
-        /// Only those in this state: running, undoing, succeeded, failed, cancelled or parked.
+        /// Only those in this state: waiting, running, undoing, succeeded, failed, cancelled or
+        /// parked.
         #[arg(long)]
         state: Option<String>,
         /// As JSON.

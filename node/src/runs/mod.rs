@@ -113,6 +113,9 @@ pub enum RunError {
     /// The run is over.
     #[error("the run is over")]
     Over,
+    /// The run waits for room.
+    #[error("the run has not begun: it waits until others are over")]
+    NotBegun,
     /// What it was given is not what it takes.
     #[error("{0}")]
     Input(String),

@@ -437,6 +437,11 @@ async fn runs_beyond_those_that_may_be_wait_are_left_out_or_take_the_place() {
         found.unwrap().is_some()
     })
     .await;
+    // One that waits can be ended before it begins.
+    let second = node.runs.start(start("queue")).await.unwrap();
+    assert_eq!(node.runs.signal(second.run, 0, Vec::new(), "ann").await, Err(RunError::NotBegun));
+    node.runs.cancel(second.run, "ann").await.unwrap();
+    assert_eq!(node.runs.cancel(second.run, "ann").await, Err(RunError::NoRun));
     node.close().await;
 
     // What waits is there after a stop, and begins when there is room.

@@ -58,6 +58,8 @@ pub(super) struct Group {
     pub(super) unqueued: Vec<(String, RunId)>,
     /// Runs that are to begin and nobody waits for: they are asked for again where this fails.
     pub(super) unasked: Vec<Start>,
+    /// Who is told that it is done once it is on disk.
+    pub(super) done: Vec<Reply<()>>,
 }
 
 impl Group {
@@ -150,11 +152,20 @@ impl Engine {
     fn tell(&self, group: &mut Group, run: RunId, told: Told, reply: Option<Reply<()>>) {
         // One that begins in this very transaction has nothing to be told yet.
         let Some(active) = self.runs.get(&run) else {
-            if let Some(reply) = reply {
-                let over = self.over.contains(&run);
-                answer(reply, Err(if over { RunError::Over } else { RunError::NoRun }));
-            }
-            return;
+            let Some(reply) = reply else { return };
+            let waits = self.waiting.keys().find(|workflow| self.waits(workflow, run));
+            return match (waits, told) {
+                (Some(workflow), Told::Cancel(by)) => {
+                    tracing::info!(%run, workflow, by, "a run that waited does not begin");
+                    let key = Waiting::key(workflow, run);
+                    group.writes.push(Write::Delete(Table::RunWaiting, key));
+                    group.unqueued.push((workflow.clone(), run));
+                    group.done.push(reply);
+                }
+                (Some(_), _) => answer(reply, Err(RunError::NotBegun)),
+                (None, _) if self.over.contains(&run) => answer(reply, Err(RunError::Over)),
+                (None, _) => answer(reply, Err(RunError::NoRun)),
+            };
         };
         let touched = group.touched.entry(run).or_insert_with(|| Touched {
             id: run,

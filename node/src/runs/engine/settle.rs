@@ -27,7 +27,8 @@ impl Engine {
         if group.is_empty() {
             return Ok(());
         }
-        let Group { touched, writes, told, started, changes, queued, unqueued, unasked } = group;
+        let Group { touched, writes, told, started, changes, queued, unqueued, unasked, done } =
+            group;
         let waited: BTreeSet<_> = told.iter().map(|(run, place, _)| (*run, *place)).collect();
         let mut again = said_again(touched.values(), &waited);
         again.extend(unasked.into_iter().map(|start| Command::Start(start, None)));
@@ -46,6 +47,7 @@ impl Engine {
                 told.into_iter().for_each(|(.., r)| answer(r, Err(RunError::Store(why.clone()))));
                 changes.into_iter().for_each(|(_, r)| answer(r, Err(RunError::Store(why.clone()))));
                 started.into_iter().for_each(|(_, r)| answer(r, Err(RunError::Store(why.clone()))));
+                done.into_iter().for_each(|r| answer(r, Err(RunError::Store(why.clone()))));
                 return Err((error, again));
             }
         };
@@ -81,6 +83,7 @@ impl Engine {
         for (began, reply) in started {
             answer(reply, Ok(began));
         }
+        done.into_iter().for_each(|reply| answer(reply, Ok(())));
         changed.iter().for_each(|workflow| self.look_for_room(workflow));
         Ok(())
     }
