@@ -278,11 +278,7 @@ async fn show<S: Service>(node: &Local<S>, run: &str, json: bool) -> Result<(), 
     }
     let text = |key: &str| shown[key].as_str().unwrap_or("-");
     let error = shown["error"].as_str().map(|error| format!(" ({error})")).unwrap_or_default();
-    let version = match text("version") {
-        "" => "in its newest version".to_owned(),
-        version => format!("version {version}"),
-    };
-    println!("{} {version}: {}{error}", text("workflow"), text("state"));
+    println!("{} version {}: {}{error}", text("workflow"), text("version"), text("state"));
     println!("begun {} by {}", text("began"), text("by"));
     for (name, value) in shown["output"].as_object().into_iter().flatten() {
         println!("left {name} = {value}");

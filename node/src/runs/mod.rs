@@ -19,8 +19,8 @@ pub mod step;
 pub use effect::{Asked, Failure};
 pub use library::{Flow, Library};
 pub use local::Here;
-pub use record::Run;
-pub use step::{Decision, Line, Local};
+pub use record::{Line, Run};
+pub use step::{Decision, Local};
 
 use engine::{Command, Engine, Parts};
 use futures::future::BoxFuture;
@@ -105,7 +105,7 @@ pub enum RunError {
     #[error("this version is installed with another content: a version never changes")]
     OtherImage,
     /// Runs are pinned to it.
-    #[error("{0} of its runs are under way: let them end, or cancel them")]
+    #[error("{0} of its runs are under way or wait: let them end, or cancel them")]
     InUse(usize),
     /// There is no such run.
     #[error("there is no such run")]

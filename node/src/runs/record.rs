@@ -3,7 +3,7 @@
 use holdfast_core::codec::{Reader, Sink};
 use holdfast_core::flow::image::IMAGE_MAX_BYTES;
 use holdfast_core::flow::memory::Phase;
-use holdfast_core::log::runs::RunId;
+use holdfast_core::log::runs::{RunId, What};
 use holdfast_core::{Reject, limits::NOTE_MAX_BYTES};
 
 /// Bytes of the id of a workflow, and of a version.
@@ -145,7 +145,7 @@ impl Run {
 /// A run that is to begin when there is room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
-    /// The version; the newest then, if it is empty.
+    /// The version to which it is pinned.
     pub version: String,
     /// Who or what wants it.
     pub by: String,
@@ -199,6 +199,47 @@ impl Waiting {
         let input = reader.str(INPUT_MAX_BYTES)?.to_owned();
         reader.finish()?;
         Ok(Self { version, by, parent, input })
+    }
+}
+
+/// A line of history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// What happened.
+    pub what: What,
+    /// The line of the source.
+    pub line: u32,
+    /// What people read.
+    pub text: String,
+}
+
+impl Line {
+    /// Reads a record: when, and what.
+    ///
+    /// # Errors
+    /// What is wrong with the bytes.
+    pub fn decode(value: &[u8]) -> Result<(i64, Self), Reject> {
+        let mut reader = open(value)?;
+        let at_ms = reader.int()?;
+        let what = What::from_u8(reader.u8()?).ok_or(Reject::Malformed)?;
+        let line = u32::try_from(reader.uint()?).map_err(|_| Reject::Malformed)?;
+        let text = reader.str(NOTE_MAX_BYTES)?.to_owned();
+        reader.finish()?;
+        Ok((at_ms, Self { what, line, text }))
+    }
+
+    /// Its value, of a line that was written at `at_ms`.
+    #[must_use]
+    pub fn encode(&self, at_ms: i64) -> Vec<u8> {
+        let mut out = vec![FORMAT];
+        let put = |out: &mut Vec<u8>| {
+            out.put_int(at_ms)?;
+            out.put_u8(self.what as u8)?;
+            out.put_uint(u64::from(self.line))?;
+            out.put_bytes(self.text.as_bytes())
+        };
+        put(&mut out).expect("a vector has room");
+        out
     }
 }
 

@@ -7,9 +7,7 @@
 
 use super::effect::{Asked, Failure, Owned, answers};
 use super::library::Flow;
-use super::record::{Parent, Run};
-use holdfast_core::Reject;
-use holdfast_core::codec::{Reader, Sink};
+use super::record::{Line, Parent, Run};
 use holdfast_core::flow::memory::{Phase, State, bytes_of};
 use holdfast_core::flow::view::{self, Pending, Wait};
 use holdfast_core::flow::{
@@ -89,17 +87,6 @@ pub struct Touched {
     pub told: Vec<Told>,
 }
 
-/// A line of history.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
-    /// What happened.
-    pub what: What,
-    /// The line of the source.
-    pub line: u32,
-    /// What people read.
-    pub text: String,
-}
-
 /// A run after its steps.
 #[derive(Debug)]
 pub struct Stepped {
@@ -113,8 +100,6 @@ pub struct Stepped {
     pub refused: Vec<(usize, Refusal)>,
     /// What is to be begun outside of the node.
     pub outside: Vec<Asked>,
-    /// When time has to be told to it.
-    pub deadline: i64,
 }
 
 impl Touched {
@@ -193,38 +178,6 @@ fn write(tx: &mut WriteTx<'_>, done: &Stepped, lines: &[Line], now_ms: i64) -> R
     tx.put(table, &done.id.0, &done.run.encode())
 }
 
-impl Line {
-    /// Reads a record: when, and what.
-    ///
-    /// # Errors
-    /// What is wrong with the bytes.
-    pub fn decode(value: &[u8]) -> Result<(i64, Self), Reject> {
-        let mut reader = Reader::new(value);
-        if reader.u8()? != 1 {
-            return Err(Reject::Version);
-        }
-        let at_ms = reader.int()?;
-        let what = What::from_u8(reader.u8()?).ok_or(Reject::Malformed)?;
-        let line = u32::try_from(reader.uint()?).map_err(|_| Reject::Malformed)?;
-        let text = reader.str(NOTE_MAX_BYTES)?.to_owned();
-        reader.finish()?;
-        Ok((at_ms, Self { what, line, text }))
-    }
-
-    /// Its record.
-    fn encode(&self, at_ms: i64) -> Vec<u8> {
-        let mut out = vec![1];
-        let put = |out: &mut Vec<u8>| {
-            out.put_int(at_ms)?;
-            out.put_u8(self.what as u8)?;
-            out.put_uint(u64::from(self.line))?;
-            out.put_bytes(self.text.as_bytes())
-        };
-        put(&mut out).expect("a vector has room");
-        out
-    }
-}
-
 /// One run in its steps.
 struct Stepping<'t> {
     touched: Touched,
@@ -259,7 +212,7 @@ impl<'t> Stepping<'t> {
                 };
                 // It stands in the memory, so it is waited for.
                 let _ = self.tell(&Told::Result(serial, outcome));
-            } else if self.deadline() == i64::MIN {
+            } else if self.has_more() {
                 let _ = self.tell(&Told::Tick);
             } else {
                 break;
@@ -268,12 +221,10 @@ impl<'t> Stepping<'t> {
         Ok(())
     }
 
-    fn deadline(&self) -> i64 {
-        let image = self.touched.flow.image();
-        match Memory::new(&self.touched.run.memory, image.sizes) {
-            Some(memory) if !self.is_over() => view::next_deadline(memory),
-            _ => i64::MAX,
-        }
+    /// Whether a fiber had its turn and has more to do at once.
+    fn has_more(&self) -> bool {
+        let memory = Memory::new(&self.touched.run.memory, self.touched.flow.image().sizes);
+        !self.is_over() && memory.is_some_and(|memory| view::next_deadline(memory) == i64::MIN)
     }
 
     fn is_over(&self) -> bool {
@@ -469,9 +420,8 @@ impl<'t> Stepping<'t> {
                 }
             }
         }
-        let deadline = self.deadline();
         let Touched { id, flow, run, .. } = self.touched;
-        (Stepped { id, flow, run, refused: self.refused, outside, deadline }, self.lines)
+        (Stepped { id, flow, run, refused: self.refused, outside }, self.lines)
     }
 }
 

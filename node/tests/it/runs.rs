@@ -246,9 +246,13 @@ fn accepted(draft: &Draft) -> Flow {
 }
 
 fn draft(id: &str, concurrent: u16, overlap: Overlap) -> Draft {
+    version_of(id, "1", concurrent, overlap)
+}
+
+fn version_of(id: &str, version: &str, concurrent: u16, overlap: Overlap) -> Draft {
     Draft::new(&About {
         id,
-        version: "1",
+        version,
         title: "",
         placement: Placement::Any,
         concurrent,
@@ -454,6 +458,45 @@ async fn runs_beyond_those_that_may_be_wait_are_left_out_or_take_the_place() {
     .await;
     hand.pass_ms(HOUR_MS);
     until("it ends", || node.phase(waits.run) == Phase::Succeeded).await;
+    node.close().await;
+}
+
+/// Runs that waited were dropped when there was room and their workflow was disabled just then, and
+/// forgotten when a newer version allowed more at once than theirs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_waits_is_pinned_and_kept_whatever_becomes_of_its_workflow() {
+    let (dir, hand) = (tempfile::tempdir().unwrap(), hand());
+    let node = Node::open(dir.path(), &hand);
+    node.install(&timer("timer", 1, Overlap::Queue)).await;
+    let first = node.begin("timer").await;
+    let waits = node.runs.start(start("timer")).await.unwrap();
+    let last = node.runs.start(start("timer")).await.unwrap();
+    assert!(waits.waits && last.waits);
+    let mut newer = timer("timer", 5, Overlap::Queue);
+    newer.parts[Part::About as usize] =
+        version_of("timer", "2", 5, Overlap::Queue).parts[Part::About as usize].clone();
+    node.install(&newer).await;
+    // One of the newer version waits behind them.
+    let other = node.runs.start(start("timer")).await.unwrap();
+    assert!(other.waits);
+    assert_eq!(node.runs.remove("timer", "1").await, Err(RunError::InUse(3)));
+    assert_eq!(node.runs.remove("timer", "2").await, Err(RunError::InUse(1)));
+    node.runs.enable("timer", "1", false).await.unwrap();
+    node.runs.cancel(first, "ann").await.unwrap();
+    let waiting = |run: RunId| {
+        let all = node.store.read_blocking(|view| view.scan(Table::RunWaiting, &[], &[], 9));
+        all.unwrap().iter().any(|(key, _)| key.ends_with(&run.0))
+    };
+    until("the newer one begins", || !waiting(other.run)).await;
+    assert_eq!(node.run(other.run).version, "2");
+    assert!(waiting(waits.run) && waiting(last.run), "they wait until it is enabled again");
+    node.runs.enable("timer", "1", true).await.unwrap();
+    hand.pass_ms(HOUR_MS);
+    until("the first begins", || !waiting(waits.run)).await;
+    assert_eq!(node.run(waits.run).version, "1");
+    assert!(waiting(last.run));
+    hand.pass_ms(HOUR_MS);
+    until("the next begins", || !waiting(last.run)).await;
     node.close().await;
 }
 

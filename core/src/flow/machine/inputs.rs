@@ -63,6 +63,8 @@ impl Machine<'_, '_> {
         };
         let effect = self.image.effect(effect).ok_or(Refusal::Foreign)?;
         match outcome {
+            // Of an attempt that was given up, it is known already.
+            Outcome::Failed(_) if fiber.state == State::Retrying => return Err(Refusal::Unasked),
             Outcome::Failed(error) => self.effect_failed(index, fiber, error),
             Outcome::Done(values) => match check_fields(self.image, effect.answers, values) {
                 Ok(()) => {

@@ -78,6 +78,9 @@ fn an_effect_that_takes_too_long_is_tried_again_if_it_may_be_done_twice() {
     let mut run = Bench::start(&draft);
     run.at(1_500);
     assert!(matches!(run.waits()[..], [Wait::Retry { error: Code::TIMEOUT, .. }]));
+    // That the first attempt failed is told once more, and is no failure of the next one.
+    let late = Input::Result { serial: 1, outcome: Outcome::Failed(Code::TIMEOUT) };
+    assert_eq!(run.put(late), Err(Refusal::Unasked));
     // The answer may still come, and then counts.
     run.done(1);
     assert_eq!(run.phase(), Phase::Succeeded);

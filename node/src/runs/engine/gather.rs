@@ -15,6 +15,8 @@ use serde_json::Value as Json;
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
+/// Runs that are over and kept; beyond, the oldest go.
+const OVER_MAX: usize = 10_000;
 /// Runs that wait for room.
 const WAITING_MAX: usize = 2_000;
 
@@ -95,7 +97,8 @@ impl Engine {
         for run in due.map(|(_, run)| *run).collect::<Vec<_>>() {
             self.tell(&mut group, run, Told::Tick, None);
         }
-        for run in std::mem::take(&mut self.surplus) {
+        let surplus = self.over.len().saturating_sub(OVER_MAX);
+        for run in self.over.drain(..surplus) {
             group.writes.push(Write::Delete(Table::RunOver, run.0.to_vec()));
             group.writes.push(Write::DeleteOf(Table::RunStep, run));
         }
@@ -140,8 +143,11 @@ impl Engine {
         if self.library().get(&id, &version).is_none() {
             return answer(reply, Err(RunError::NoWorkflow(id)));
         }
-        let pinned = self.by_workflow.get(&id).into_iter().flatten();
-        let pinned = pinned.filter(|run| self.runs[*run].flow.version == version).count();
+        let under_way = self.by_workflow.get(&id).into_iter().flatten();
+        let under_way = under_way.filter(|run| self.runs[*run].flow.version == version).count();
+        let waiting = self.waiting.get(&id).into_iter().flatten();
+        let waiting = waiting.filter(|(_, waiting)| waiting.version == version).count();
+        let pinned = under_way + waiting;
         if pinned > 0 {
             return answer(reply, Err(RunError::InUse(pinned)));
         }
@@ -207,16 +213,14 @@ impl Engine {
         let now_ms = self.env.now().millis();
         let random = || [self.env.entropy(), self.env.entropy()];
         let id = start.id.unwrap_or_else(|| RunId::new(now_ms, random()));
-        if start.is_queued {
+        let was_there = if start.is_queued {
             // It may have been asked for twice before it began.
-            if group.unqueued.iter().any(|(_, run)| *run == id) || !self.waits(&start.workflow, id)
-            {
-                return Ok(Started { run: id, waits: false, was_there: true });
-            }
-            group.writes.push(Write::Delete(Table::RunWaiting, Waiting::key(&start.workflow, id)));
-            group.unqueued.push((start.workflow.clone(), id));
-        } else if start.id.is_some() && self.is_known(group, id) {
-            return Ok(Started { run: id, waits: false, was_there: true });
+            group.unqueued.iter().any(|(_, run)| *run == id) || !self.waits(&start.workflow, id)
+        } else {
+            start.id.is_some() && self.is_known(group, id)
+        };
+        if was_there {
+            return Ok(Started { run: id, waits: false, was_there });
         }
         let library = self.library();
         let flow = match start.version.as_deref() {
@@ -233,9 +237,16 @@ impl Engine {
             touched.flow.id == flow.id && matches!(touched.told.first(), Some(Told::Start(_)))
         });
         let under_way = self.by_workflow.get(&flow.id).map_or(0, |all| all.len()) + begun.count();
-        let waits = self.waiting.get(&flow.id).is_some_and(|waiting| !waiting.is_empty());
         let has_room = under_way < usize::from(about.concurrent) && self.runs.len() < RUNS_MAX;
-        if has_room && (start.is_queued || !waits) {
+        if start.is_queued && !has_room {
+            return Ok(Started { run: id, waits: true, was_there: true });
+        }
+        if has_room && (start.is_queued || self.next_waiting(&flow.id).is_none()) {
+            if start.is_queued {
+                let key = Waiting::key(&start.workflow, id);
+                group.writes.push(Write::Delete(Table::RunWaiting, key));
+                group.unqueued.push((start.workflow.clone(), id));
+            }
             let from = (start.by, start.parent);
             group.touched.insert(id, Touched::new(id, flow.clone(), values, from));
             return Ok(Started { run: id, waits: false, was_there: false });
@@ -251,22 +262,39 @@ impl Engine {
             }
             Overlap::Queue => {}
         }
-        self.queue(group, id, start)?;
+        self.queue(group, id, &flow.version, start)?;
         Ok(Started { run: id, waits: true, was_there: false })
     }
 
-    fn queue(&self, group: &mut Group, id: RunId, start: Start) -> Result<(), RunError> {
+    /// Has a run wait for room; from here on it is pinned to its version, like one that has begun.
+    fn queue(
+        &self,
+        group: &mut Group,
+        id: RunId,
+        version: &str,
+        start: Start,
+    ) -> Result<(), RunError> {
         let all: usize = self.waiting.values().map(|waiting| waiting.len()).sum();
         let input = Json::Object(start.input).to_string();
         if all + group.queued.len() >= WAITING_MAX || input.len() > INPUT_MAX_BYTES {
             return Err(RunError::Full);
         }
-        let version = start.version.unwrap_or_default();
+        let version = version.to_owned();
         let waiting = Waiting { version, by: start.by, parent: start.parent, input };
         let key = Waiting::key(&start.workflow, id);
         group.writes.push(Write::Put(Table::RunWaiting, key, waiting.encode()));
         group.queued.push((start.workflow, id, waiting));
         Ok(())
+    }
+
+    /// The run of a workflow that has waited longest of those whose version may begin, with that.
+    pub(super) fn next_waiting(&self, workflow: &str) -> Option<(RunId, &Waiting, Arc<Flow>)> {
+        let library = self.library();
+        self.waiting.get(workflow)?.iter().find_map(|(run, waiting)| {
+            let flow = library.get(workflow, &waiting.version);
+            let flow = flow.filter(|flow| flow.installed.is_enabled)?;
+            Some((*run, waiting, Arc::clone(flow)))
+        })
     }
 
     fn waits(&self, workflow: &str, id: RunId) -> bool {

@@ -27,8 +27,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Commands, and deadlines, of one transaction.
 const GROUP: usize = 512;
-/// Effects that leave the node at once.
-const OUTSIDE_MAX: usize = 64;
+/// Requests that are made at once.
+const REQUESTS_MAX: usize = 64;
 /// After a transaction that failed.
 const RETRY: Duration = Duration::from_secs(1);
 /// The wall clock moved by more than this against the one that only goes forward: it was set.
@@ -71,8 +71,6 @@ pub struct Engine {
     by_workflow: HashMap<String, BTreeSet<RunId>>,
     waiting: BTreeMap<String, VecDeque<(RunId, Waiting)>>,
     over: VecDeque<RunId>,
-    /// Those of them that are to be removed.
-    surplus: Vec<RunId>,
     room: Arc<Semaphore>,
     /// Wall and steady milliseconds when it was last looked at the clock.
     clock: (i64, u64),
@@ -111,8 +109,7 @@ impl Engine {
             by_workflow: HashMap::new(),
             waiting: BTreeMap::new(),
             over: VecDeque::new(),
-            surplus: Vec::new(),
-            room: Arc::new(Semaphore::new(OUTSIDE_MAX)),
+            room: Arc::new(Semaphore::new(REQUESTS_MAX)),
             clock,
             clock_written_ms: 0,
         };
@@ -124,7 +121,7 @@ impl Engine {
         let library = Library::load(view)?;
         for (key, value) in view.scan(Table::Run, &[], &[], usize::MAX)? {
             match read_run(&library, &key, &value) {
-                Ok((id, active)) => self.take(id, active),
+                Ok((id, flow, run)) => self.take(id, flow, run),
                 // Its seal held, so a later version wrote it, or its workflow is gone: it stays.
                 Err(why) => tracing::error!(key = %HEXLOWER.encode(&key), why, "a run is left out"),
             }
@@ -153,18 +150,14 @@ impl Engine {
         Ok(())
     }
 
-    fn take(&mut self, id: RunId, mut active: Active) {
-        active.deadline = {
-            let image = active.flow.image();
-            Memory::new(&active.run.memory, image.sizes).map_or(i64::MAX, view::next_deadline)
-        };
-        self.by_workflow.entry(active.flow.id.clone()).or_default().insert(id);
-        self.deadlines.insert((active.deadline, id));
-        if let Some(before) = self.runs.insert(id, active)
-            && before.deadline != self.runs[&id].deadline
-        {
+    fn take(&mut self, id: RunId, flow: Arc<Flow>, run: Run) {
+        let deadline = Memory::new(&run.memory, flow.image().sizes);
+        let deadline = deadline.map_or(i64::MAX, view::next_deadline);
+        self.by_workflow.entry(flow.id.clone()).or_default().insert(id);
+        if let Some(before) = self.runs.insert(id, Active { flow, run, deadline }) {
             self.deadlines.remove(&(before.deadline, id));
         }
+        self.deadlines.insert((deadline, id));
     }
 
     fn drop_run(&mut self, id: RunId) {
@@ -258,13 +251,17 @@ impl Engine {
 }
 
 /// A run as it is kept; or why it cannot go on.
-fn read_run(library: &Library, key: &[u8], value: &[u8]) -> Result<(RunId, Active), &'static str> {
+fn read_run(
+    library: &Library,
+    key: &[u8],
+    value: &[u8],
+) -> Result<(RunId, Arc<Flow>, Run), &'static str> {
     let id = key.try_into().map_err(|_| "its key is none")?;
     let run = Run::decode(value).map_err(|reject| reject.code())?;
     let flow = library.get(&run.workflow, &run.version).map(Arc::clone);
     let flow = flow.ok_or("its workflow is not installed")?;
     view::check(&flow.image(), &run.memory).map_err(|reject| reject.code())?;
-    Ok((RunId(id), Active { flow, run, deadline: i64::MAX }))
+    Ok((RunId(id), flow, run))
 }
 
 /// What of a run is under way outside, and whether it may be done twice.

@@ -1,7 +1,7 @@
 //! The transaction, and what follows from it once it is on disk.
 
 use super::gather::{Change, Group, answer};
-use super::{Active, Command, Engine};
+use super::{Command, Engine};
 use crate::runs::effect::{Asked, Failure, shown};
 use crate::runs::step::{Stepped, Told, Touched, advance};
 use crate::runs::{RunError, Start};
@@ -15,8 +15,6 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-/// Runs that are over and kept; beyond, the oldest go.
-const OVER_MAX: usize = 10_000;
 /// An effect without a limit of its own is given up for this attempt then.
 const OUTSIDE_LONGEST: Duration = Duration::from_secs(3_600);
 
@@ -51,10 +49,15 @@ impl Engine {
                 return Err((error, again));
             }
         };
+        let mut changed: BTreeSet<_> = stepped.iter().map(|done| done.flow.id.clone()).collect();
         for (change, reply) in changes {
             let mut library = self.library.write().unwrap_or_else(PoisonError::into_inner);
             match change {
-                Change::Put(flow) => library.put(flow),
+                Change::Put(flow) => {
+                    // What waited for it to be enabled may begin.
+                    changed.insert(flow.id.clone());
+                    library.put(flow);
+                }
                 Change::Remove(id, version) => library.remove(&id, &version),
             }
             drop(library);
@@ -63,7 +66,6 @@ impl Engine {
         for (workflow, run, waiting) in queued {
             self.waiting.entry(workflow).or_default().push_back((run, waiting));
         }
-        let mut changed: BTreeSet<_> = stepped.iter().map(|done| done.flow.id.clone()).collect();
         for (workflow, run) in unqueued {
             if let Some(waiting) = self.waiting.get_mut(&workflow) {
                 waiting.retain(|(known, _)| *known != run);
@@ -89,7 +91,7 @@ impl Engine {
     }
 
     fn settle(&mut self, done: Stepped) {
-        let Stepped { id, flow, run, outside, deadline, .. } = done;
+        let Stepped { id, flow, run, outside, .. } = done;
         if run.phase().is_none_or(Phase::is_over) {
             if let Some((parent, serial)) = run.parent {
                 let image = flow.image();
@@ -102,11 +104,8 @@ impl Engine {
             }
             self.drop_run(id);
             self.over.push_back(id);
-            if self.over.len() > OVER_MAX {
-                self.surplus.extend(self.over.pop_front());
-            }
         } else {
-            self.take(id, Active { flow, run, deadline });
+            self.take(id, flow, run);
         }
         outside.into_iter().for_each(|asked| self.begin(asked));
     }
@@ -117,13 +116,18 @@ impl Engine {
             return self.begin_child(&asked);
         }
         let (outside, back) = (Arc::clone(&self.outside), self.back.clone());
-        let (room, run, serial) = (Arc::clone(&self.room), asked.run, asked.serial);
+        // A command only waits for its device, and the broker holds up messages by itself.
+        let room = (asked.kind == Kind::Http).then(|| Arc::clone(&self.room));
+        let (run, serial) = (asked.run, asked.serial);
         let limit = match asked.timeout_ms {
             0 => OUTSIDE_LONGEST,
             timeout_ms => Duration::from_millis(timeout_ms).min(OUTSIDE_LONGEST),
         };
         tokio::spawn(async move {
-            let _room = room.acquire_owned().await;
+            let _room = match room {
+                Some(room) => room.acquire_owned().await.ok(),
+                None => None,
+            };
             let outcome = if outside.kinds() & asked.kind.bit() == 0 {
                 let text = format!("this node cannot bring about a `{}`", asked.kind.name());
                 Err(Failure::new(Code::INCAPABLE, text))
@@ -187,24 +191,20 @@ impl Engine {
         self.send_back(asked.run, Told::Result(asked.serial, outcome.unwrap_or_else(lost)));
     }
 
-    /// Begins runs that wait, where there is room by now.
+    /// Begins the run of a workflow that waits, if there is room by now.
     pub(super) fn look_for_room(&self, workflow: &str) {
-        let Some((run, waiting)) = self.waiting.get(workflow).and_then(|all| all.front()) else {
-            return;
-        };
-        let at_once = self.library().newest(workflow).map_or(1, |flow| flow.about().concurrent);
+        let Some((run, waiting, flow)) = self.next_waiting(workflow) else { return };
         let under_way = self.by_workflow.get(workflow).map_or(0, BTreeSet::len);
-        if under_way >= usize::from(at_once) {
+        if under_way >= usize::from(flow.about().concurrent) {
             return;
         }
-        let input = serde_json::from_str(&waiting.input).unwrap_or_default();
         let start = Start {
             workflow: workflow.to_owned(),
-            version: Some(waiting.version.clone()).filter(|version| !version.is_empty()),
-            input,
+            version: Some(waiting.version.clone()),
+            input: serde_json::from_str(&waiting.input).unwrap_or_default(),
             by: waiting.by.clone(),
             parent: waiting.parent,
-            id: Some(*run),
+            id: Some(run),
             is_queued: true,
         };
         // The receiver is ours.
