@@ -161,7 +161,11 @@ fn no_triggers(node: &Node<'_>, report: &mut Report) -> Result<(), Told> {
     if fields::list(node, "`on`", report)?.is_empty() {
         return Ok(());
     }
-    Err(report.advise(node.place, "triggers come with the runner", "leave `on` away for now"))
+    Err(report.advise(
+        node.place,
+        "nothing begins a run by itself yet",
+        "leave `on` away, and begin runs with `workflow start`",
+    ))
 }
 
 fn lasts(node: &Node<'_>, report: &mut Report) -> Result<u32, Told> {
