@@ -10,6 +10,7 @@
 //! Byte-exact page: `docs/formats/flow.md`.
 
 pub mod about;
+pub mod binding;
 mod compute;
 pub mod decimal;
 #[cfg(any(test, feature = "alloc"))]
@@ -21,7 +22,9 @@ pub mod image;
 pub mod machine;
 pub mod memory;
 pub mod op;
+pub mod schedule;
 pub mod signal;
+pub mod trigger;
 #[cfg(any(test, feature = "vectors"))]
 pub mod vectors;
 pub mod verify;

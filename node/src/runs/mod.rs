@@ -176,7 +176,7 @@ impl Runs {
         let (sender, commands) = mpsc::channel(COMMANDS);
         let Abilities { local, outside, placements } = abilities;
         let library = Arc::default();
-        let tier = Tier::NODE.with(local.kinds() | outside.kinds() | Kind::Flow.bit());
+        let tier = Tier::NODE.with(local.kinds() | outside.kinds() | Kind::Flow.bit(), u32::MAX);
         let parts = Parts { local, outside, library: Arc::clone(&library), commands };
         let engine = Engine::load(store, parts)?;
         Ok((Self { commands: sender, library, tier, placements }, engine))

@@ -1,12 +1,17 @@
 //! Spoiled images: none brings the verifier down, and what it accepts keeps within its bounds.
 
+use super::super::binding::{Binding, Source};
 use super::super::field::Field;
 use super::super::image::{Handler, PARKS, Part};
 use super::super::op::{Late, Math};
-use super::super::signal::{self, Source};
+use super::super::schedule::{Calendar, Missed, Schedule};
+use super::super::signal;
+use super::super::trigger::{Devices, Fact, On, Statistic, Tags, put_tags};
 use super::super::vectors::{Random, play};
 use super::*;
 use crate::codec::Sink;
+use crate::condition::{Rule, Test};
+use crate::log::events::Severity;
 
 /// Spoiled images of one seed.
 const PER_SEED: usize = 200;
@@ -25,7 +30,7 @@ pub(super) fn of_everything() -> Draft {
     draft.signals = 1;
     draft.lasts_s = 100_000;
     let part = &mut draft.parts[Part::Signals as usize];
-    signal::put_head(part, "level", &Source::Outside).unwrap();
+    signal::put_head(part, "level", &signal::Source::Outside).unwrap();
     part.put_uint(1).unwrap();
     let slot = Slot::Number(level);
     let default = Some(super::super::field::Default::Number(5));
@@ -78,7 +83,39 @@ pub(super) fn of_everything() -> Draft {
     draft.handlers.push(Handler { from: 11, last: 17, to: 32, error: Code::own(0) });
     draft.handlers.push(Handler { from: 11, last: 11, to: 18, error: Code::TIMEOUT });
     draft.label(11, "listening");
+    triggers(&mut draft);
     draft
+}
+
+/// One of each kind; the field `device` gets a fact, a text, a part of a message.
+fn triggers(draft: &mut Draft) {
+    let mut tags = std::vec::Vec::new();
+    put_tags(&mut tags, &[("room", "3")]).unwrap();
+    let of = Devices { pattern: "tank-*", tags: Tags::new(&tags).unwrap() };
+    let rule = |test| Rule { test, hold_ns: 10_000_000_000, clear_hold_ns: 0 };
+    let above = rule(Test::Above { limit: 3.0, clear: 2.5 });
+    let (fact, text) = (|fact| Source::Fact(fact), Source::Text("tank-1"));
+    let calendar = Calendar { minutes: 1, hours: 1 << 6, weekdays: 0x3e, ..Calendar::ALWAYS };
+    let schedule = |schedule, zone| On::Schedule { schedule, zone, missed: Missed::Once };
+    let all = [
+        (On::Reading { of, metric: "level", rule: above, max_age_ms: 300_000 }, fact(Fact::Device)),
+        (
+            On::Rollup { of, metric: "*", width_s: 60, statistic: Statistic::Mean, rule: above },
+            fact(Fact::Metric),
+        ),
+        (On::Twin { of, path: "reported/state" }, fact(Fact::Text)),
+        (On::Message { filter: "farm/+/start" }, fact(Fact::Level(2))),
+        (On::Message { filter: "#" }, Source::Path("device/id")),
+        (On::Alert { rule: "*", of, least: Severity::Warning, ends: false }, fact(Fact::Node)),
+        (schedule(Schedule::Every { seconds: 900 }, ""), text),
+        (schedule(Schedule::At(calendar), "Europe/Berlin"), text),
+    ];
+    for (on, source) in all {
+        let mut out = std::vec::Vec::new();
+        on.encode(&mut out).unwrap();
+        Binding { input: 0, source }.encode(&mut out).unwrap();
+        draft.triggers.push(out);
+    }
 }
 
 fn spoil(good: &[u8], random: &mut Random) -> Vec<u8> {

@@ -1,9 +1,13 @@
 //! What is not accepted, each with its reason and its place.
 
-use super::super::field::Field;
+use super::super::binding::{Binding, Source};
+use super::super::field::{Default, Field};
 use super::super::image::{Handler, Part};
 use super::super::op::{Late, Math};
+use super::super::schedule::{Calendar, Missed, Schedule};
+use super::super::trigger::{self, Devices, Fact, On, Tags};
 use super::*;
+use crate::condition::{Rule, Test};
 
 /// What a plain draft has: a number of each type, two effects, a loop, a signal.
 fn base() -> Draft {
@@ -149,7 +153,7 @@ fn tables_are_rejected_with_the_reason() {
     assert_eq!(with(|draft| draft.types = std::vec![Type::Int; 65]), Why::Sizes);
     assert_eq!(with(|draft| draft.ops.clear()), Why::Ops);
     assert_eq!(with(|draft| draft.strings.push("x".repeat(65))), Why::Text);
-    assert_eq!(with(|draft| draft.errors.push(Default::default())), Why::Text);
+    assert_eq!(with(|draft| draft.errors.push(std::string::String::new())), Why::Text);
     assert_eq!(with(|draft| draft.retries[0].attempts = 0), Why::Retry);
     assert_eq!(with(|draft| draft.retries[0].rate = 255), Why::Retry);
     assert_eq!(with(|draft| draft.retries.clear()), Why::Effect);
@@ -167,6 +171,87 @@ fn tables_are_rejected_with_the_reason() {
     assert_eq!(with(|draft| draft.field(Part::Outputs, &output)), Why::Output);
     let input = Field { name: "level", slot: Slot::Number(9), default: None };
     assert_eq!(with(|draft| draft.field(Part::Inputs, &input)), Why::Part);
+}
+
+/// A draft whose runs are given a device, a level and a switch, that one with a default.
+fn given(on: &On<'_>, bindings: &[(u8, Source<'_>)]) -> Draft {
+    let mut draft = base();
+    for (name, slot, default) in [
+        ("device", Slot::Text(0), None),
+        ("level", Slot::Number(DECIMAL), None),
+        ("on", Slot::Number(BOOL), Some(Default::Number(0))),
+    ] {
+        draft.field(Part::Inputs, &Field { name, slot, default });
+    }
+    draft.push(Op::Do { effect: 0 });
+    draft.push(Op::Succeed);
+    let mut out = std::vec::Vec::new();
+    on.encode(&mut out).unwrap();
+    for (input, source) in bindings {
+        Binding { input: *input, source: *source }.encode(&mut out).unwrap();
+    }
+    draft.triggers.push(out);
+    draft
+}
+
+#[test]
+fn a_trigger_gives_each_field_what_it_takes() {
+    let of = Devices { pattern: "*", tags: Tags::new(&[0]).unwrap() };
+    let rule = Rule { test: Test::Equals(1.0), hold_ns: 0, clear_hold_ns: 0 };
+    let reading = On::Reading { of, metric: "level", rule, max_age_ms: 0 };
+    let message = On::Message { filter: "#" };
+    let (device, value) = (Source::Fact(Fact::Device), Source::Fact(Fact::Value));
+    let path = Source::Path("level");
+    let accepted: [(&On<'_>, &[(u8, Source<'_>)]); 4] = [
+        (&reading, &[(0, device), (1, value)]),
+        (&reading, &[(0, Source::Text("tank-1")), (1, Source::Number(5)), (2, Source::Number(1))]),
+        (&message, &[(0, Source::Fact(Fact::Level(1))), (1, path)]),
+        (&message, &[(0, Source::Fact(Fact::Payload)), (1, path), (2, path)]),
+    ];
+    for (on, bindings) in accepted {
+        assert_eq!(judged(&given(on, bindings)), Ok(()), "{bindings:?}");
+    }
+    let rejected: [(&On<'_>, &[(u8, Source<'_>)]); 9] = [
+        (&reading, &[(0, device)]),
+        (&reading, &[(1, value)]),
+        (&reading, &[(1, value), (0, device)]),
+        (&reading, &[(0, device), (1, value), (3, value)]),
+        (&reading, &[(0, device), (1, value), (2, Source::Number(2))]),
+        (&reading, &[(0, value), (1, value)]),
+        (&reading, &[(0, device), (1, Source::Fact(Fact::Time))]),
+        (&reading, &[(0, Source::Fact(Fact::Topic)), (1, value)]),
+        (&reading, &[(0, device), (1, path)]),
+    ];
+    for (on, bindings) in rejected {
+        assert_eq!(judged(&given(on, bindings)), Err(Why::Trigger.into()), "{bindings:?}");
+    }
+}
+
+#[test]
+fn triggers_are_rejected_with_the_reason() {
+    let whole = given(
+        &On::Message { filter: "#" },
+        &[(0, Source::Fact(Fact::Topic)), (1, Source::Path("level"))],
+    );
+    judged(&whole).unwrap();
+    for len in 0..whole.triggers[0].len() {
+        let mut draft = whole.clone();
+        draft.triggers[0].truncate(len);
+        assert_eq!(judged(&draft), Err(Why::Trigger.into()), "{len} bytes");
+    }
+    let mut draft = whole.clone();
+    draft.triggers = std::vec![whole.triggers[0].clone(); 17];
+    assert_eq!(judged(&draft), Err(Why::Sizes.into()));
+    let tier = Tier { triggers: trigger::Kind::Schedule.bit(), ..Tier::NODE };
+    assert_eq!(judged_by(&whole, &tier), Err(Why::Blind.into()));
+    let mut never = std::vec::Vec::new();
+    let schedule = Schedule::At(Calendar { minutes: 0, ..Calendar::ALWAYS });
+    On::Schedule { schedule, zone: "", missed: Missed::Skip }.encode(&mut never).unwrap();
+    let mut draft = base();
+    draft.push(Op::Do { effect: 0 });
+    draft.push(Op::Succeed);
+    draft.triggers.push(never);
+    assert_eq!(judged(&draft), Err(Why::Trigger.into()));
 }
 
 #[test]

@@ -32,12 +32,20 @@ pub struct Tier {
     pub fuel: u32,
     /// The kinds of effects that it can bring about, a bit each ([`super::effect::Kind::bit`]).
     pub effects: u32,
+    /// The kinds of triggers that it looks for, a bit each ([`super::trigger::Kind::bit`]).
+    pub triggers: u32,
 }
 
 impl Tier {
     /// A microcontroller.
-    pub const DEVICE: Self =
-        Self { image_bytes: 4_096, memory_bytes: 128, ops: 256, fuel: 2_000, effects: u32::MAX };
+    pub const DEVICE: Self = Self {
+        image_bytes: 4_096,
+        memory_bytes: 128,
+        ops: 256,
+        fuel: 2_000,
+        effects: u32::MAX,
+        triggers: u32::MAX,
+    };
     /// A gateway or a hub.
     pub const NODE: Self = Self {
         image_bytes: super::image::IMAGE_MAX_BYTES,
@@ -45,12 +53,13 @@ impl Tier {
         ops: 4_096,
         fuel: 100_000,
         effects: u32::MAX,
+        triggers: u32::MAX,
     };
 
-    /// The same with these kinds of effects only.
+    /// The same with these kinds of effects and triggers only.
     #[must_use]
-    pub const fn with(self, effects: u32) -> Self {
-        Self { effects, ..self }
+    pub const fn with(self, effects: u32, triggers: u32) -> Self {
+        Self { effects, triggers, ..self }
     }
 }
 
@@ -148,7 +157,7 @@ pub fn verify<'a>(
         _ => Why::Tables.into(),
     })?;
     check_sizes(&image, tier)?;
-    tables::check(&image)?;
+    tables::check(&image, tier)?;
     let ops = usize::from(image.counts.ops);
     let places = places.get_mut(..ops).ok_or(Why::Ops)?;
     places.fill(Place::NOWHERE);

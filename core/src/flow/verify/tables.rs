@@ -6,14 +6,15 @@ use super::super::error::Code;
 use super::super::field::{Default, Field};
 use super::super::image::{Image, Named, Part, Slot, Type};
 use super::super::signal::{Signal, Source, Word};
+use super::super::trigger::TRIGGERS_MAX;
 use super::super::{ANSWERS_MAX, NAME_MAX_BYTES, TEXT_MAX_BYTES};
-use super::{Rejection, Why};
+use super::{Rejection, Tier, Why};
 use crate::codec::Reader;
 
 /// Fields that a run can be given, or leave.
 const FIELDS_MAX: usize = 32;
 
-pub(super) fn check(image: &Image<'_>) -> Result<(), Rejection> {
+pub(super) fn check(image: &Image<'_>, tier: &Tier) -> Result<(), Rejection> {
     if (0..image.sizes.numbers).any(|reg| image.type_of(reg).is_none()) {
         return Err(Why::RegisterType.into());
     }
@@ -34,7 +35,22 @@ pub(super) fn check(image: &Image<'_>) -> Result<(), Rejection> {
         }
     }
     signals(image).ok_or(Why::Signal)?;
-    parts(image)
+    parts(image)?;
+    triggers(image, tier)
+}
+
+fn triggers(image: &Image<'_>, tier: &Tier) -> Result<(), Rejection> {
+    if image.counts.triggers > TRIGGERS_MAX {
+        return Err(Why::Sizes.into());
+    }
+    for index in 0..image.counts.triggers {
+        let trigger = image.trigger(index).filter(|trigger| trigger.fits(image));
+        let trigger = trigger.ok_or(Why::Trigger)?;
+        if tier.triggers & trigger.on.kind().bit() == 0 {
+            return Err(Why::Blind.into());
+        }
+    }
+    Ok(())
 }
 
 fn is_known(image: &Image<'_>, error: Code) -> bool {

@@ -36,6 +36,10 @@ pub enum Why {
     Incapable,
     /// A signal is not in its form.
     Signal,
+    /// A trigger is not in its form, or leaves what a run is given without a value.
+    Trigger,
+    /// A trigger is none that this node looks for.
+    Blind,
     /// A label stands where nothing waits.
     Label,
     /// These bytes are no operation.
@@ -93,6 +97,8 @@ impl Why {
             Self::Effect => "bad-effect",
             Self::Incapable => "incapable",
             Self::Signal => "bad-signal",
+            Self::Trigger => "bad-trigger",
+            Self::Blind => "blind",
             Self::Label => "bad-label",
             Self::Op => "bad-operation",
             Self::Unreachable => "unreachable",
@@ -130,6 +136,8 @@ impl Why {
             Self::Effect => "an effect is not in its form, or lacks what it needs",
             Self::Incapable => "this node cannot bring about that kind of effect",
             Self::Signal => "a signal is not in its form",
+            Self::Trigger => "a trigger is not in its form, or a run lacks what it is given",
+            Self::Blind => "this node does not look for that kind of trigger",
             Self::Label => "a label must stand where something waits",
             Self::Op => "these bytes are no operation",
             Self::Unreachable => "no way leads here",
