@@ -354,6 +354,7 @@ fn workflows(
     let abilities = Abilities {
         local: Arc::new(here),
         outside: Arc::new(Outward { mqtt }),
+        triggers: 0,
         placements: &[Placement::Any, Placement::Edge],
     };
     let (runs, engine) = Runs::load(store.clone(), abilities)?;

@@ -70,19 +70,6 @@ impl Kind {
     pub const fn bit(self) -> u32 {
         1 << self as u8
     }
-
-    /// What is known of everything that it finds; of a message the levels of its topic, too.
-    #[must_use]
-    pub const fn facts(self) -> &'static [Fact] {
-        use Fact::{Device, Metric, Name, Node, Payload, Severity, Text, Time, Topic, Unit, Value};
-        match self {
-            Self::Reading | Self::Rollup => &[Device, Metric, Unit, Value, Time],
-            Self::Twin => &[Device, Text, Time],
-            Self::Message => &[Topic, Payload, Time],
-            Self::Alert => &[Name, Device, Metric, Severity, Text, Node, Time],
-            Self::Schedule => &[Time],
-        }
-    }
 }
 
 /// Something that is known of what a trigger finds.
@@ -371,6 +358,22 @@ impl<'a> On<'a> {
         }
     }
 
+    /// What is known of everything that it finds; of a message the levels of its topic, too.
+    #[must_use]
+    pub const fn facts(&self) -> &'static [Fact] {
+        use Fact::{Device, Metric, Name, Node, Payload, Severity, Text, Time, Topic, Unit, Value};
+        match self {
+            Self::Reading { rule, .. } if matches!(rule.test, Test::Silent { .. }) => {
+                &[Device, Time]
+            }
+            Self::Reading { .. } | Self::Rollup { .. } => &[Device, Metric, Unit, Value, Time],
+            Self::Twin { .. } => &[Device, Text, Time],
+            Self::Message { .. } => &[Topic, Payload, Time],
+            Self::Alert { .. } => &[Name, Device, Metric, Severity, Text, Node, Time],
+            Self::Schedule { .. } => &[Time],
+        }
+    }
+
     /// Appends it.
     ///
     /// # Errors
@@ -513,7 +516,7 @@ impl<'a> Trigger<'a> {
             Source::Fact(fact) => {
                 let kind = self.on.kind();
                 let is_level = matches!(fact, Fact::Level(_)) && kind == Kind::Message;
-                (is_level || kind.facts().contains(&fact)) && fact.number() == of
+                (is_level || self.on.facts().contains(&fact)) && fact.number() == of
             }
             Source::Path(_) => self.on.kind() == Kind::Message,
         }

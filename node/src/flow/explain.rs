@@ -4,6 +4,7 @@
 //! branches and undoings stand indented below the operation that begins them. The same image has
 //! the same words.
 
+use super::begins::begins_with;
 use super::duration;
 use holdfast_core::Reject;
 use holdfast_core::flow::about::About;
@@ -70,6 +71,9 @@ impl Outline<'_> {
         let outputs = fields(image.outputs().map(|field| self.field(&field)).collect());
         self.line(&format!("  is given     {inputs}"));
         self.line(&format!("  leaves       {outputs}"));
+        for (_, trigger) in image.triggers() {
+            self.line(&format!("  begins at    {}", begins_with(&trigger, image)));
+        }
         for index in 0..image.sizes.signals {
             if let Some(signal) = signal(image, index) {
                 let words = self.signal(&signal);

@@ -5,6 +5,7 @@
 //! (`emit`), which the verifier of `core` accepts, as every node will that is sent the image
 //! (`judge`).
 
+mod begins;
 mod definition;
 mod diagnostic;
 mod duration;
@@ -14,6 +15,7 @@ mod expression;
 mod judge;
 mod source;
 
+pub use begins::begins;
 pub use diagnostic::Diagnostic;
 pub use explain::explain;
 

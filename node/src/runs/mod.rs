@@ -163,6 +163,8 @@ pub struct Abilities {
     pub local: Arc<dyn Local>,
     /// What leaves it.
     pub outside: Arc<dyn Outside>,
+    /// The kinds of triggers that it looks for, a bit each.
+    pub triggers: u32,
     /// Where workflows are to run that it takes.
     pub placements: &'static [Placement],
 }
@@ -174,9 +176,10 @@ impl Runs {
     /// A fault of the store.
     pub fn load(store: Store, abilities: Abilities) -> Result<(Self, Engine), Fault> {
         let (sender, commands) = mpsc::channel(COMMANDS);
-        let Abilities { local, outside, placements } = abilities;
+        let Abilities { local, outside, triggers, placements } = abilities;
         let library = Arc::default();
-        let tier = Tier::NODE.with(local.kinds() | outside.kinds() | Kind::Flow.bit(), u32::MAX);
+        let effects = local.kinds() | outside.kinds() | Kind::Flow.bit();
+        let tier = Tier::NODE.with(effects, triggers);
         let parts = Parts { local, outside, library: Arc::clone(&library), commands };
         let engine = Engine::load(store, parts)?;
         Ok((Self { commands: sender, library, tier, placements }, engine))

@@ -158,6 +158,7 @@ impl Node {
         let abilities = Abilities {
             local: Arc::<Rows>::clone(&rows),
             outside: Arc::new(target.clone()),
+            triggers: 0,
             placements: &[Placement::Any],
         };
         let (runs, engine) = Runs::load(store.clone(), abilities).unwrap();

@@ -3,9 +3,11 @@
 //! What is wrong with one step does not keep the others from being read, so that all of it is told
 //! at once. Whether names and types fit is for `emit`, which goes through the steps in their order.
 
+mod cron;
 mod each;
 pub(super) mod effect;
 mod fields;
+mod on;
 pub(super) mod step;
 pub(super) mod template;
 
@@ -55,6 +57,13 @@ const DECLARED: [&str; 2] = ["type", "default"];
 pub(super) const TOP: [(&str, &[&str]); 3] =
     [("", &KEYS), ("runs", &RUNS), ("declared", &DECLARED)];
 
+/// The triggers, with the keys beside each and in it, for the schema's test.
+#[cfg(test)]
+pub(super) fn triggers()
+-> impl Iterator<Item = (&'static str, &'static [&'static str], &'static [&'static str])> {
+    on::SHAPES.iter().map(|(kind, beside, inside)| (kind.name(), *beside, *inside))
+}
+
 /// The words for types.
 const TYPES: [(&str, Kind); 6] = {
     let mut out = [("", Kind::Int); 6];
@@ -95,6 +104,8 @@ pub(super) struct Definition {
     pub(super) parks: bool,
     pub(super) errors: Vec<Named>,
     pub(super) inputs: Vec<Declared>,
+    /// As an image has them.
+    pub(super) triggers: Vec<Vec<u8>>,
     pub(super) signals: Vec<(Named, Vec<Declared>)>,
     pub(super) outputs: Vec<(Named, Expr)>,
     pub(super) steps: Vec<Step>,
@@ -115,9 +126,15 @@ pub(super) fn read(root: &Node<'_>, report: &mut Report) -> Result<Definition, T
         let number = fields::whole(node, 0, u32::from(PRIORITY_MAX), report)?;
         Ok(u8::try_from(number).unwrap_or(PRIORITY_MAX))
     };
-    fields.or("on", (), report, no_triggers);
     let (concurrent, overlap) = fields.or("runs", (1, Overlap::Queue), report, runs);
     let parks = [("fail", false), ("park", true)];
+    let inputs = match fields.get("input") {
+        Some(node) => declared(node, report).and_then(|all| bounded(all, node, report)),
+        None => Ok(Vec::new()),
+    };
+    let known = inputs.as_deref().ok();
+    let triggers =
+        fields.or("on", Vec::new(), report, |node, report| on::read(node, known, report));
     let mut definition = Definition {
         title: fields.or("title", String::new(), report, |node, report| {
             fields::short(node, "the title", NAME_MAX_BYTES, report)
@@ -130,9 +147,8 @@ pub(super) fn read(root: &Node<'_>, report: &mut Report) -> Result<Definition, T
         concurrent,
         overlap,
         errors: fields.or("errors", Vec::new(), report, errors),
-        inputs: fields.or("input", Vec::new(), report, |node, report| {
-            bounded(declared(node, report)?, node, report)
-        }),
+        inputs: inputs.unwrap_or_default(),
+        triggers,
         signals: fields.or("signals", Vec::new(), report, signals),
         outputs: fields.or("output", Vec::new(), report, |node, report| {
             bounded(outputs(node, report)?, node, report)
@@ -155,17 +171,6 @@ fn bounded<T>(all: Vec<T>, node: &Node<'_>, report: &mut Report) -> Result<Vec<T
         return Err(report.wrong(node.place, message));
     }
     Ok(all)
-}
-
-fn no_triggers(node: &Node<'_>, report: &mut Report) -> Result<(), Told> {
-    if fields::list(node, "`on`", report)?.is_empty() {
-        return Ok(());
-    }
-    Err(report.advise(
-        node.place,
-        "nothing begins a run by itself yet",
-        "leave `on` away, and begin runs with `workflow start`",
-    ))
 }
 
 fn lasts(node: &Node<'_>, report: &mut Report) -> Result<u32, Told> {

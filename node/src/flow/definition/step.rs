@@ -355,11 +355,17 @@ fn awaited(node: &Node<'_>, report: &mut Report) -> Result<Awaited, Told> {
     let text =
         |key, report: &mut Report| template::text(fields.need(key, report)?, "a text", report);
     let (device, metric) = (text("device", report), text("metric", report));
-    let (rule, words) = rule(&fields, report)?;
+    let Tested { rule, words } = rule(&fields, report)?;
     Ok(Awaited::Condition { device: device?, metric: metric?, rule, words })
 }
 
-fn rule(fields: &Fields<'_>, report: &mut Report) -> Result<(Rule, String), Told> {
+/// A condition, and its test in words.
+pub(super) struct Tested {
+    pub(super) rule: Rule,
+    words: String,
+}
+
+pub(super) fn rule(fields: &Fields<'_>, report: &mut Report) -> Result<Tested, Told> {
     let tests = ["above", "below", "equals", "silent"];
     let mut found = tests.iter().filter_map(|key| Some((*key, fields.get(key)?)));
     let (Some((test, node)), None) = (found.next(), found.next()) else {
@@ -402,7 +408,7 @@ fn rule(fields: &Fields<'_>, report: &mut Report) -> Result<(Rule, String), Told
         }
     };
     let words = format!("{} {word}", tests_word(&test));
-    Ok((Rule { test, hold_ns, clear_hold_ns: 0 }, words))
+    Ok(Tested { rule: Rule { test, hold_ns, clear_hold_ns: 0 }, words })
 }
 
 const fn tests_word(test: &Test) -> &'static str {

@@ -81,6 +81,7 @@ pub(super) fn emit(definition: &Definition, report: &mut Report) -> Result<Draft
     let mut draft = Draft::new(&about);
     draft.errors.clone_from(&errors);
     draft.lasts_s = definition.lasts_s;
+    draft.triggers.clone_from(&definition.triggers);
     draft.flags = if definition.parks { PARKS } else { 0 };
     let mut emitter = Emitter {
         definition,

@@ -1,6 +1,6 @@
 //! The schema that editors read says the same as the compiler, and the documentation both.
 
-use super::super::definition::{TOP, step};
+use super::super::definition::{TOP, step, triggers};
 use super::super::diagnostic::Report;
 use super::super::source::{Node, Value, parse};
 use super::*;
@@ -77,7 +77,9 @@ fn every_example_is_accepted_by_the_compiler_and_the_schema() {
 
 #[test]
 fn the_guide_names_every_step_and_key() {
-    for (name, keys, inner) in step::shapes() {
+    let triggers =
+        triggers().map(|(name, beside, inside)| (name, beside.to_vec(), inside.to_vec()));
+    for (name, keys, inner) in step::shapes().into_iter().chain(triggers) {
         for key in keys.into_iter().chain(inner).chain([name]) {
             let known = ["`", "{", ", ", " "].iter().any(|before| {
                 [":", ",", "`", "}", " "]
@@ -115,6 +117,17 @@ fn the_schema_has_the_keys_that_the_compiler_takes() {
     }
     let steps = part("step")["oneOf"].as_array().unwrap().len();
     assert_eq!(steps, step::shapes().len());
+    for (name, beside, inside) in triggers() {
+        let at = part(&format!("on_{name}"));
+        compare(name, at, beside);
+        let head = &at["properties"][name];
+        // That of an alert may be a word alone.
+        let head = if name == "alert" { &head["oneOf"][1] } else { head };
+        if !inside.is_empty() {
+            compare(name, head, inside);
+        }
+    }
+    assert_eq!(part("trigger")["oneOf"].as_array().unwrap().len(), triggers().count());
     compare("a workflow", &schema, TOP[0].1);
     compare("runs", part("runs"), TOP[1].1);
     compare("declared", part("declaration"), TOP[2].1);
@@ -140,6 +153,12 @@ fn the_schema_refuses_what_has_another_form() {
         "steps: [{wait_for: {device: d, metric: m}}]\n",
         "steps: [{try: [{wait: 1s}]}]\n",
         "steps: [{command: c, device: d, timeout: 30}]\n",
+        "on: [{reading: {device: d, metric: m}}]\nsteps: [{wait: 1m}]\n",
+        "on: [{reading: {device: d, metric: m, above: 3, silent: 1m}}]\nsteps: [{wait: 1m}]\n",
+        "on: [{rollup: {device: d, metric: m, above: 3, width: 1m}}]\nsteps: [{wait: 1m}]\n",
+        "on: [{twin: {device: d, path: state}}]\nsteps: [{wait: 1m}]\n",
+        "on: [{schedule: every 1h, missed: all}]\nsteps: [{wait: 1m}]\n",
+        "on: [{message: a, alert: b}]\nsteps: [{wait: 1m}]\n",
     ] {
         judge.judge(&whole(bad)).expect_err(bad);
         compile(&whole(bad)).expect_err(bad);
