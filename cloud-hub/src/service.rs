@@ -341,7 +341,7 @@ fn plan(
         }
     };
     let rules = settings.alerts.rules();
-    Plan { rules, observe: Arc::new(observe), on_alerts: Arc::new(on_alerts) }
+    Plan { rules, observe: Arc::new(observe), on_alerts: Arc::new(on_alerts), desk: None }
 }
 
 /// What invitations say about where this hub is.

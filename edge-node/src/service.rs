@@ -14,6 +14,7 @@ use crate::workflows::Outward;
 use axum::Router;
 use holdfast_core::NodeId;
 use holdfast_core::flow::about::Placement;
+use holdfast_core::flow::trigger;
 use holdfast_core::state::Role;
 use holdfast_node::alerts::{self, Book, OnAlerts, Plan, notice};
 use holdfast_node::api::{self, Alerts, Data, Nodes, Tokens};
@@ -30,7 +31,7 @@ use holdfast_node::metrics;
 use holdfast_node::pages;
 use holdfast_node::pipeline::{self, Pipeline};
 use holdfast_node::rebirth;
-use holdfast_node::runs::{Abilities, Here, Runs};
+use holdfast_node::runs::{Abilities, Desk, Here, Runs, Tray, begin_by_twins};
 use holdfast_node::sources::Sources;
 use holdfast_node::supervise::{Restarts, Supervisor, announce, stop_on_signals};
 use holdfast_node::time_text::Time;
@@ -282,7 +283,9 @@ fn start(
     let (tracer, on_traced) = traces::start(settings, supervisor, &store, uplink.clone());
     let ingest = Ingest::load(store.clone(), settings.ingest.auto_register, tracer.clone());
     let ingest = ingest.map_err(text)?;
-    let plan = plan(settings, &store, &ingest, uplink.clone(), on_alerts(&events, &nodes));
+    let desk = Desk::load(&store).map_err(text)?;
+    let told_of = (on_alerts(&events, &nodes), desk.0.clone());
+    let plan = plan(settings, &store, &ingest, uplink.clone(), told_of);
     let on_alerts = Arc::clone(&plan.on_alerts);
     let options = pipeline_options(settings, told, plan, on_traced);
     let pipeline = Pipeline::load(store.clone(), options, settings.store.max_series);
@@ -304,12 +307,11 @@ fn start(
         &settings.mqtt,
         supervisor,
         store.clone(),
-        (ingest.clone(), twins.clone()),
+        (ingest.clone(), twins.clone(), desk.0.clone()),
         auth.clone(),
         sockets,
     )?;
-    let runs = workflows(supervisor, &store, &data, &twins, mqtt.clone()).map_err(text)?;
-    let started = Time(store.env().now());
+    let runs = workflows(supervisor, desk, &data, &twins, mqtt.clone()).map_err(text)?;
     let app = App {
         ingest,
         data,
@@ -327,9 +329,9 @@ fn start(
         uplink,
         transport: settings.sync.transport.into(),
         names,
-        labels: Labels::load(store).map_err(text)?,
+        labels: Labels::load(store.clone()).map_err(text)?,
         findings: Arc::new(findings),
-        started,
+        started: Time(store.env().now()),
         tls,
         reborn: Arc::default(),
     };
@@ -341,23 +343,24 @@ fn start(
 /// Starts what runs workflows.
 fn workflows(
     supervisor: &Supervisor,
-    store: &Store,
+    desk: (Desk, Tray),
     data: &Data,
     twins: &Twins,
     mqtt: Mqtt,
 ) -> Result<Runs, Fault> {
-    let here = Here {
-        catalog: Arc::clone(&data.catalog),
-        twins: twins.clone(),
-        zone: jiff::tz::TimeZone::system(),
-    };
+    let zone = jiff::tz::TimeZone::system();
+    let (catalog, twins) = (Arc::clone(&data.catalog), twins.clone());
+    let by_twins = desk.0.clone();
+    let here = Here { catalog, twins: twins.clone(), zone: zone.clone() };
+    supervisor.run_once("workflows by twins", |stop| begin_by_twins(twins, by_twins, stop));
     let abilities = Abilities {
         local: Arc::new(here),
         outside: Arc::new(Outward { mqtt }),
-        triggers: 0,
+        zone,
+        triggers: trigger::Kind::ALL.iter().fold(0, |bits, kind| bits | kind.bit()),
         placements: &[Placement::Any, Placement::Edge],
     };
-    let (runs, engine) = Runs::load(store.clone(), abilities)?;
+    let (runs, engine) = Runs::load(data.store.clone(), desk, abilities)?;
     supervisor.run_once("workflows", |stop| engine.run(stop));
     Ok(runs)
 }
@@ -432,7 +435,7 @@ fn plan(
     store: &Store,
     ingest: &Ingest,
     uplink: watch::Receiver<UplinkState>,
-    on_alerts: OnAlerts,
+    (on_alerts, desk): (OnAlerts, Desk),
 ) -> Plan {
     let (store, wrong) = (store.clone(), ingest.clock_wrong());
     let days = settings.alerts.disk_days;
@@ -442,7 +445,8 @@ fn plan(
         let disk = alerts::disk(&store.usage(), days, is_growing);
         vec![disk, alerts::node_clock(wrong.load(Ordering::Relaxed))]
     };
-    Plan { rules: settings.alerts.rules(), observe: Arc::new(observe), on_alerts }
+    let (rules, observe) = (settings.alerts.rules(), Arc::new(observe));
+    Plan { rules, observe, on_alerts, desk: Some(desk) }
 }
 
 /// Tells health and pages now and then how the node is.

@@ -4,7 +4,7 @@
 //! into them and back and refuses whatever a strict server must refuse, with the [`reason`] that
 //! version 5 gives. [`topic`] judges and matches topic names and filters, [`connection`] is the
 //! exchange with one client, [`rules`] tells what a topic brings and turns payloads into readings,
-//! [`access`] who may what.
+//! [`access`] who may what, [`starts`] what begins runs of workflows.
 //!
 //! [`broker`] has the sessions: it decides in memory, [`ledger`] puts its decisions on disk, in one
 //! transaction with the readings that come through [`door`]; [`desired`] has it tell devices what
@@ -30,5 +30,6 @@ pub mod reason;
 pub mod rules;
 pub mod server;
 pub mod start;
+pub mod starts;
 pub mod text;
 pub mod topic;

@@ -9,10 +9,12 @@ use super::door::Door;
 use super::rules::Rules;
 use super::server::websocket::Taker;
 use super::server::{self, Secure, Server};
+use super::starts::Starts;
 use crate::device_commands::{Book, DeviceCommands};
 use crate::ingest::Ingest;
 use crate::settings::Mqtt as Settings;
 use holdfast_node::auth::Auth;
+use holdfast_node::runs::Desk;
 use holdfast_node::supervise::{Supervisor, announce};
 use holdfast_node::tls::{Believed, ClientSource, Clients, Tls};
 use holdfast_node::twins::Twins;
@@ -98,7 +100,7 @@ pub fn start(
     settings: &Settings,
     supervisor: &Supervisor,
     store: Store,
-    (ingest, twins): (Ingest, Twins),
+    (ingest, twins, desk): (Ingest, Twins, Desk),
     auth: Auth,
     sockets: Sockets,
 ) -> Result<Mqtt, String> {
@@ -115,7 +117,8 @@ pub fn start(
         retained: settings.retained_max,
         ..Limits::default()
     };
-    let broker = Broker::load(store, Arc::clone(&door), limits, counts);
+    let starts = Arc::new(Starts::new(desk, Arc::clone(store.env())));
+    let broker = Broker::load(store, Arc::clone(&door), limits, (counts, starts));
     let broker = broker.map_err(|fault| fault.to_string())?;
     let reach = broker.reach();
     let commands = DeviceCommands::new(book, reach.clone());

@@ -62,7 +62,11 @@ impl Watch {
             let active = active.filter(Alert::is_active);
             match self.place(rule, subject) {
                 // One that was raised without an alert that can be found begins anew.
-                Some(at) if state.condition.is_raised().is_none() || active.is_some() => {
+                Some(at)
+                    if state.condition.is_raised().is_none()
+                        || active.is_some()
+                        || self.begins_runs(at) =>
+                {
                     self.resume(at, state);
                     taken.extend(active.map(|alert| alert.id));
                 }

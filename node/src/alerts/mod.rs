@@ -7,8 +7,8 @@
 //! [`Book`], the hub of its whole fleet. A gateway needs nobody for any of it.
 
 mod alert;
+mod begins;
 mod book;
-mod glob;
 mod load;
 pub mod notice;
 mod observe;

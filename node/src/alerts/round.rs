@@ -6,6 +6,7 @@
 
 use super::alert::{Alert, Fact};
 use super::book::Book;
+use crate::runs::Due;
 use holdfast_core::condition::Condition;
 use holdfast_core::log::alerts::AlertId;
 use holdfast_core::log::events::Event;
@@ -39,6 +40,8 @@ pub(crate) struct Round {
     pub(super) gone: Vec<Vec<u8>>,
     /// Whether the watch was looked over.
     pub(super) scanned_ms: Option<u64>,
+    /// What was found that begins runs, or has them go on.
+    pub(crate) due: Vec<Due>,
 }
 
 /// What a round writes.
@@ -48,12 +51,18 @@ pub(crate) struct Writing {
     pub(super) heard: Vec<Fact>,
     pub(super) states: Vec<(Vec<u8>, Option<Vec<u8>>)>,
     pub(super) forgotten: Vec<Alert>,
+    pub(super) due: Vec<Due>,
 }
 
 impl Round {
     /// A round at `now`.
     pub(crate) fn at(now: Timestamp) -> Self {
         Self { now, ..Self::default() }
+    }
+
+    /// When it began.
+    pub(crate) const fn now(&self) -> Timestamp {
+        self.now
     }
 
     /// Takes an event that stands in the log.
@@ -73,6 +82,7 @@ impl Writing {
             && self.heard.is_empty()
             && self.states.is_empty()
             && self.forgotten.is_empty()
+            && self.due.is_empty()
     }
 
     /// The alerts that are forgotten.
@@ -90,6 +100,9 @@ impl Writing {
                 Some(value) => tx.put(Table::Alert, key, value)?,
                 None => drop(tx.delete(Table::Alert, key)?),
             }
+        }
+        for due in &self.due {
+            due.put(tx)?;
         }
         let now = tx.now();
         let said: Vec<_> = self.said.into_iter().map(|fact| fact.said_at(now)).collect();

@@ -1,8 +1,10 @@
 //! Rules, ready for use, and what they are about.
 
-use super::glob;
+use crate::glob;
+use crate::runs::Begins;
 use holdfast_core::codec::Reader;
 use holdfast_core::condition::{self, Test};
+use holdfast_core::flow::trigger::Statistic;
 use holdfast_core::log::alerts::Subject;
 use holdfast_core::log::events::Severity;
 use holdfast_core::{Device, NodeId, Reject, SeriesKey};
@@ -16,6 +18,13 @@ pub enum Scope {
     Device,
     /// What the node is told about itself and others.
     Told,
+    /// What windows of a width come to, of each series that fits.
+    Window {
+        /// How long a window is, seconds.
+        width_s: u32,
+        /// What is looked at of each window.
+        statistic: Statistic,
+    },
 }
 
 /// What becomes of readings that were received long before they are judged.
@@ -30,7 +39,7 @@ pub enum Backlog {
     Replay,
 }
 
-/// An alert rule.
+/// A rule: what raises alerts, or begins runs.
 #[derive(Clone, Debug)]
 pub struct Rule {
     /// Its name.
@@ -51,13 +60,15 @@ pub struct Rule {
     pub backlog: Backlog,
     /// What it watches.
     pub scope: Scope,
+    /// What it begins instead of an alert.
+    pub begins: Option<Begins>,
 }
 
 impl Rule {
     /// Whether it watches a series.
     #[must_use]
     pub fn fits(&self, device: &str, metric: &str) -> bool {
-        self.scope != Scope::Told
+        matches!(self.scope, Scope::Series | Scope::Device)
             && glob::fits(&self.device, device)
             && glob::fits(&self.metric, metric)
     }
@@ -67,6 +78,9 @@ impl Rule {
     pub fn watches(&self, subject: &OwnedSubject) -> bool {
         match (self.scope, subject) {
             (Scope::Series, OwnedSubject::Series(device, metric, _)) => self.fits(device, metric),
+            (Scope::Window { .. }, OwnedSubject::Series(device, metric, _)) => {
+                glob::fits(&self.device, device) && glob::fits(&self.metric, metric)
+            }
             (Scope::Device, OwnedSubject::Device(device)) => glob::fits(&self.device, device),
             (Scope::Told, OwnedSubject::Node | OwnedSubject::Peer(_)) => true,
             _ => false,

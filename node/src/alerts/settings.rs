@@ -144,6 +144,7 @@ fn built_in(name: &str, condition: condition::Rule, words: &str) -> Rule {
         text: "".into(),
         backlog: Backlog::Skip { max_age_ns: 5 * MINUTE_NS },
         scope: Scope::Told,
+        begins: None,
     }
 }
 
@@ -235,6 +236,7 @@ impl RuleSettings {
             },
             // Any metric: a device is silent when none of its series speaks.
             scope: if silent && self.metric == "*" { Scope::Device } else { Scope::Series },
+            begins: None,
         }
     }
 }

@@ -12,6 +12,7 @@ use super::observe::{Observation, Observe, Seen};
 use super::round::{Round, State, Writing};
 use super::rule::{Backlog, OwnedSubject, Rule, Scope};
 use crate::pipeline::{Catalog, SeriesInfo, SeriesNo};
+use crate::runs::{Begins, Desk};
 use holdfast_core::condition::{Change, Condition, Sample, Test};
 use holdfast_core::log::alerts::{AlertCleared, AlertId, AlertRaised, ClearReason};
 use holdfast_core::log::events::Event;
@@ -42,12 +43,15 @@ pub struct Plan {
     pub observe: Observe,
     /// Takes alerts that changed.
     pub on_alerts: OnAlerts,
+    /// What begins runs, and where what was found is handed in.
+    pub desk: Option<Desk>,
 }
 
 impl Default for Plan {
     /// Nothing is watched, nobody is told.
     fn default() -> Self {
-        Self { rules: Vec::new(), observe: Arc::new(Vec::new), on_alerts: Arc::new(|_| {}) }
+        let (observe, on_alerts): (Observe, OnAlerts) = (Arc::new(Vec::new), Arc::new(|_| {}));
+        Self { rules: Vec::new(), observe, on_alerts, desk: None }
     }
 }
 
@@ -58,24 +62,28 @@ pub(super) struct Orphan {
     pub alert: Option<AlertId>,
 }
 
-struct Machine {
-    rule: usize,
-    subject: OwnedSubject,
-    key: Box<[u8]>,
-    state: State,
+pub(super) struct Machine {
+    pub(super) rule: usize,
+    pub(super) subject: OwnedSubject,
+    pub(super) key: Box<[u8]>,
+    pub(super) state: State,
     /// The series whose newest value tells what raised it.
-    series: Option<SeriesNo>,
+    pub(super) series: Option<SeriesNo>,
 }
 
 /// All conditions.
 pub struct Watch {
     here: NodeId,
-    env: Env,
-    plan: Plan,
+    pub(super) env: Env,
+    pub(super) plan: Plan,
     book: Arc<Book>,
-    machines: Vec<Machine>,
-    by_key: HashMap<Box<[u8]>, usize>,
-    by_series: HashMap<SeriesNo, Arc<[usize]>>,
+    pub(super) machines: Vec<Machine>,
+    pub(super) by_key: HashMap<Box<[u8]>, usize>,
+    pub(super) by_series: HashMap<SeriesNo, Arc<[usize]>>,
+    /// How often the workflows had changed when their triggers were taken over.
+    pub(super) library_changes: Option<u64>,
+    /// What begins runs by alerts.
+    pub(super) alert_triggers: Vec<Begins>,
     pub(super) orphans: Vec<Orphan>,
     /// Wall and steady milliseconds when it was last looked at the clock.
     clock: (i64, u64),
@@ -109,11 +117,14 @@ impl Watch {
             machines: Vec::new(),
             by_key: HashMap::new(),
             by_series: HashMap::new(),
+            library_changes: None,
+            alert_triggers: Vec::new(),
             orphans: Vec::new(),
             clock: (wall, steady),
             started_ms: steady,
             scanned_ms: 0,
         };
+        watch.renew(catalog);
         for (info, _) in catalog.list(|info| info.origin == here) {
             watch.watch_series(&info, catalog);
         }
@@ -141,6 +152,10 @@ impl Watch {
 
     pub(super) fn rule_called(&self, name: &str) -> Option<usize> {
         self.plan.rules.iter().position(|rule| *rule.name == *name)
+    }
+
+    pub(super) fn begins_runs(&self, at: usize) -> bool {
+        self.plan.rules[self.machines[at].rule].begins.is_some()
     }
 
     pub(super) fn known(&self, key: &[u8]) -> Option<usize> {
@@ -173,7 +188,7 @@ impl Watch {
     }
 
     /// The places that watch a series; found once.
-    fn watch_series(&mut self, info: &SeriesInfo, catalog: &Catalog) -> Arc<[usize]> {
+    pub(super) fn watch_series(&mut self, info: &SeriesInfo, catalog: &Catalog) -> Arc<[usize]> {
         if let Some(places) = self.by_series.get(&info.no) {
             return Arc::clone(places);
         }
@@ -212,8 +227,9 @@ impl Watch {
         steady_ms.saturating_sub(self.scanned_ms) >= SCAN_MS
     }
 
-    /// Begins a round. A clock that was set takes along what waits for it.
-    pub(crate) fn begin(&mut self) -> Round {
+    /// Begins a round. A clock that was set takes along what waits for it; by how much is told.
+    pub(crate) fn begin(&mut self, catalog: &Catalog) -> (Round, Option<i64>) {
+        self.renew(catalog);
         let (now, steady) = (self.env.now(), self.env.monotonic_ms());
         let passed = i64::try_from(steady.saturating_sub(self.clock.1)).unwrap_or(i64::MAX);
         let jump = now.millis().saturating_sub(self.clock.0).saturating_sub(passed);
@@ -221,8 +237,14 @@ impl Watch {
         if jump.abs() > JUMP_MS {
             let by_ns = jump.saturating_mul(1_000_000);
             self.machines.iter_mut().for_each(|m| m.state.condition.clock_set(by_ns, now));
+            return (Round::at(now), Some(by_ns));
         }
-        Round::at(now)
+        (Round::at(now), None)
+    }
+
+    /// Whether the node has listened for long enough to call somebody silent.
+    pub(crate) fn may_be_silent(&self) -> bool {
+        self.env.monotonic_ms().saturating_sub(self.started_ms) >= GRACE_MS
     }
 
     /// Takes a reading of this node.
@@ -236,25 +258,30 @@ impl Watch {
         if self.plan.rules.is_empty() {
             return;
         }
+        for at in self.watch_series(info, catalog).iter().copied() {
+            self.judge(round, at, reading);
+        }
+    }
+
+    /// Judges a reading by one condition.
+    pub(super) fn judge(&mut self, round: &mut Round, at: usize, reading: &Reading<'_>) {
         let Reading { time, received, value, quality } = *reading;
         // What the device itself calls wrong is no reason to wake somebody.
         let number = value.number().filter(|_| !quality.has(Quality::BAD));
         let sample = Sample { time, received, value: number };
         let age = round.now.saturating_since(received);
-        for at in self.watch_series(info, catalog).iter().copied() {
-            let rule = &self.plan.rules[self.machines[at].rule];
-            let mut state = self.state(round, at);
-            let is_old = matches!(rule.backlog, Backlog::Skip { max_age_ns } if age > max_age_ns);
-            if is_old && state.condition.is_normal() {
-                state.condition.hear(time, received);
-            } else {
-                let change = state.condition.take(&rule.condition, sample);
-                let silence = rule.is_silence();
-                let told = Told { value: (!silence).then_some(value), text: None };
-                self.say(round, at, &mut state, change, &told, Some(received));
-            }
-            round.states.insert(at, state);
+        let rule = &self.plan.rules[self.machines[at].rule];
+        let mut state = self.state(round, at);
+        let is_old = matches!(rule.backlog, Backlog::Skip { max_age_ns } if age > max_age_ns);
+        if is_old && state.condition.is_normal() {
+            state.condition.hear(time, received);
+        } else {
+            let change = state.condition.take(&rule.condition, sample);
+            let silence = rule.is_silence();
+            let told = Told { value: (!silence).then_some(value), text: None };
+            self.say(round, at, &mut state, change, &told, Some(received));
         }
+        round.states.insert(at, state);
     }
 
     fn state(&self, round: &Round, at: usize) -> State {
@@ -348,6 +375,12 @@ impl Watch {
     ) {
         let machine = &self.machines[at];
         let rule = &self.plan.rules[machine.rule];
+        if let (Some(begins), Some(change)) = (&rule.begins, change) {
+            if let Change::Raised { since } = change {
+                self.begin_run(round, begins, (&machine.subject, since), told);
+            }
+            return;
+        }
         match change {
             Some(Change::Raised { since }) => {
                 if let Some(id) = received.and_then(|_| self.said(round, machine, since)) {
@@ -440,6 +473,7 @@ impl Watch {
             said: round.said.clone(),
             heard: round.heard.iter().filter(|fact| is_news(fact)).cloned().collect(),
             forgotten: self.book.surplus(self.here, round.said.len() + round.heard.len()),
+            due: round.due.clone(),
         }
     }
 
@@ -452,6 +486,9 @@ impl Watch {
             self.scanned_ms = steady;
             self.orphans.clear();
         }
+        if let Some(desk) = &self.plan.desk {
+            desk.found(round.due);
+        }
         self.book.take(changed, forgotten);
         if !changed.is_empty() {
             (self.plan.on_alerts)(changed);
@@ -460,8 +497,8 @@ impl Watch {
 }
 
 /// What an alert says beside its rule.
-struct Told<'a> {
-    value: Option<Value<'a>>,
+pub(super) struct Told<'a> {
+    pub(super) value: Option<Value<'a>>,
     text: Option<&'a str>,
 }
 

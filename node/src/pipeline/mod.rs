@@ -18,6 +18,7 @@ pub use rolled::{Quantile, Rolled, decode_window};
 pub use windows::{WindowKey, window_prefix};
 
 use crate::alerts::{Book, Plan, Watch};
+use crate::runs::Waits;
 use crate::trace::TracedCommit;
 use holdfast_core::rollup::Window;
 use holdfast_core::{NodeId, Timestamp};
@@ -96,6 +97,7 @@ pub struct Pipeline {
     pending: BTreeMap<WindowKey, Pending>,
     windows: windows::Cache,
     watch: Watch,
+    waits: Waits,
     /// Up to here the log was read before: the cursor was lost with a repair.
     again_to: u64,
     intact: Intact,
@@ -124,7 +126,9 @@ impl Pipeline {
             let Some(catalog) = Catalog::load(view, max_series)? else { return Ok(None) };
             let cursor = cursor(view)?;
             let watch = Watch::load(view, plan.clone(), about.clone(), &catalog, cursor == 0)?;
-            Ok(Some((catalog, cursor, windows::load_pending(view)?, watch, view.head()?)))
+            let waits = Waits::load(view, plan.desk.clone())?;
+            let pending = windows::load_pending(view)?;
+            Ok(Some((catalog, cursor, pending, (watch, waits), view.head()?)))
         };
         let mut found = store.read_blocking(look)?;
         if found.is_none() {
@@ -133,7 +137,7 @@ impl Pipeline {
             found = store.read_blocking(look)?;
         }
         let lost = || Fault::damaged("series records", "a number is lost");
-        let (catalog, cursor, pending, watch, head) = found.ok_or_else(lost)?;
+        let (catalog, cursor, pending, (watch, waits), head) = found.ok_or_else(lost)?;
         let pending = pending.into_iter().map(|key| (key, Pending { since_ms: now })).collect();
         Ok(Self {
             store,
@@ -144,6 +148,7 @@ impl Pipeline {
             pending,
             windows: windows::Cache::default(),
             watch,
+            waits,
             again_to: if cursor == 0 { head } else { 0 },
             intact: Intact::default(),
             removal: None,
@@ -193,6 +198,13 @@ impl Pipeline {
     /// A fault is retried: a full disk may have room again.
     async fn work_until(mut self, stop: CancellationToken) {
         let mut head = self.store.watch();
+        let desk = self.options.alerts.desk.clone();
+        let waits_change = || async {
+            match &desk {
+                Some(desk) => desk.waits_change().await,
+                None => std::future::pending().await,
+            }
+        };
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         while !stop.is_cancelled() {
@@ -211,6 +223,7 @@ impl Pipeline {
                 tokio::select! {
                     () = stop.cancelled() => {}
                     _ = tick.tick() => {}
+                    () = waits_change() => {}
                     Ok(()) = head.changed() => head.mark_unchanged(),
                 }
             }
@@ -225,6 +238,7 @@ impl Pipeline {
         if commits.is_empty()
             && due.is_empty()
             && !self.watch.is_due(self.store.env().monotonic_ms())
+            && !self.waits.is_due()
         {
             return self.remove().await;
         }

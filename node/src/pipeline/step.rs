@@ -6,11 +6,12 @@ use super::rolled::Rolled;
 use super::windows::{ROLLUPS_MAX, WindowKey};
 use super::{Live, Pending, Pipeline, Progress};
 use crate::alerts::{Alert, Reading, Round, Writing};
+use crate::runs::{Moved, WaitRows, Waits};
 use crate::trace::TracedCommit;
 use holdfast_core::log::events::{self, Event};
 use holdfast_core::log::{readings, rollups};
 use holdfast_core::rollup::{Revision, Sample, Window};
-use holdfast_core::{ChainId, Stream, Timestamp};
+use holdfast_core::{ChainId, Quality, Stream, Timestamp, condition};
 use holdfast_sync::Fault;
 use holdfast_sync::store::{PIPELINE, Snapshot, StoredCommit, Table, WriteError, WriteTx};
 use std::collections::hash_map::Entry;
@@ -32,6 +33,7 @@ struct Findings {
     /// Windows that have to wait for theirs.
     wait: BTreeSet<WindowKey>,
     alerts: Round,
+    waits: Moved,
     unreadable: u64,
     traced: Vec<TracedCommit>,
 }
@@ -54,24 +56,31 @@ impl Pipeline {
         }
         let before = *self.progress.borrow();
         let cursor = commits.last().map_or(before.cursor, |commit| commit.pos);
-        self.judge(cursor, &mut findings.alerts);
+        self.judge(cursor, &mut findings);
         let traced = std::mem::take(&mut findings.traced);
+        let rolled = tokio::task::block_in_place(|| self.rollups(&findings))?;
+        let windows = rolled.iter().map(|(info, window, rolled)| (info, *window, rolled));
+        self.watch.take_windows(&mut findings.alerts, windows);
+        findings.alerts.due.extend(Waits::found(&findings.waits));
         let writing = self.watch.writing(&findings.alerts);
+        let waits = self.waits.rows(&findings.waits);
         let forgotten = writing.forgotten();
-        if commits.is_empty() && findings.emit.is_empty() && writing.is_empty() {
+        let is_still = writing.is_empty() && waits.is_empty();
+        if commits.is_empty() && findings.emit.is_empty() && is_still {
             self.watch.settle(findings.alerts, &[], &[]);
+            self.waits.settle(findings.waits);
             return Ok(());
         }
-        let rolled = tokio::task::block_in_place(|| self.rollups(&findings))?;
         let unsaved = self.catalog.unsaved();
         let known = self.catalog.len();
-        let mut changes = Changes::of(&findings, &unsaved, rolled, writing, cursor);
+        let mut changes = Changes::of(&findings, &unsaved, rolled, (writing, waits), cursor);
         let own = unsaved.iter().filter(|info| info.origin == self.store.node());
         changes.units = own
             .filter_map(|info| Some((self.catalog.before_unit(info)?, Arc::clone(info))))
             .collect();
         let (_committed, changed) = self.store.write(move |tx| changes.write(tx)).await?;
         self.watch.settle(findings.alerts, &changed, &forgotten);
+        self.waits.settle(findings.waits);
         self.catalog.saved(known);
         for key in &findings.emit {
             self.pending.remove(key);
@@ -101,18 +110,28 @@ impl Pipeline {
 
     /// Judges the clock once in a while, and only when everything has been read: what ended a
     /// silence may stand in the next commit.
-    fn judge(&mut self, cursor: u64, round: &mut Round) {
+    fn judge(&mut self, cursor: u64, findings: &mut Findings) {
         let is_due = self.watch.is_due(self.store.env().monotonic_ms());
         if is_due && cursor >= self.store.watch().borrow().pos {
-            tokio::task::block_in_place(|| self.watch.scan(round, &self.catalog));
+            tokio::task::block_in_place(|| {
+                self.watch.scan(&mut findings.alerts, &self.catalog);
+                let may_be_silent = self.watch.may_be_silent();
+                self.waits.scan(&mut findings.waits, findings.alerts.now(), may_be_silent);
+            });
         }
     }
 
     /// Reads the commits; nothing is changed but what can be forgotten.
     fn look(&mut self, commits: &[StoredCommit]) -> Result<Findings, Fault> {
         let store = self.store.clone();
-        let mut findings = Findings { alerts: self.watch.begin(), ..Findings::default() };
+        let (alerts, clock_set) = self.watch.begin(&self.catalog);
+        let mut findings = Findings { alerts, ..Findings::default() };
         findings.alerts.is_again = self.progress.borrow().cursor < self.again_to;
+        let now = findings.alerts.now();
+        if let Some(by_ns) = clock_set {
+            self.waits.clock_set(by_ns, now);
+        }
+        self.waits.begin(&mut findings.waits, &self.catalog, now);
         store.read_blocking(|view| {
             for commit in commits {
                 let Some(chain) = self.chain(view, commit)? else { continue };
@@ -163,6 +182,7 @@ impl Pipeline {
                 findings.traced.push(TracedCommit { chain: *chain, traced, at });
             }
             findings.alerts.hear(&event, chain.origin, at, self.store.node());
+            self.watch.hear_alert(&mut findings.alerts, &event, chain.origin);
         }
     }
 
@@ -185,6 +205,12 @@ impl Pipeline {
                 let (value, quality) = (row.value, row.quality);
                 let reading = Reading { time, received, value, quality };
                 self.watch.take(&mut findings.alerts, &self.catalog, info, &reading);
+                let value = value.number().filter(|_| !quality.has(Quality::BAD));
+                self.waits.take(
+                    &mut findings.waits,
+                    info,
+                    condition::Sample { time, received, value },
+                );
             }
             note_last(&self.catalog, findings, info, &row, time, received);
             let Some(value) = row.value.number().filter(|_| own) else { continue };
@@ -334,6 +360,7 @@ struct Changes {
     /// Series that began because a device changed the unit of a metric: as it was, as it is.
     units: Vec<(Arc<SeriesInfo>, Arc<SeriesInfo>)>,
     alerts: Writing,
+    waits: WaitRows,
     cursor: u64,
 }
 
@@ -342,7 +369,7 @@ impl Changes {
         findings: &Findings,
         unsaved: &[Arc<SeriesInfo>],
         rollups: Vec<OfSeries>,
-        alerts: Writing,
+        (alerts, waits): (Writing, WaitRows),
         cursor: u64,
     ) -> Self {
         let named = unsaved.iter().filter(|info| !findings.series.contains_key(&info.no));
@@ -362,6 +389,7 @@ impl Changes {
             rollups,
             units: Vec::new(),
             alerts,
+            waits,
             cursor,
         }
     }
@@ -401,6 +429,7 @@ impl Changes {
             tx.append_rollups(&series, &rows)?;
         }
         tx.put(Table::Cursor, PIPELINE, &self.cursor.to_be_bytes())?;
+        self.waits.write(tx)?;
         self.alerts.write(tx)
     }
 }

@@ -200,7 +200,7 @@ pub fn type_name(image: &Image<'_>, slot: Slot) -> &'static str {
 }
 
 /// The way through an answer: names with `/` between them; the whole for `.`.
-fn at<'j>(answer: &'j Json, path: &str) -> Option<&'j Json> {
+pub(super) fn at<'j>(answer: &'j Json, path: &str) -> Option<&'j Json> {
     if path == "." {
         return Some(answer);
     }
@@ -246,15 +246,33 @@ fn whole(value: f64) -> Option<i64> {
     (value.fract() == 0.0 && value.abs() < 9_007_199_254_740_992.0).then_some(value as i64)
 }
 
+/// A value as plain text: a text as it is, nothing for nothing.
+pub(super) fn plain(value: &Json) -> String {
+    match value {
+        Json::String(text) => text.clone(),
+        Json::Null => String::new(),
+        other => other.to_string(),
+    }
+}
+
 /// What stands in a register, as JSON.
 #[must_use]
 pub fn shown(image: &Image<'_>, memory: Memory<'_>, slot: Slot) -> Json {
     match slot {
         Slot::Text(reg) => Json::from(memory.text(reg)),
-        Slot::Number(reg) => match image.type_of(reg) {
-            Some(Type::Decimal) => Json::from(decimal::value(memory.number(reg))),
-            Some(Type::Bool) => Json::from(memory.number(reg) != 0),
-            _ => Json::from(memory.number(reg)),
-        },
+        Slot::Number(reg) => number_shown(image, slot, memory.number(reg)),
+    }
+}
+
+/// A number as a register has it, as JSON.
+pub(super) fn number_shown(image: &Image<'_>, slot: Slot, number: i64) -> Json {
+    let of = match slot {
+        Slot::Number(reg) => image.type_of(reg),
+        Slot::Text(_) => None,
+    };
+    match of {
+        Some(Type::Decimal) => Json::from(decimal::value(number)),
+        Some(Type::Bool) => Json::from(number != 0),
+        _ => Json::from(number),
     }
 }

@@ -4,6 +4,7 @@ use super::record::Installed;
 use holdfast_core::Reject;
 use holdfast_core::flow::about::About;
 use holdfast_core::flow::image::Part;
+use holdfast_core::flow::signal::{Source, signal};
 use holdfast_core::flow::verify::Place;
 use holdfast_core::flow::{Image, Rejection, Tier, verify};
 use holdfast_sync::Fault;
@@ -24,6 +25,7 @@ pub struct Flow {
     /// As it is kept.
     pub installed: Installed,
     tag: u32,
+    has_conditions: bool,
 }
 
 impl Flow {
@@ -36,7 +38,8 @@ impl Flow {
         let image = verify(&installed.image, tier, &mut places)?;
         let about = about(&image);
         let (id, version, tag) = (about.id.to_owned(), about.version.to_owned(), image.tag());
-        Ok(Self { id, version, installed, tag })
+        let has_conditions = has_conditions(&image);
+        Ok(Self { id, version, installed, tag, has_conditions })
     }
 
     /// One that was accepted before it was kept.
@@ -44,7 +47,8 @@ impl Flow {
         let image = Image::parse(&installed.image)?;
         let about = About::read(image.part(Part::About))?;
         let (id, version, tag) = (about.id.to_owned(), about.version.to_owned(), image.tag());
-        Ok(Self { id, version, installed, tag })
+        let has_conditions = has_conditions(&image);
+        Ok(Self { id, version, installed, tag, has_conditions })
     }
 
     /// Its image.
@@ -63,7 +67,14 @@ impl Flow {
     #[must_use]
     pub fn enabled(&self, is_enabled: bool) -> Self {
         let installed = Installed { is_enabled, ..self.installed.clone() };
-        Self { id: self.id.clone(), version: self.version.clone(), installed, tag: self.tag }
+        let (id, version) = (self.id.clone(), self.version.clone());
+        Self { id, version, installed, tag: self.tag, has_conditions: self.has_conditions }
+    }
+
+    /// Whether its runs wait for conditions over readings.
+    #[must_use]
+    pub const fn has_conditions(&self) -> bool {
+        self.has_conditions
     }
 }
 
@@ -71,6 +82,11 @@ impl fmt::Debug for Flow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Flow({} {})", self.id, self.version)
     }
+}
+
+fn has_conditions(image: &Image<'_>) -> bool {
+    let mut signals = (0..image.sizes.signals).filter_map(|number| signal(image, number));
+    signals.any(|signal| signal.source != Source::Outside)
 }
 
 fn about<'a>(image: &Image<'a>) -> About<'a> {
@@ -119,6 +135,14 @@ impl Library {
     pub fn newest(&self, id: &str) -> Option<&Arc<Flow>> {
         let enabled = self.versions(id).filter(|flow| flow.installed.is_enabled);
         enabled.max_by_key(|flow| flow.installed.added_ms)
+    }
+
+    /// The workflows, each once.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        let mut before = None;
+        self.flows.keys().filter_map(move |(id, _)| {
+            (before.replace(id.as_str()) != Some(id.as_str())).then_some(id.as_str())
+        })
     }
 
     /// All versions of a workflow.

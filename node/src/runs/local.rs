@@ -1,7 +1,7 @@
 //! Effects that are rows of this node's own store, done in the transaction that knows of them: what
 //! a device should be, alerts, and what the node itself knows.
 
-use super::effect::{Asked, Failure};
+use super::effect::{Asked, Failure, plain};
 use super::step::Local;
 use crate::pipeline::Catalog;
 use crate::twins::{Condition, Patch, Section, Twins};
@@ -32,6 +32,18 @@ impl Local for Here {
     fn kinds(&self) -> u32 {
         let all = [Kind::Twin, Kind::Raise, Kind::Clear, Kind::Reading, Kind::State, Kind::Clock];
         all.iter().fold(0, |bits, kind| bits | kind.bit())
+    }
+
+    fn has_tag(&self, device: &str, name: &str, value: &str) -> bool {
+        let Some(document) = Section::Tags.document(device) else { return false };
+        let shown = self.twins.store().read_blocking(|view| self.twins.shown(view, &document));
+        match shown {
+            Ok(shown) => shown.at(name).is_some_and(|leaf| plain(&leaf.value) == value),
+            Err(fault) => {
+                tracing::error!(%fault, device, "the tags of a device cannot be read");
+                false
+            }
+        }
     }
 
     fn apply(&self, tx: &mut WriteTx<'_>, asked: &Asked) -> Result<Result<Json, Failure>, Fault> {

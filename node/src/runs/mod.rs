@@ -8,6 +8,9 @@
 //!
 //! Byte-exact page: `docs/formats/runs.md`.
 
+mod calendar;
+mod desk;
+mod due;
 pub mod effect;
 mod engine;
 pub mod http;
@@ -15,25 +18,32 @@ pub mod library;
 mod local;
 pub mod record;
 pub mod step;
+mod twins;
+mod waits;
 
+pub use desk::{Begins, Desk, Tray};
+pub use due::{Due, FACTS_MAX_BYTES, Facts};
 pub use effect::{Asked, Failure};
 pub use library::{Flow, Library};
 pub use local::Here;
 pub use record::{Line, Run};
 pub use step::{Decision, Local};
+pub use twins::begin_by_twins;
+pub(crate) use waits::{Moved, WaitRows, Waits};
 
 use engine::{Command, Engine, Parts};
 use futures::future::BoxFuture;
 use holdfast_core::flow::about::Placement;
 use holdfast_core::flow::effect::Kind;
-use holdfast_core::flow::signal::{Source, signal};
+use holdfast_core::flow::trigger;
 use holdfast_core::flow::{Code, Refusal, Rejection, Tier};
 use holdfast_core::log::runs::RunId;
 use holdfast_sync::Fault;
 use holdfast_sync::store::Store;
+use jiff::tz::TimeZone;
 use record::Parent;
 use serde_json::{Map, Value as Json};
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use step::Told;
 use tokio::sync::{mpsc, oneshot};
 
@@ -87,8 +97,8 @@ pub enum NotForHere {
     /// The verifier does not accept it, or this node cannot do what it does.
     #[error(transparent)]
     Rejected(#[from] Rejection),
-    /// It waits for a condition over readings, and nothing on this node looks for one yet.
-    #[error("it waits for a condition over readings, and nothing here looks for one yet")]
+    /// It waits for a condition over readings, and this node looks for none.
+    #[error("it waits for a condition over readings, and this node looks for none")]
     Condition,
     /// It runs elsewhere.
     #[error("its placement is `{0}`, and this node is none")]
@@ -152,7 +162,7 @@ impl RunError {
 #[derive(Clone)]
 pub struct Runs {
     commands: mpsc::Sender<Command>,
-    library: Arc<RwLock<Library>>,
+    desk: Desk,
     tier: Tier,
     placements: &'static [Placement],
 }
@@ -163,6 +173,8 @@ pub struct Abilities {
     pub local: Arc<dyn Local>,
     /// What leaves it.
     pub outside: Arc<dyn Outside>,
+    /// The time zone of the site.
+    pub zone: TimeZone,
     /// The kinds of triggers that it looks for, a bit each.
     pub triggers: u32,
     /// Where workflows are to run that it takes.
@@ -174,15 +186,18 @@ impl Runs {
     ///
     /// # Errors
     /// A fault of the store.
-    pub fn load(store: Store, abilities: Abilities) -> Result<(Self, Engine), Fault> {
+    pub fn load(
+        store: Store,
+        (desk, tray): (Desk, Tray),
+        abilities: Abilities,
+    ) -> Result<(Self, Engine), Fault> {
         let (sender, commands) = mpsc::channel(COMMANDS);
-        let Abilities { local, outside, triggers, placements } = abilities;
-        let library = Arc::default();
+        let Abilities { local, outside, zone, triggers, placements } = abilities;
         let effects = local.kinds() | outside.kinds() | Kind::Flow.bit();
         let tier = Tier::NODE.with(effects, triggers);
-        let parts = Parts { local, outside, library: Arc::clone(&library), commands };
+        let parts = Parts { local, outside, zone, desk: desk.clone(), tray, commands };
         let engine = Engine::load(store, parts)?;
-        Ok((Self { commands: sender, library, tier, placements }, engine))
+        Ok((Self { commands: sender, desk, tier, placements }, engine))
     }
 
     /// Verifies an image for this node.
@@ -193,9 +208,8 @@ impl Runs {
         let by = by[..by.floor_char_boundary(record::BY_MAX_BYTES)].to_owned();
         let installed = record::Installed { added_ms, by, is_enabled: true, image };
         let flow = Flow::accept(installed, &self.tier)?;
-        let image = flow.image();
-        let mut signals = (0..image.sizes.signals).filter_map(|index| signal(&image, index));
-        if signals.any(|signal| signal.source != Source::Outside) {
+        let sees = self.tier.triggers & trigger::Kind::Reading.bit() != 0;
+        if flow.has_conditions() && !sees {
             return Err(NotForHere::Condition);
         }
         let placement = flow.about().placement;
@@ -209,7 +223,7 @@ impl Runs {
     /// The workflows that are installed.
     #[must_use]
     pub fn library(&self) -> Library {
-        self.library.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.desk.library().clone()
     }
 
     /// Installs a version of a workflow. On disk when this returns.

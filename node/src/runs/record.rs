@@ -42,7 +42,7 @@ impl Installed {
     /// Its value.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = vec![FORMAT];
+        let mut out = started();
         let put = |out: &mut Vec<u8>| {
             out.put_int(self.added_ms)?;
             out.put_bytes(self.by.as_bytes())?;
@@ -93,7 +93,7 @@ impl Run {
     /// Its value.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = vec![FORMAT];
+        let mut out = started();
         self.put(&mut out).expect("a vector has room");
         out
     }
@@ -176,7 +176,7 @@ impl Waiting {
     /// Its value.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = vec![FORMAT];
+        let mut out = started();
         let put = |out: &mut Vec<u8>| {
             out.put_bytes(self.version.as_bytes())?;
             out.put_bytes(self.by.as_bytes())?;
@@ -231,7 +231,7 @@ impl Line {
     /// Its value, of a line that was written at `at_ms`.
     #[must_use]
     pub fn encode(&self, at_ms: i64) -> Vec<u8> {
-        let mut out = vec![FORMAT];
+        let mut out = started();
         let put = |out: &mut Vec<u8>| {
             out.put_int(at_ms)?;
             out.put_u8(self.what as u8)?;
@@ -243,7 +243,13 @@ impl Line {
     }
 }
 
-fn open(value: &[u8]) -> Result<Reader<'_>, Reject> {
+/// The beginning of a record.
+pub(super) fn started() -> Vec<u8> {
+    vec![FORMAT]
+}
+
+/// Reads the beginning of a record.
+pub(super) fn open(value: &[u8]) -> Result<Reader<'_>, Reject> {
     let mut reader = Reader::new(value);
     if reader.u8()? == FORMAT { Ok(reader) } else { Err(Reject::Version) }
 }

@@ -6,6 +6,7 @@
 //! transaction is on disk; until then it just stands in the memory.
 
 use super::effect::{Asked, Failure, Owned, answers};
+use super::engine::awaited;
 use super::library::Flow;
 use super::record::{Line, Parent, Run};
 use holdfast_core::flow::memory::{Phase, State, bytes_of};
@@ -35,6 +36,9 @@ pub trait Local: Send + Sync {
     /// The kinds that it knows, a bit each.
     fn kinds(&self) -> u32;
 
+    /// Whether a device has this value under this tag.
+    fn has_tag(&self, device: &str, name: &str, value: &str) -> bool;
+
     /// Does it, in the transaction.
     ///
     /// # Errors
@@ -53,6 +57,8 @@ pub enum Told {
     ClockSet(i64),
     /// An effect is over.
     Result(u32, Result<Json, Failure>),
+    /// A condition that it waits for came true: the number of the signal.
+    Condition(u8),
     /// A signal came, from somebody.
     Signal(u8, Vec<Option<Owned>>, String),
     /// Somebody has decided about a fiber.
@@ -281,6 +287,14 @@ impl<'t> Stepping<'t> {
                 let input = Input::Signal { signal: *signal, values: &values };
                 step(&image, memory, &input, moment)?;
             }
+            Told::Condition(signal) => {
+                let memory_now = Memory::new(memory, image.sizes).ok_or(Refusal::Foreign)?;
+                // Nobody waits for it any more: what was true then says nothing about later.
+                if !awaited(&image, memory_now).any(|waited| waited == *signal) {
+                    return Ok(());
+                }
+                step(&image, memory, &Input::Signal { signal: *signal, values: &[] }, moment)?;
+            }
             Told::Resolve(fiber, decision, _) => {
                 let how = match decision {
                     Decision::Retry => Resolution::Retry,
@@ -333,11 +347,10 @@ impl<'t> Stepping<'t> {
                 self.add(What::Failed, place, format!("effect {serial}: {failure}"));
             }
             Told::Signal(signal, _, by) => {
-                let image = self.touched.flow.image();
-                let known = holdfast_core::flow::signal::signal(&image, *signal);
-                let name = known.map_or_else(String::new, |signal| signal.name.to_owned());
+                let name = self.signal_name(*signal);
                 self.add(What::Signal, 0, format!("{name} from {by}"));
             }
+            Told::Condition(signal) => self.add(What::Signal, 0, self.signal_name(*signal)),
             Told::Resolve(_, decision, by) => {
                 let how = match decision {
                     Decision::Retry => "retry",
@@ -368,6 +381,12 @@ impl<'t> Stepping<'t> {
             Some(Phase::Cancelled) => self.add(What::Cancelled, line, name),
             Some(Phase::Running) | None => {}
         }
+    }
+
+    fn signal_name(&self, number: u8) -> String {
+        let image = self.touched.flow.image();
+        let known = holdfast_core::flow::signal::signal(&image, number);
+        known.map_or_else(String::new, |signal| signal.name.to_owned())
     }
 
     /// Why fibers are parked or repeat an effect: the words that came with the failure.

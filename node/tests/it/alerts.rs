@@ -76,6 +76,7 @@ fn rule(name: &str, test: Test, hold_s: i64) -> Rule {
         text: "".into(),
         backlog: Backlog::Skip { max_age_ns: 300 * SECOND },
         scope: Scope::Series,
+        begins: None,
     }
 }
 

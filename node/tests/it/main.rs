@@ -5,3 +5,4 @@ mod alerts;
 mod pipeline;
 mod query;
 mod runs;
+mod triggers;

@@ -15,7 +15,8 @@ use holdfast_core::{Stream, Timestamp};
 use holdfast_node::flow;
 use holdfast_node::runs::record::Installed;
 use holdfast_node::runs::{
-    Abilities, Asked, Decision, Failure, Flow, Local, Outside, Run, RunError, Runs, Start, Started,
+    Abilities, Asked, Decision, Desk, Failure, Flow, Local, Outside, Run, RunError, Runs, Start,
+    Started,
 };
 use holdfast_sync::Fault;
 use holdfast_sync::env::Source;
@@ -31,14 +32,14 @@ use tokio_util::sync::CancellationToken;
 
 /// A clock that a test sets. What only goes forward goes with it unless the clock is *set*.
 #[derive(Default)]
-struct Hand {
-    wall_ms: AtomicI64,
+pub(super) struct Hand {
+    pub(super) wall_ms: AtomicI64,
     steady_ms: AtomicU64,
     drawn: AtomicU64,
 }
 
 impl Hand {
-    fn pass_ms(&self, ms: u64) {
+    pub(super) fn pass_ms(&self, ms: u64) {
         self.wall_ms.fetch_add(ms as i64, Ordering::SeqCst);
         self.steady_ms.fetch_add(ms, Ordering::SeqCst);
     }
@@ -72,6 +73,10 @@ struct Rows {
 impl Local for Rows {
     fn kinds(&self) -> u32 {
         Kind::Actuate.bit()
+    }
+
+    fn has_tag(&self, _: &str, _: &str, _: &str) -> bool {
+        false
     }
 
     fn apply(&self, tx: &mut WriteTx<'_>, asked: &Asked) -> Result<Result<Json, Failure>, Fault> {
@@ -158,10 +163,12 @@ impl Node {
         let abilities = Abilities {
             local: Arc::<Rows>::clone(&rows),
             outside: Arc::new(target.clone()),
+            zone: jiff::tz::TimeZone::UTC,
             triggers: 0,
             placements: &[Placement::Any],
         };
-        let (runs, engine) = Runs::load(store.clone(), abilities).unwrap();
+        let (runs, engine) =
+            Runs::load(store.clone(), Desk::load(&store).unwrap(), abilities).unwrap();
         let stop = CancellationToken::new();
         let task = tokio::spawn(engine.run(stop.clone()));
         Self { store, runs, rows, target, hand: Arc::clone(hand), stop, task }
@@ -226,7 +233,7 @@ impl Node {
 }
 
 /// Waits until something is so.
-async fn until(what: &str, is_so: impl Fn() -> bool) {
+pub(super) async fn until(what: &str, is_so: impl Fn() -> bool) {
     for _ in 0..2_000 {
         if is_so() {
             return;
@@ -302,9 +309,9 @@ fn timer(id: &str, concurrent: u16, overlap: Overlap) -> Draft {
     draft
 }
 
-const HOUR_MS: u64 = 3_600_000;
+pub(super) const HOUR_MS: u64 = 3_600_000;
 
-fn hand() -> Arc<Hand> {
+pub(super) fn hand() -> Arc<Hand> {
     let hand = Hand::default();
     hand.wall_ms.store(1_793_880_000_000, Ordering::SeqCst);
     Arc::new(hand)
@@ -631,6 +638,6 @@ async fn what_a_node_cannot_do_is_not_installed() {
     assert_eq!(hub, "its placement is `hub`, and this node is none");
     let waits = "steps: [{wait_for: {device: d, metric: m, above: 3, clear: 2, hold: 10s}}]";
     let waits = told(waits).unwrap_err();
-    assert_eq!(waits, "it waits for a condition over readings, and nothing here looks for one yet");
+    assert_eq!(waits, "it waits for a condition over readings, and this node looks for none");
     node.close().await;
 }

@@ -116,11 +116,19 @@ pub enum Table {
     RunStep = 51,
     /// Alerts that runs have raised and not cleared: rule, device -> id.
     RunAlert = 52,
+    /// What began runs, or has them go on, and is not taken yet.
+    RunDue = 53,
+    /// Conditions that runs wait for: run, signal -> state.
+    RunCondition = 54,
+    /// Up to when schedules have been judged: workflow, trigger -> time.
+    RunSchedule = 55,
+    /// Values of twins that begin runs, as they were last: trigger, device -> hash.
+    RunTwin = 56,
 }
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 52] = [
+    pub const ALL: [Self; 56] = [
         Self::Meta,
         Self::Chain,
         Self::Acked,
@@ -173,6 +181,10 @@ impl Table {
         Self::RunWaiting,
         Self::RunStep,
         Self::RunAlert,
+        Self::RunDue,
+        Self::RunCondition,
+        Self::RunSchedule,
+        Self::RunTwin,
     ];
 }
 

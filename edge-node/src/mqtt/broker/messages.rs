@@ -9,6 +9,7 @@ use crate::mqtt::ledger::{Change, Entry, KeptWill, retained};
 use crate::mqtt::message::{Delivery, Message};
 use crate::mqtt::packet::{Filter, PacketId, QoS};
 use crate::mqtt::reason::Reason;
+use holdfast_sync::store::Table;
 use std::sync::{Arc, PoisonError};
 
 fn refuse(text: &'static str, to: Option<(Arc<Mailbox>, u64)>, work: &mut Work) {
@@ -130,6 +131,12 @@ impl State {
         let mut is_stored = items.is_some();
         if message.retain() {
             self.change_retained(message, work);
+            is_stored = true;
+        }
+        for due in self.starts.of(message) {
+            let (key, value) = due.record();
+            work.changes.push(Change::Record(Table::RunDue, key, Some(value)));
+            work.effects.push(Effect::Begins(due));
             is_stored = true;
         }
         let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);

@@ -16,6 +16,7 @@ use crate::mqtt::ledger::{Applied, Change, Kept, KeptSession, SessionNo};
 use crate::mqtt::message::{Message, Moment};
 use crate::mqtt::packet::Topic;
 use crate::mqtt::reason::Reason;
+use crate::mqtt::starts::Starts;
 use crate::mqtt::topic::tree::Tree;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -37,6 +38,8 @@ pub struct State {
     pub(super) told: Tree<Arc<Message>>,
     pub(super) tell_at_ms: u64,
     pub(super) counts: Arc<MqttCounts>,
+    /// What messages begin.
+    pub(super) starts: Arc<Starts>,
     pub(super) now: Moment,
     /// Sessions by when something is due for them, in steady milliseconds.
     timers: BTreeMap<SessionKey, u64>,
@@ -70,6 +73,7 @@ impl State {
             told: Tree::new(),
             tell_at_ms: 0,
             counts,
+            starts: Arc::default(),
             now,
             timers: BTreeMap::new(),
             due: BTreeSet::new(),

@@ -9,8 +9,9 @@ use crate::mqtt::counts::MqttCounts;
 use crate::mqtt::door::{Door, Whose};
 use crate::mqtt::ledger::{self, Applied, Change};
 use crate::mqtt::message::{Delivery, Message, Moment};
-use crate::mqtt::packet::{Publish, QoS};
+use crate::mqtt::packet::{Publish, QoS, Topic};
 use crate::mqtt::reason::Reason;
+use crate::mqtt::starts::Starts;
 use holdfast_sync::Fault;
 use holdfast_sync::store::{ItemOutcome, Snapshot, Store, WriteError};
 use std::ops::Range;
@@ -38,6 +39,7 @@ pub struct Reach {
     store: Store,
     ids: Arc<AtomicU64>,
     room: Arc<Semaphore>,
+    starts: Arc<Starts>,
     /// What has happened since the start.
     pub counts: Arc<MqttCounts>,
 }
@@ -59,6 +61,12 @@ impl Reach {
     #[must_use]
     pub fn new_connection(&self) -> ConnectionId {
         self.ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Whether a message on this topic begins a run, and so goes to disk.
+    #[must_use]
+    pub fn begins_runs(&self, topic: &Topic) -> bool {
+        self.starts.has(topic)
     }
 
     /// Waits until memory has room for a message of this size on its way to the disk.
@@ -168,15 +176,17 @@ impl Broker {
         store: Store,
         door: Arc<Door>,
         limits: Limits,
-        counts: Arc<MqttCounts>,
+        (counts, starts): (Arc<MqttCounts>, Arc<Starts>),
     ) -> Result<Self, Fault> {
         let kept = store.read_blocking(|view: &Snapshot<'_>| ledger::load(view))?;
         let now = Moment::now(store.env(), store.incarnation().boot);
-        let state = State::load(kept, limits, Arc::clone(&counts), now);
+        let mut state = State::load(kept, limits, Arc::clone(&counts), now);
+        state.starts = Arc::clone(&starts);
         let (sender, commands) = mpsc::channel(WAITING);
         let ids = Arc::new(AtomicU64::new(1));
         let room = Arc::new(Semaphore::new(ROOM_KIB as usize));
-        let reach = Reach { commands: sender, routes: state.routes(), store, ids, room, counts };
+        let routes = state.routes();
+        let reach = Reach { commands: sender, routes, store, ids, room, starts, counts };
         Ok(Self { state, reach, door, commands })
     }
 
@@ -288,6 +298,7 @@ impl Broker {
                     let command = move |message, brought| Command::Will(key, message, brought);
                     self.bring(message, command);
                 }
+                Effect::Begins(due) => self.reach.starts.found(due),
                 Effect::LastWill(message) => {
                     let spread = |message, brought| Box::new(Spread::new(message, brought));
                     self.bring(message, move |message, brought| {

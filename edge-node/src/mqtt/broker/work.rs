@@ -9,6 +9,7 @@ use crate::mqtt::connection::Outcome;
 use crate::mqtt::ledger::{Change, Entry, Pack, QueueRecord, Seen, SessionNo};
 use crate::mqtt::message::{Delivery, Message};
 use crate::mqtt::packet::Topic;
+use holdfast_node::runs::Due;
 use holdfast_sync::store::IngestBatch;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -35,6 +36,8 @@ pub enum Effect {
     Kept(Arc<Subscriber>, u64, Delivery),
     /// The will of a session is to be published.
     Will(SessionKey, Arc<Message>),
+    /// A message begins a run.
+    Begins(Due),
     /// The will of a session that is over is to be published.
     LastWill(Arc<Message>),
 }

@@ -374,7 +374,8 @@ impl Driver {
         let reach = &self.server.reach;
         let message = Message::new(&publish, reach.now());
         let key = self.session.map(|(key, _)| key);
-        if publish.qos == QoS::AtMostOnce && !publish.retain && brought.is_none() {
+        let is_kept = publish.retain || brought.is_some() || reach.begins_runs(&publish.topic);
+        if publish.qos == QoS::AtMostOnce && !is_kept {
             reach.put_now(&Arc::new(message), key);
             return Ok(());
         }

@@ -2,6 +2,7 @@
 
 use super::{CLOCK, CLOCK_EVERY_MS};
 use super::{Command, Engine, GROUP, JUMP_MS, Reply};
+use crate::runs::due::Due;
 use crate::runs::effect::given;
 use crate::runs::library::{Flow, INSTALLED_MAX};
 use crate::runs::record::{INPUT_MAX_BYTES, Installed, Waiting};
@@ -13,7 +14,7 @@ use holdfast_sync::Fault;
 use holdfast_sync::store::{Table, WriteTx};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 /// Runs that are over and kept; beyond, the oldest go.
 const OVER_MAX: usize = 10_000;
@@ -60,6 +61,10 @@ pub(super) struct Group {
     pub(super) unqueued: Vec<(String, RunId)>,
     /// Runs that are to begin and nobody waits for: they are asked for again where this fails.
     pub(super) unasked: Vec<Start>,
+    /// What was found and is taken: likewise.
+    pub(super) dues: Vec<Due>,
+    /// Up to when schedules are judged, by their keys.
+    pub(super) judged: BTreeMap<Vec<u8>, i64>,
     /// Who is told that it is done once it is on disk.
     pub(super) done: Vec<Reply<()>>,
 }
@@ -89,13 +94,18 @@ impl Engine {
                     self.remove(&mut group, (id, version), reply);
                 }
                 Command::Start(start, reply) => self.start(&mut group, start, reply),
+                Command::Due(due) => self.take_due(&mut group, due),
                 Command::Tell { run, told, reply } => self.tell(&mut group, run, told, reply),
             }
         }
+        self.judge_schedules(&mut group);
         let now_ms = self.env.now().millis();
         let due = self.deadlines.iter().take_while(|(at, _)| *at <= now_ms).take(GROUP);
         for run in due.map(|(_, run)| *run).collect::<Vec<_>>() {
             self.tell(&mut group, run, Told::Tick, None);
+        }
+        for key in std::mem::take(&mut self.unwatched) {
+            group.writes.push(Write::Delete(Table::RunCondition, key));
         }
         let surplus = self.over.len().saturating_sub(OVER_MAX);
         for run in self.over.drain(..surplus) {
@@ -155,7 +165,7 @@ impl Engine {
         group.changes.push((Change::Remove(id, version), reply));
     }
 
-    fn tell(&self, group: &mut Group, run: RunId, told: Told, reply: Option<Reply<()>>) {
+    pub(super) fn tell(&self, group: &mut Group, run: RunId, told: Told, reply: Option<Reply<()>>) {
         // One that begins in this very transaction has nothing to be told yet.
         let Some(active) = self.runs.get(&run) else {
             let Some(reply) = reply else { return };
@@ -209,7 +219,7 @@ impl Engine {
         }
     }
 
-    fn judge(&mut self, group: &mut Group, start: Start) -> Result<Started, RunError> {
+    pub(super) fn judge(&mut self, group: &mut Group, start: Start) -> Result<Started, RunError> {
         let now_ms = self.env.now().millis();
         let random = || [self.env.entropy(), self.env.entropy()];
         let id = start.id.unwrap_or_else(|| RunId::new(now_ms, random()));
@@ -311,7 +321,7 @@ impl Engine {
     }
 
     pub(super) fn library(&self) -> std::sync::RwLockReadGuard<'_, crate::runs::Library> {
-        self.library.read().unwrap_or_else(PoisonError::into_inner)
+        self.desk.library()
     }
 }
 

@@ -5,23 +5,32 @@
 //! the next group gathers. What a run is lives in the store; here is a copy of it, and the order of
 //! deadlines.
 
+mod conditions;
+mod due;
 mod gather;
 mod settle;
+mod timers;
 
+use super::desk::{Desk, Tray};
+use super::due::Due;
 use super::effect::{Asked, Failure};
 use super::library::{Flow, Library};
 use super::record::{Run, Waiting};
 use super::step::{Local, Told};
 use super::{Outside, RunError, Start, Started};
+use conditions::Conditions;
+pub(super) use conditions::awaited;
 use data_encoding::HEXLOWER;
 use holdfast_core::flow::{Code, Memory, view};
 use holdfast_core::log::runs::RunId;
 use holdfast_sync::Fault;
 use holdfast_sync::env::Env;
 use holdfast_sync::store::{Snapshot, Store, Table};
+use jiff::tz::TimeZone;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
+use timers::Timers;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -46,6 +55,7 @@ pub(super) enum Command {
     Enable { id: String, version: String, is_enabled: bool, reply: Reply<()> },
     Remove { id: String, version: String, reply: Reply<()> },
     Start(Start, Option<Reply<Started>>),
+    Due(Due),
     Tell { run: RunId, told: Told, reply: Option<Reply<()>> },
 }
 
@@ -61,27 +71,36 @@ pub struct Engine {
     env: Env,
     local: Arc<dyn Local>,
     outside: Arc<dyn Outside>,
-    library: Arc<RwLock<Library>>,
+    desk: Desk,
     commands: mpsc::Receiver<Command>,
     /// For effects that come back.
     back: mpsc::UnboundedSender<Command>,
+    /// What comes back, and what was found.
     returned: mpsc::UnboundedReceiver<Command>,
+    conditions: Conditions,
+    timers: Timers,
+    /// The zone of the site.
+    zone: TimeZone,
     runs: HashMap<RunId, Active>,
     deadlines: BTreeSet<(i64, RunId)>,
     by_workflow: HashMap<String, BTreeSet<RunId>>,
     waiting: BTreeMap<String, VecDeque<(RunId, Waiting)>>,
     over: VecDeque<RunId>,
+    /// Keys of conditions of runs that there are not any more.
+    unwatched: Vec<Vec<u8>>,
     room: Arc<Semaphore>,
     /// Wall and steady milliseconds when it was last looked at the clock.
     clock: (i64, u64),
     clock_written_ms: u64,
 }
 
-/// What the engine brings about, and where it keeps its library.
+/// What the engine brings about, and from where it is told what to do.
 pub(super) struct Parts {
     pub(super) local: Arc<dyn Local>,
     pub(super) outside: Arc<dyn Outside>,
-    pub(super) library: Arc<RwLock<Library>>,
+    pub(super) zone: TimeZone,
+    pub(super) desk: Desk,
+    pub(super) tray: Tray,
     pub(super) commands: mpsc::Receiver<Command>,
 }
 
@@ -92,23 +111,26 @@ impl Engine {
     /// A fault of the store.
     pub(super) fn load(store: Store, parts: Parts) -> Result<Self, Fault> {
         let env = Arc::clone(store.env());
-        let (back, returned) = mpsc::unbounded_channel();
-        let Parts { local, outside, library, commands } = parts;
+        let Parts { local, outside, zone, desk, tray: Tray(returned), commands } = parts;
         let clock = (env.now().millis(), env.monotonic_ms());
         let mut engine = Self {
             store: store.clone(),
             env,
             local,
             outside,
-            library,
+            back: desk.sender(),
+            conditions: Conditions::new(desk.clone()),
+            timers: Timers::default(),
+            zone,
+            desk,
             commands,
-            back,
             returned,
             runs: HashMap::new(),
             deadlines: BTreeSet::new(),
             by_workflow: HashMap::new(),
             waiting: BTreeMap::new(),
             over: VecDeque::new(),
+            unwatched: Vec::new(),
             room: Arc::new(Semaphore::new(REQUESTS_MAX)),
             clock,
             clock_written_ms: 0,
@@ -118,7 +140,7 @@ impl Engine {
     }
 
     fn read(&mut self, view: &Snapshot<'_>) -> Result<(), Fault> {
-        let library = Library::load(view)?;
+        let library = self.desk.library().clone();
         for (key, value) in view.scan(Table::Run, &[], &[], usize::MAX)? {
             match read_run(&library, &key, &value) {
                 Ok((id, flow, run)) => self.take(id, flow, run),
@@ -146,14 +168,15 @@ impl Engine {
         if last_ms != i64::MIN && back_ms > JUMP_MS {
             self.clock.0 = last_ms;
         }
-        *self.library.write().unwrap_or_else(PoisonError::into_inner) = library;
-        Ok(())
+        self.timers = Timers::load(view)?;
+        self.read_due(view)
     }
 
     fn take(&mut self, id: RunId, flow: Arc<Flow>, run: Run) {
         let deadline = Memory::new(&run.memory, flow.image().sizes);
         let deadline = deadline.map_or(i64::MAX, view::next_deadline);
         self.by_workflow.entry(flow.id.clone()).or_default().insert(id);
+        self.conditions.look(id, &flow, &run.memory);
         if let Some(before) = self.runs.insert(id, Active { flow, run, deadline }) {
             self.deadlines.remove(&(before.deadline, id));
         }
@@ -161,6 +184,7 @@ impl Engine {
     }
 
     fn drop_run(&mut self, id: RunId) {
+        self.conditions.end(id);
         if let Some(active) = self.runs.remove(&id) {
             self.deadlines.remove(&(active.deadline, id));
             if let Some(all) = self.by_workflow.get_mut(&active.flow.id) {
@@ -218,13 +242,15 @@ impl Engine {
     }
 
     fn until_due(&self) -> Duration {
-        let Some((deadline, _)) = self.deadlines.first() else { return Duration::from_secs(1) };
-        let left = deadline.saturating_sub(self.env.now().millis()).clamp(1, 1_000);
+        let deadline = self.deadlines.first().map_or(i64::MAX, |(at, _)| *at);
+        let next = deadline.min(self.timers.next_ms());
+        let left = next.saturating_sub(self.env.now().millis()).clamp(1, 1_000);
         Duration::from_millis(left.unsigned_abs())
     }
 
     fn is_due(&self) -> bool {
-        self.deadlines.first().is_some_and(|(at, _)| *at <= self.env.now().millis())
+        let deadline = self.deadlines.first().map_or(i64::MAX, |(at, _)| *at);
+        deadline.min(self.timers.next_ms()) <= self.env.now().millis()
     }
 
     /// Begins anew what was under way outside when the node stopped.

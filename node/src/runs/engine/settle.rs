@@ -1,7 +1,7 @@
 //! The transaction, and what follows from it once it is on disk.
 
 use super::gather::{Change, Group, answer};
-use super::{Command, Engine};
+use super::{Command, Engine, Reply};
 use crate::runs::effect::{Asked, Failure, shown};
 use crate::runs::step::{Stepped, Told, Touched, advance};
 use crate::runs::{RunError, Start};
@@ -12,7 +12,7 @@ use holdfast_core::log::runs::RunId;
 use holdfast_sync::store::{Table, WriteError, WriteTx};
 use serde_json::{Map, Value as Json};
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// An effect without a limit of its own is given up for this attempt then.
@@ -25,11 +25,23 @@ impl Engine {
         if group.is_empty() {
             return Ok(());
         }
-        let Group { touched, writes, told, started, changes, queued, unqueued, unasked, done } =
-            group;
+        let Group {
+            touched,
+            writes,
+            told,
+            started,
+            changes,
+            queued,
+            unqueued,
+            unasked,
+            dues,
+            judged,
+            done,
+        } = group;
         let waited: BTreeSet<_> = told.iter().map(|(run, place, _)| (*run, *place)).collect();
         let mut again = said_again(touched.values(), &waited);
         again.extend(unasked.into_iter().map(|start| Command::Start(start, None)));
+        again.extend(dues.into_iter().map(Command::Due));
         let (local, env) = (Arc::clone(&self.local), Arc::clone(&self.env));
         let touched = touched.into_values().collect();
         let change = move |tx: &mut WriteTx<'_>| {
@@ -41,28 +53,16 @@ impl Engine {
         let stepped = match self.store.write(change).await {
             Ok((_committed, stepped)) => stepped,
             Err(error) => {
-                let why = error.to_string();
-                told.into_iter().for_each(|(.., r)| answer(r, Err(RunError::Store(why.clone()))));
-                changes.into_iter().for_each(|(_, r)| answer(r, Err(RunError::Store(why.clone()))));
-                started.into_iter().for_each(|(_, r)| answer(r, Err(RunError::Store(why.clone()))));
-                done.into_iter().for_each(|r| answer(r, Err(RunError::Store(why.clone()))));
+                let why = RunError::Store(error.to_string());
+                let replies = told.into_iter().map(|(.., reply)| reply);
+                let replies = replies.chain(changes.into_iter().map(|(_, reply)| reply));
+                replies.chain(done).for_each(|reply| answer(reply, Err(why.clone())));
+                started.into_iter().for_each(|(_, reply)| answer(reply, Err(why.clone())));
                 return Err((error, again));
             }
         };
         let mut changed: BTreeSet<_> = stepped.iter().map(|done| done.flow.id.clone()).collect();
-        for (change, reply) in changes {
-            let mut library = self.library.write().unwrap_or_else(PoisonError::into_inner);
-            match change {
-                Change::Put(flow) => {
-                    // What waited for it to be enabled may begin.
-                    changed.insert(flow.id.clone());
-                    library.put(flow);
-                }
-                Change::Remove(id, version) => library.remove(&id, &version),
-            }
-            drop(library);
-            answer(reply, Ok(()));
-        }
+        changed.extend(self.change_library(changes));
         for (workflow, run, waiting) in queued {
             self.waiting.entry(workflow).or_default().push_back((run, waiting));
         }
@@ -81,6 +81,7 @@ impl Engine {
             let refused = refused.get(&(run, place)).copied();
             answer(reply, refused.map_or(Ok(()), |why| Err(RunError::Refused(why))));
         }
+        self.timers.settle(judged);
         stepped.into_iter().for_each(|done| self.settle(done));
         for (began, reply) in started {
             answer(reply, Ok(began));
@@ -88,6 +89,24 @@ impl Engine {
         done.into_iter().for_each(|reply| answer(reply, Ok(())));
         changed.iter().for_each(|workflow| self.look_for_room(workflow));
         Ok(())
+    }
+
+    /// Changes the library; of which workflows runs that wait may begin by now.
+    fn change_library(&self, changes: Vec<(Change, Reply<()>)>) -> Vec<String> {
+        let mut enabled = Vec::new();
+        for (change, reply) in changes {
+            match change {
+                Change::Put(flow) => {
+                    enabled.push(flow.id.clone());
+                    self.desk.change(|library| library.put(flow));
+                }
+                Change::Remove(id, version) => {
+                    self.desk.change(|library| library.remove(&id, &version));
+                }
+            }
+            answer(reply, Ok(()));
+        }
+        enabled
     }
 
     fn settle(&mut self, done: Stepped) {

@@ -86,6 +86,7 @@ impl Gateway {
             rules: settings.rules(),
             observe: Arc::new(observe),
             on_alerts: Arc::new(|_| {}),
+            desk: None,
         };
         let options = pipeline::Options {
             widths_s: vec![WINDOW_S, 86_400],

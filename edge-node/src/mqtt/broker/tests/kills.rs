@@ -112,7 +112,9 @@ impl Node {
         let rules = Arc::new(Rules::default());
         let door = Arc::new(Door::new(ingest, twins, book.clone(), rules, Arc::clone(&counts)));
         let limits = Limits { session_expiry_s: NEVER, ..Limits::default() };
-        let broker = Broker::load(store.clone(), Arc::clone(&door), limits, counts).unwrap();
+        let broker =
+            Broker::load(store.clone(), Arc::clone(&door), limits, (counts, Arc::default()))
+                .unwrap();
         let reach = broker.reach();
         let auth = Auth::new(Arc::new(TokenMap::default()), Sources::of(&env));
         let all = vec![FilterText::try_from("#".to_owned()).unwrap()];

@@ -95,6 +95,7 @@ impl Desk {
                     }
                 }
                 Effect::Will(key, message) => due.push(Command::Will(key, message, None)),
+                Effect::Begins(due) => panic!("nothing is begun by messages here: {due:?}"),
                 Effect::LastWill(message) => {
                     due.push(Command::Spread(Box::new(Spread::new(message, None))));
                 }

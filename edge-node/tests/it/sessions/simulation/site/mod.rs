@@ -268,6 +268,7 @@ impl Site {
                 let event = Event::Will(Arc::clone(&message));
                 self.pending.push((Command::Will(key, message, None), Some(event)));
             }
+            Effect::Begins(due) => panic!("nothing is begun by messages here: {due:?}"),
             Effect::LastWill(message) => {
                 let event = Event::LastWill(Arc::clone(&message));
                 let spread = Box::new(Spread::new(message, None));

@@ -1,7 +1,7 @@
 //! Names with `*`: any text, the empty one too. Every other character stands for itself.
 
 /// Whether all of `text` is as `pattern` says.
-pub(super) fn fits(pattern: &str, text: &str) -> bool {
+pub(crate) fn fits(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split('*');
     let head = parts.next().unwrap_or_default();
     let Some(mut rest) = text.strip_prefix(head) else { return false };

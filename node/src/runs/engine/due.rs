@@ -1,0 +1,142 @@
+//! What was found, taken: the run that it begins gets what its trigger says.
+
+use super::gather::{Group, Write};
+use super::{Command, Engine};
+use crate::runs::due::{Due, DueWhat};
+use crate::runs::effect::{at, number_shown, plain};
+use crate::runs::step::Told;
+use crate::runs::{RunError, Start};
+use holdfast_core::flow::Image;
+use holdfast_core::flow::binding::Source;
+use holdfast_core::flow::trigger::{Devices, Fact, On, Trigger};
+use holdfast_core::log::runs::RunId;
+use holdfast_sync::Fault;
+use holdfast_sync::store::{Snapshot, Table};
+use serde_json::{Map, Value as Json};
+
+impl Engine {
+    /// What was found when the node stopped, and conditions of runs that go on.
+    pub(super) fn read_due(&mut self, view: &Snapshot<'_>) -> Result<(), Fault> {
+        for (key, value) in view.scan(Table::RunDue, &[], &[], usize::MAX)? {
+            match Due::decode(&key, &value) {
+                // The receiver is ours.
+                Ok(due) => drop(self.back.send(Command::Due(due))),
+                Err(reject) => tracing::error!(%reject, "what began a run is left out"),
+            }
+        }
+        for (key, _) in view.scan(Table::RunCondition, &[], &[], usize::MAX)? {
+            let of =
+                key.split_last().and_then(|(signal, run)| Some((run.try_into().ok()?, signal)));
+            let active = of.and_then(|(run, signal)| {
+                let run = RunId(run);
+                Some((run, *signal, self.runs.get(&run)?))
+            });
+            match active {
+                Some((run, signal, active)) => {
+                    self.conditions.keep(run, signal, &active.flow, &active.run.memory);
+                }
+                None => self.unwatched.push(key),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what was found into a transaction.
+    pub(super) fn take_due(&mut self, group: &mut Group, due: Due) {
+        group.writes.push(Write::Delete(Table::RunDue, due.key()));
+        match &due.what {
+            DueWhat::Condition(signal) => {
+                self.conditions.found(due.run, *signal);
+                self.tell(group, due.run, Told::Condition(*signal), None);
+            }
+            DueWhat::Begin { .. } => {
+                if let Err(error) = self.begin_due(group, &due) {
+                    let DueWhat::Begin { workflow, .. } = &due.what else { return };
+                    tracing::warn!(workflow, %error, "what was found begins no run");
+                }
+            }
+        }
+        group.dues.push(due);
+    }
+
+    fn begin_due(&mut self, group: &mut Group, due: &Due) -> Result<(), RunError> {
+        let DueWhat::Begin { workflow, version, trigger: number, facts } = &due.what else {
+            return Ok(());
+        };
+        let found = self.library().get(workflow, version).cloned();
+        let flow = found.ok_or_else(|| RunError::NoWorkflow(workflow.clone()))?;
+        let image = flow.image();
+        let trigger = image.trigger(*number);
+        let trigger = trigger.ok_or_else(|| RunError::NoWorkflow(workflow.clone()))?;
+        let facts: Map<String, Json> = serde_json::from_str(facts).unwrap_or_default();
+        let device = facts.get("device").and_then(Json::as_str).unwrap_or_default();
+        if !self.has_tags(device, &trigger) {
+            return Ok(());
+        }
+        let start = Start {
+            workflow: workflow.clone(),
+            version: Some(version.clone()),
+            input: input(&image, &trigger, &facts),
+            by: words(&trigger, &facts),
+            id: Some(due.run),
+            ..Start::default()
+        };
+        self.judge(group, start).map(drop)
+    }
+
+    fn has_tags(&self, device: &str, trigger: &Trigger<'_>) -> bool {
+        let (On::Reading { of, .. }
+        | On::Rollup { of, .. }
+        | On::Twin { of, .. }
+        | On::Alert { of, .. }) = trigger.on
+        else {
+            return true;
+        };
+        let Devices { tags, .. } = of;
+        tags.iter().all(|(name, value)| self.local.has_tag(device, name, value))
+    }
+}
+
+/// What a run is given.
+pub(super) fn input(
+    image: &Image<'_>,
+    trigger: &Trigger<'_>,
+    facts: &Map<String, Json>,
+) -> Map<String, Json> {
+    let payload = facts.get("payload").and_then(Json::as_str).unwrap_or_default();
+    let content: Option<Json> = serde_json::from_str(payload).ok();
+    let fields: Vec<_> = image.inputs().collect();
+    let mut out = Map::new();
+    for binding in trigger.bindings {
+        let Some(field) = fields.get(usize::from(binding.input)) else { continue };
+        let value = match binding.source {
+            Source::Number(number) => Some(number_shown(image, field.slot, number)),
+            Source::Text(text) => Some(Json::from(text)),
+            Source::Fact(Fact::Level(level)) => {
+                facts.get("level").and_then(|all| all.get(usize::from(level) - 1)).cloned()
+            }
+            Source::Fact(fact) => facts.get(fact.name()).cloned(),
+            Source::Path(path) => content.as_ref().and_then(|content| at(content, path)).cloned(),
+        };
+        out.extend(value.map(|value| (field.name.to_owned(), value)));
+    }
+    out
+}
+
+/// What began a run, in words.
+fn words(trigger: &Trigger<'_>, facts: &Map<String, Json>) -> String {
+    let kind = trigger.on.kind().name();
+    let text = |name: &str| facts.get(name).map_or_else(String::new, plain);
+    let what = match trigger.on {
+        On::Reading { .. } | On::Rollup { .. } => {
+            [text("device"), text("metric"), text("value"), text("unit")].join(" ")
+        }
+        On::Twin { path, .. } => format!("{} {path} {}", text("device"), text("text")),
+        On::Message { .. } => text("topic"),
+        On::Alert { .. } => [text("name"), text("device")].join(" "),
+        On::Schedule { .. } => String::new(),
+    };
+    let mut out = format!("{kind} {}", what.trim());
+    out.truncate(out.floor_char_boundary(crate::runs::record::BY_MAX_BYTES));
+    out.trim_end().to_owned()
+}
