@@ -1,8 +1,9 @@
 //! An image in words: what a node that runs it will do, from the image alone.
 //!
 //! The outline follows the operations. Those that compute are told as the variables that they set;
-//! branches and undoings stand indented below the operation that begins them. The same image has
-//! the same words.
+//! branches and undoings stand indented below the operation that begins them. Every operation
+//! belongs to one line, so that it can be told of a run where it stands. The same image has the
+//! same words.
 
 use super::begins::begins_with;
 use super::duration;
@@ -16,7 +17,7 @@ use holdfast_core::flow::op::Late;
 use holdfast_core::flow::signal::{Signal, Source, Word, signal};
 use holdfast_core::flow::verify::{Place, Tier, fuel_of, verify};
 use holdfast_core::flow::{Code, Op, Pc, Slot};
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 /// Tells what is in an image.
 ///
@@ -29,28 +30,82 @@ pub fn explain(bytes: &[u8]) -> Result<String, String> {
         verify(bytes, &Tier::NODE, &mut places).map_err(|rejection| rejection.to_string())?;
     let about =
         About::read(image.part(Part::About)).map_err(|reject: Reject| reject.to_string())?;
-    let mut outline = Outline { image: &image, out: String::new() };
-    outline.head(&about, bytes.len());
-    outline.code(0, 0);
-    Ok(outline.out)
+    Ok(Outline::of(&image, &about, bytes.len()).to_string())
 }
 
-struct Outline<'a> {
-    image: &'a Image<'a>,
-    out: String,
+/// A line of an outline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// How far it is indented.
+    pub depth: usize,
+    /// The line of the source; 0 where the image does not say.
+    pub line: u32,
+    /// What is done there.
+    pub text: String,
+    /// The line of the outline with which it goes on, where nothing fails.
+    pub next: Option<usize>,
 }
 
-impl Outline<'_> {
-    fn line(&mut self, text: &str) {
-        self.out.push_str(text);
-        self.out.push('\n');
+/// What a workflow does, line by line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outline {
+    /// What it is called.
+    pub title: String,
+    /// What holds for all of it: a word, and what is so.
+    pub head: Vec<(&'static str, String)>,
+    /// Its steps.
+    pub lines: Vec<Told>,
+    /// Of each operation, the line to which it belongs.
+    places: Vec<Option<usize>>,
+}
+
+impl Outline {
+    /// The outline of an image that was verified.
+    #[must_use]
+    pub fn of(image: &Image<'_>, about: &About<'_>, bytes: usize) -> Self {
+        let places = vec![None; usize::from(image.counts.ops)];
+        let out = Self { title: String::new(), head: Vec::new(), lines: Vec::new(), places };
+        let mut walk = Walk { image, out, untold: Vec::new() };
+        walk.head(about, bytes);
+        walk.code(0, 0);
+        walk.follow();
+        walk.out
     }
 
+    /// The line to which an operation belongs.
+    #[must_use]
+    pub fn place(&self, pc: Pc) -> Option<usize> {
+        self.places.get(usize::from(pc)).copied().flatten()
+    }
+}
+
+impl fmt::Display for Outline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.title)?;
+        for (word, text) in &self.head {
+            writeln!(f, "  {word:<12} {text}")?;
+        }
+        writeln!(f, "steps")?;
+        for Told { depth, line, text, .. } in &self.lines {
+            writeln!(f, "{line:>5}  {}{text}", "  ".repeat(*depth))?;
+        }
+        Ok(())
+    }
+}
+
+struct Walk<'a> {
+    image: &'a Image<'a>,
+    out: Outline,
+    /// Operations that belong to the line that comes next.
+    untold: Vec<Pc>,
+}
+
+impl Walk<'_> {
     fn head(&mut self, about: &About<'_>, bytes: usize) {
         let image = self.image;
         let About { id, version, title, placement, concurrent, overlap, priority } = *about;
         let title = if title.is_empty() { String::new() } else { format!(": {title}") };
-        self.line(&format!("{id} version {version}{title}"));
+        self.out.title = format!("{id} version {version}{title}");
         let (placement, overlap) = (placement.name(), overlap.name());
         let lasts = match image.lasts_s {
             0 => "for ever".to_owned(),
@@ -58,40 +113,69 @@ impl Outline<'_> {
         };
         let parks = image.flags & PARKS != 0;
         let unhandled = if parks { "waits for a person" } else { "ends the run" };
-        self.line(&format!(
-            "  runs on      {placement}, at most {concurrent} at once, then {overlap}"
-        ));
-        self.line(&format!("  lasts        {lasts}; priority {priority}"));
-        self.line(&format!("  unhandled    {unhandled}"));
         let fields = |fields: Vec<String>| match fields.is_empty() {
             true => "nothing".to_owned(),
             false => fields.join(", "),
         };
         let inputs = fields(image.inputs().map(|field| self.field(&field)).collect());
         let outputs = fields(image.outputs().map(|field| self.field(&field)).collect());
-        self.line(&format!("  is given     {inputs}"));
-        self.line(&format!("  leaves       {outputs}"));
-        for (_, trigger) in image.triggers() {
-            self.line(&format!("  begins at    {}", begins_with(&trigger, image)));
-        }
-        for index in 0..image.sizes.signals {
-            if let Some(signal) = signal(image, index) {
-                let words = self.signal(&signal);
-                self.line(&format!("  signal       {words}"));
-            }
-        }
+        let signals = (0..image.sizes.signals).filter_map(|index| signal(image, index));
+        let signals: Vec<_> = signals.map(|known| ("signal", self.signal(&known))).collect();
+        let begins = image.triggers().map(|(_, trigger)| begins_with(&trigger, image));
+        let begins: Vec<_> = begins.map(|words| ("begins at", words)).collect();
         let sizes = image.sizes;
         let (numbers, texts) = (sizes.numbers, sizes.texts);
         let (branches, undos) = (sizes.fibers - 1, sizes.undos);
-        self.line(&format!(
-            "  memory       {} bytes: {numbers} numbers, {texts} texts, {branches} branches, \
-             {undos} undo places",
+        let memory = format!(
+            "{} bytes: {numbers} numbers, {texts} texts, {branches} branches, {undos} undo places",
             bytes_of(sizes)
-        ));
+        );
         let (ops, fuel) = (image.counts.ops, fuel_of(image));
-        self.line(&format!("  image        {bytes} bytes, {ops} operations"));
-        self.line(&format!("  longest turn {fuel} operations"));
-        self.line("steps");
+        let head = &mut self.out.head;
+        head.push((
+            "runs on",
+            format!("{placement}, at most {concurrent} at once, then {overlap}"),
+        ));
+        head.push(("lasts", format!("{lasts}; priority {priority}")));
+        head.push(("unhandled", unhandled.to_owned()));
+        head.push(("is given", inputs));
+        head.push(("leaves", outputs));
+        head.extend(begins);
+        head.extend(signals);
+        head.push(("memory", memory));
+        head.push(("image", format!("{bytes} bytes, {ops} operations")));
+        head.push(("longest turn", format!("{fuel} operations")));
+    }
+
+    /// Says of each line with which one it goes on.
+    fn follow(&mut self) {
+        let ops = self.image.counts.ops;
+        // A jump ahead is told by no line: who stands there is on the way to where it leads.
+        for pc in (0..ops).rev() {
+            if let Some(to) = self.ahead(pc) {
+                self.out.places[usize::from(pc)] = self.out.place(to);
+            }
+        }
+        for pc in 0..ops {
+            let (Some(place), Some(op)) = (self.out.place(pc), self.image.op(pc)) else { continue };
+            if self.ahead(pc).is_some() {
+                continue;
+            }
+            let next = match op {
+                Op::End | Op::Succeed | Op::Fail { .. } | Op::Rethrow | Op::Undone => None,
+                Op::Jump { to } => Some(to),
+                _ => (pc + 1..ops).find(|pc| !matches!(self.image.op(*pc), Some(Op::Guard { .. }))),
+            };
+            let next = next.and_then(|pc| self.out.place(pc));
+            self.out.lines[place].next = next.filter(|next| *next != place);
+        }
+    }
+
+    fn ahead(&self, pc: Pc) -> Option<Pc> {
+        match self.image.op(pc) {
+            Some(Op::Jump { to }) if to > pc => Some(to),
+            _ => None,
+        }
     }
 
     fn field(&self, field: &Field<'_>) -> String {
@@ -213,13 +297,20 @@ impl Outline<'_> {
                 self.put(place, depth, &text);
             }
             if let Some(name) = self.sets(op) {
+                self.untold.push(pc);
                 if !set.contains(&name) {
                     set.push(name);
                 }
                 continue;
             }
-            let Some(words) = self.op(pc, op) else { continue };
+            let Some(words) = self.op(pc, op) else {
+                if self.ahead(pc).is_none() {
+                    self.untold.push(pc);
+                }
+                continue;
+            };
             self.put_set(&mut set, place, depth);
+            self.untold.push(pc);
             self.put(place, depth, &words);
             if let Op::Fork { to, .. } | Op::Guard { to } = op {
                 self.code(to, depth + 1);
@@ -238,8 +329,10 @@ impl Outline<'_> {
 
     fn put(&mut self, place: Option<(u32, u32)>, depth: usize, text: &str) {
         let line = place.map_or(0, |(line, _)| line);
-        // A text takes whatever comes.
-        let _ = writeln!(self.out, "{line:>5}  {}{text}", "  ".repeat(depth));
+        for pc in self.untold.drain(..) {
+            self.out.places[usize::from(pc)] = Some(self.out.lines.len());
+        }
+        self.out.lines.push(Told { depth, line, text: text.to_owned(), next: None });
     }
 
     fn line_number(&self, pc: Pc) -> u32 {

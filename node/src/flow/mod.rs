@@ -17,7 +17,7 @@ mod source;
 
 pub use begins::begins;
 pub use diagnostic::Diagnostic;
-pub use explain::explain;
+pub use explain::{Outline, explain};
 
 use diagnostic::{Report, Told};
 use holdfast_core::flow::about::Placement;
