@@ -11,6 +11,7 @@ mod data;
 mod policies;
 mod rollups;
 mod runs;
+mod standing;
 mod tokens;
 mod twins;
 mod wire;

@@ -1,5 +1,7 @@
 //! `/v1/runs`: what is under way, why it waits, and what somebody decides about it.
 
+mod wanted;
+
 use super::data::{Data, fault_problem};
 use super::twins::limit;
 use crate::auth::{Admin, Auth, Reader};
@@ -22,6 +24,7 @@ use holdfast_sync::store::{ReadRecords, Snapshot, Table};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use wanted::Wanted;
 
 /// The routes.
 pub fn routes<S: Clone + Send + Sync + 'static>() -> Routes<S>
@@ -42,6 +45,7 @@ where
         .post("/v1/runs/{run}/decisions", "Decides about what is parked", decide)
         .with(may_conflict)
         .merge(super::workflows::routes())
+        .merge(super::standing::routes())
 }
 
 pub(super) fn may_conflict(operation: &mut Operation) {
@@ -307,14 +311,14 @@ struct RunQuery {
     /// Only those in this state: `waiting`, `running`, `undoing`, `succeeded`, `failed`,
     /// `cancelled`; or `parked`, where somebody has to decide.
     state: Option<String>,
+    /// Only those that have this text in their id, in who began them, in what they wait for, in
+    /// their error or in a variable.
+    text: Option<String>,
     /// Only those before this one.
     before: Option<String>,
     /// At most so many: 1 to 1,000; 100 otherwise.
     limit: Option<usize>,
 }
-
-const STATES: [&str; 7] =
-    ["waiting", "running", "undoing", "succeeded", "failed", "cancelled", "parked"];
 
 async fn runs(
     _: Reader,
@@ -323,28 +327,19 @@ async fn runs(
     Query(query): Query<RunQuery>,
 ) -> Result<Json<RunList>, Problem> {
     let most = limit(query.limit, 100, 1_000)?;
-    if let Some(state) = query.state.as_deref().filter(|state| !STATES.contains(state)) {
-        let detail = format!("`{state}` is no state of a run");
-        return Err(Problem::parameter("state", detail).expected(STATES.join(", ")));
-    }
+    let wanted = Wanted::of(&query)?;
     let before = query.before.as_deref().map(id_of).transpose()?;
     let library = runs.library();
-    let is_meant = move |shape: &RunShape| {
-        let state = query.state.as_deref();
-        query.workflow.as_ref().is_none_or(|workflow| shape.workflow == *workflow)
-            && state.is_none_or(|state| match state {
-                "parked" => shape.waits.iter().any(|wait| wait.wait == "decision"),
-                state => shape.state == state,
-            })
-    };
     let look = move |view: &Snapshot<'_>| {
         let waiting = view.scan(Table::RunWaiting, &[], &[], usize::MAX)?;
-        let waiting = waiting.iter().filter_map(|(key, value)| RunShape::waiting(key, value));
+        let waiting =
+            waiting.iter().filter_map(|(key, value)| Some((RunShape::waiting(key, value)?, value)));
         let before_text = before.map(|run| run.to_string());
         let is_before =
             |shape: &RunShape| before_text.as_ref().is_none_or(|before| shape.id < *before);
-        let mut found: Vec<RunShape> =
-            waiting.filter(|shape| is_before(shape) && is_meant(shape)).collect();
+        let waiting =
+            waiting.filter(|(shape, value)| is_before(shape) && wanted.takes_waiting(shape, value));
+        let mut found: Vec<RunShape> = waiting.map(|(shape, _)| shape).collect();
         for table in [Table::Run, Table::RunOver] {
             let mut before = before.map(|run| run.0.to_vec());
             let mut of_table = 0;
@@ -355,9 +350,9 @@ async fn runs(
                 for (key, value) in some {
                     let Ok(id) = key.as_slice().try_into().map(RunId) else { continue };
                     let Ok(run) = Run::decode(&value) else { continue };
-                    let flow = library.get(&run.workflow, &run.version);
-                    let shape = RunShape::of(id, &run, flow.map(AsRef::as_ref));
-                    if is_meant(&shape) {
+                    let flow = library.get(&run.workflow, &run.version).map(AsRef::as_ref);
+                    let shape = RunShape::of(id, &run, flow);
+                    if wanted.takes_begun(&shape, &run, flow) {
                         found.push(shape);
                         of_table += 1;
                     }
@@ -376,7 +371,7 @@ async fn runs(
     Ok(Json(RunList { runs: found, more }))
 }
 
-fn id_of(text: &str) -> Result<RunId, Problem> {
+pub(super) fn id_of(text: &str) -> Result<RunId, Problem> {
     RunId::parse(text).ok_or_else(|| {
         Problem::parameter("run", format!("`{text}` is no run's id"))
             .expected("32 hexadecimal digits, from `run list`")
