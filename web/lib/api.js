@@ -6,9 +6,9 @@ import { clock } from './time.js';
 
 /** An answer that is not the one asked for. */
 export class Problem extends Error {
-  constructor({ status = 0, code = 'unknown', title = '', detail = '', at, expected }) {
+  constructor({ status = 0, code = 'unknown', title = '', detail = '', at, expected, diagnostics }) {
     super(detail || title || `the node answered with status ${status}`);
-    Object.assign(this, { status, code, title, at, expected });
+    Object.assign(this, { status, code, title, at, expected, diagnostics });
   }
 
   /** All of it in one sentence or two. */

@@ -5,9 +5,12 @@ import { html, useEffect, useRef, useState } from './ui.js';
 
 /**
  * `word` is on the button, `title` asks, the children say what follows; `yes` and `no` are the
- * answers. `act` does it, and `done` comes after.
+ * answers, `grave` whether the first of them is drawn as one to think about. `act` does it, and
+ * `done` comes after.
  */
-export function Confirm({ word, look = 'quiet danger', title, yes, no, act, done, children }) {
+export function Confirm({
+  word, look = 'quiet danger', grave = true, title, yes, no, act, done, children,
+}) {
   const dialog = useRef(null);
   const [asked, setAsked] = useState(false);
   const [problem, setProblem] = useState(null);
@@ -37,7 +40,8 @@ export function Confirm({ word, look = 'quiet danger', title, yes, no, act, done
         ${problem && html`<p class="alarm-text" role="alert">${problem.words}</p>`}
         <div class="row end">
           <button type="button" autofocus onClick=${close}>${no}</button>
-          <button type="button" class="danger-fill" onClick=${confirm}>${yes}</button>
+          <button type="button" class=${grave ? 'danger-fill' : 'primary'}
+            onClick=${confirm}>${yes}</button>
         </div>
       </dialog>`}`;
 }

@@ -5,7 +5,7 @@ import { useCallback, useEffect, useRef, useState } from './ui.js';
 import { get, path } from './api.js';
 import { catalogOf, withReadings } from './catalog.js';
 import { listen } from './events.js';
-import { clock } from './time.js';
+import { clock, pauseAfter } from './time.js';
 
 /** Events are taken together for this long, so a busy site redraws a few times a second only. */
 const GATHER_MS = 250;
@@ -80,6 +80,54 @@ export function useAnswer(url, deps = []) {
   const reload = useCallback(() => setRound((n) => n + 1), []);
   const current = state.url === url ? state : { answer: null, problem: null };
   return { ...current, reload };
+}
+
+/**
+ * Asks at once and then every so often, one question at a time: more rarely where answers take
+ * long, so that a page that stays open is no burden.
+ */
+export function useAsked(url, every, answered, failed) {
+  const [round, setRound] = useState(0);
+  useEffect(() => {
+    if (!url) return undefined;
+    let timer = null;
+    const controller = new AbortController();
+    const ask = async () => {
+      const began = performance.now();
+      try {
+        answered(await get(url, controller.signal));
+      } catch (problem) {
+        if (problem.name === 'AbortError') return;
+        failed(problem);
+        if (problem.status === 401) return;
+      }
+      timer = setTimeout(ask, pauseAfter(performance.now() - began, every));
+    };
+    ask();
+    return () => {
+      controller.abort();
+      clearTimeout(timer);
+    };
+  }, [url, every, round]);
+  return useCallback(() => setRound((n) => n + 1), []);
+}
+
+/**
+ * An answer that is kept up to date. While another url is asked for, the last answer stays, so
+ * nothing flickers; `url` tells what it is the answer to.
+ */
+export function usePolled(url, every) {
+  const [state, set] = useState({ url: null, answer: null, problem: null, lostSince: null });
+  const reload = useAsked(
+    url,
+    every,
+    (answer) => set({ url, answer, problem: null, lostSince: null }),
+    (problem) => set((before) => {
+      const lostSince = problem.status === 0 ? before.lostSince ?? Date.now() : before.lostSince;
+      return { ...before, problem, lostSince };
+    }),
+  );
+  return { ...state, reload };
 }
 
 /**

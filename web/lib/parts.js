@@ -35,7 +35,9 @@ export function titleOf({ site, name, joined, id }) {
   return name || shortId(id);
 }
 
-const PAGES = [['site', './', 'Site'], ['mqtt', 'mqtt.html', 'MQTT']];
+const PAGES = [
+  ['site', './', 'Site'], ['workflows', 'workflows.html', 'Workflows'], ['mqtt', 'mqtt.html', 'MQTT'],
+];
 
 /** The pages of a gateway. */
 export function Tabs({ here }) {
@@ -56,6 +58,11 @@ function Clock({ now }) {
 export function When({ time, whole = false }) {
   if (!time) return html`<span class="muted">–</span>`;
   return html`<time datetime=${time} title=${utc(time)}>${whole ? local(time) : moment(time)}</time>`;
+}
+
+/** A sentence of the node, in which names stand between backticks. */
+export function Words({ text }) {
+  return text.split('`').map((part, n) => (n % 2 ? html`<code key=${n}>${part}</code>` : part));
 }
 
 /** What stands where the state is not known yet, or why it will not be. */

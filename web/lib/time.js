@@ -19,6 +19,12 @@ export const clock = {
   },
 };
 
+/** So many times longer than an answer took nothing is asked. */
+const REST = 10;
+
+/** How long to wait before asking again: what takes long to answer is asked more rarely. */
+export const pauseAfter = (took, every) => Math.max(every, REST * took);
+
 /** `3 d 4 h`, `2 h 5 min`, `12 s`: the two greatest parts, the second only where it matters. */
 export function duration(ms) {
   const span = Math.abs(ms);

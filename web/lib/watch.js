@@ -2,40 +2,16 @@
 // they come. Messages go into the tree at once, but the page is drawn a few times a second only.
 
 import { useCallback, useEffect, useRef, useState } from './ui.js';
-import { get, path } from './api.js';
+import { path } from './api.js';
 import { dropsOf, sampleOf, withSample } from './broker.js';
 import { listen } from './events.js';
+import { useAsked } from './hooks.js';
 import { clock } from './time.js';
 import { TopicTree } from './topics.js';
 
 const STATUS_MS = 2_000;
 const CLIENTS_MS = 4_000;
 const DRAW_MS = 250;
-
-/** Asks at once and then every so often, one question at a time. */
-function useAsked(url, every, answered, failed) {
-  const [round, setRound] = useState(0);
-  useEffect(() => {
-    let timer = null;
-    const controller = new AbortController();
-    const ask = async () => {
-      try {
-        answered(await get(url, controller.signal));
-      } catch (problem) {
-        if (problem.name === 'AbortError') return;
-        failed(problem);
-        if (problem.status === 401) return;
-      }
-      timer = setTimeout(ask, every);
-    };
-    ask();
-    return () => {
-      controller.abort();
-      clearTimeout(timer);
-    };
-  }, [url, every, round]);
-  return useCallback(() => setRound((n) => n + 1), []);
-}
 
 /** Totals with what they were before, and the clients whose names contain `text`. */
 export function useBroker(text) {

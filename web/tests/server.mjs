@@ -19,8 +19,8 @@ export const CODE = 'abcd2345';
 
 /**
  * Starts it. `routes` maps `METHOD /path` to `(url, body) => answer`, an answer being a value to
- * send as JSON, null where nothing is to be said, `{ status, problem }`, or `{ stream }` with the
- * first events, to which `send` adds.
+ * send as JSON, null where nothing is to be said, `{ status, problem }` with what else the
+ * problem carries, or `{ stream }` with the first events, to which `send` adds.
  */
 export async function serve(index, routes) {
   const state = { signedIn: false, requests: [], streams: new Map(), routes, refuseEvents: false };
@@ -40,6 +40,10 @@ export async function serve(index, routes) {
     cut() {
       for (const stream of state.streams.keys()) stream.destroy();
     },
+    /** Ends connections without a word from now on, or no longer. */
+    refuse(isSilent) {
+      state.isSilent = isSilent;
+    },
     count: (part) => state.requests.filter((request) => request.includes(part)).length,
     close: () => new Promise((closed) => {
       server.closeAllConnections();
@@ -51,6 +55,7 @@ export async function serve(index, routes) {
 async function handle(state, index, request, response) {
   const url = new URL(request.url, 'http://127.0.0.1');
   if (!url.pathname.startsWith('/v1/')) return file(index, url.pathname, response);
+  if (state.isSilent) return request.socket.destroy();
   state.requests.push(`${request.method} ${request.url}`);
   const body = await bodyOf(request);
   const name = `${request.method} ${url.pathname}`;
@@ -62,7 +67,10 @@ async function handle(state, index, request, response) {
   if (answer === null) return response.writeHead(204).end();
   if (answer?.stream) return events(state, url.pathname, answer.stream, response);
   if (answer === undefined) return problem(response, 404, 'not-found', `there is no ${name}`);
-  if (answer.problem) return problem(response, answer.status, 'refused', answer.problem);
+  if (answer.problem) {
+    const { status, problem: detail, ...more } = answer;
+    return problem(response, status, 'refused', detail, more);
+  }
   return json(response, request.method === 'POST' ? 201 : 200, answer);
 }
 
@@ -124,8 +132,8 @@ function json(response, status, value) {
   response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(value));
 }
 
-function problem(response, status, code, detail) {
-  const body = { type: `about:${code}`, title: 'Refused', status, detail, code };
+function problem(response, status, code, detail, more = {}) {
+  const body = { type: `about:${code}`, title: 'Refused', status, detail, code, ...more };
   response.writeHead(status, { 'content-type': 'application/problem+json' });
   response.end(JSON.stringify(body));
 }

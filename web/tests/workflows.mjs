@@ -1,0 +1,168 @@
+// Answers of the routes of workflows and runs, for a site with a pump that is in trouble. Times are
+// told from now. A fixture, not a model of the engine: what is decided changes what is listed.
+
+import { edgeStatus, iso } from './fixtures.mjs';
+
+const MINUTE = 60_000;
+const HOUR = 60 * MINUTE;
+
+export function flow(id, change = {}) {
+  return {
+    id, version: '1', title: '', placement: 'any', enabled: true, added: iso(-50 * HOUR),
+    by: 'first administrator', at_once: 1, input: { device: 'a text of at most 64 bytes' },
+    bytes: 611, ...change,
+  };
+}
+
+/** The id of a run; a greater number began later. */
+export const idOf = (number) => `01a228a3236c${String(number).padStart(20, '0')}`;
+
+export const wait = (change = {}) => ({
+  fiber: 0, line: 7, for: 'timer', text: 'waits for a time, then goes on', until: iso(12 * MINUTE),
+  ...change,
+});
+
+export const line = (age, what, text = '', at = null) => ({ at: iso(-age), what, line: at, text });
+
+export function run(number, change = {}) {
+  return {
+    id: idOf(number), workflow: 'pump-dry', version: '1', state: 'running', by: 'ann',
+    began: iso(-HOUR), stepped: iso(-10 * MINUTE), error: null, output: null, waits: [wait()],
+    variables: { device: 'ps-017', level: 0.25 },
+    history: [line(HOUR, 'started', 'by ann')], ...change,
+  };
+}
+
+/** A part that is parked since twenty minutes; its run did something else since. */
+export const parkedRun = (number, change = {}) => run(number, {
+  waits: [wait({
+    for: 'decision', until: null, line: 5,
+    text: 'waits for somebody to decide: unreachable: ps-017 does not answer',
+  })],
+  history: [
+    line(HOUR, 'started', 'by ann'),
+    line(HOUR - 200, 'asked', 'effect 1: command stop of ps-017', 5),
+    line(20 * MINUTE, 'parked', 'unreachable: ps-017 does not answer', 5),
+  ],
+  ...change,
+});
+
+const told = (depth, text, line_, next, waiting = 0, parked = 0) => (
+  { depth, text, line: line_, next, counts: { waiting, parked } }
+);
+
+export const OUTLINE = {
+  title: 'pump-dry version 1: The pump ran dry',
+  head: [
+    { name: 'runs on', text: 'any, at most 1 at once, then queue' },
+    { name: 'lasts', text: '2h; priority 5' },
+  ],
+  input: [
+    { name: 'device', type: 'text', default: null },
+    { name: 'limit', type: 'decimal', default: 2.5 },
+    { name: 'rounds', type: 'int', default: 3 },
+    { name: 'alarm', type: 'bool', default: true },
+  ],
+  signals: [{ name: 'acknowledged', brings: [{ name: 'by', type: 'text', default: null }] }],
+  runs: 3,
+  lines: [
+    told(0, 'does command device=${device} name=stop; timeout 30s', 5, 2, 0, 1),
+    told(1, 'does command device=${device} name=start', 9, null),
+    told(0, 'waits for 10m', 7, 3, 2),
+    told(0, 'does publish topic=pumps/${device}/state', 8, 4),
+    told(0, 'ends well', 8, null),
+  ],
+};
+
+const outlineOf = (found) => {
+  if (!found) return OUTLINE;
+  const lines = OUTLINE.lines.map((one) => {
+    const fibers = found.waits.filter((each) => each.line === one.line && !one.depth);
+    return { ...one, counts: { waiting: fibers.length, parked: 0 }, fibers: fibers.map((f) => f.fiber) };
+  });
+  return { ...OUTLINE, runs: 1, lines };
+};
+
+function listed(runs, url) {
+  const wanted = (name) => url.searchParams.get(name);
+  const isParked = (one) => one.waits.some((each) => each.for === 'decision');
+  const all = runs.filter((one) => (
+    (!wanted('workflow') || one.workflow === wanted('workflow'))
+    && (!wanted('state') || (wanted('state') === 'parked' ? isParked(one) : one.state === wanted('state')))
+    && (!wanted('text') || JSON.stringify(one).includes(wanted('text')))
+    && (!wanted('before') || one.id < wanted('before'))
+  )).sort((a, b) => (a.id < b.id ? 1 : -1));
+  const limit = Number(wanted('limit') ?? 100);
+  const short = ({ variables, history, ...rest }) => rest;
+  return { runs: all.slice(0, limit).map(short), more: all.length > limit };
+}
+
+function decided(found, { how, values }) {
+  if (how === 'skip' && found.stubborn) return { status: 409, problem: 'nothing of it is parked' };
+  found.history.push(line(0, 'decided', `${how} by first administrator`, 5));
+  found.stepped = iso(0);
+  if (how === 'set') Object.assign(found.variables, values);
+  else found.waits = [wait()];
+  return null;
+}
+
+const DIAGNOSTICS = [
+  { line: 2, column: 10, message: 'expected a text', advice: 'put it in quotes' },
+  { line: 4, column: 5, message: 'unknown key `timeuot` in `command`', advice: null },
+];
+
+/** The routes; `flows` and `runs` may be changed while a page is open, `asked` has what was sent. */
+export function workflowRoutes(flows = [flow('pump-dry')], runs = []) {
+  const asked = [];
+  const countOf = ({ id, version }) => {
+    const own = runs.filter((one) => one.workflow === id && one.version === version);
+    const begun = own.filter(({ state }) => ['running', 'undoing'].includes(state));
+    const parked = begun.filter(({ waits }) => waits.some((each) => each.for === 'decision'));
+    const waiting = own.filter(({ state }) => state === 'waiting').length;
+    return { workflow: id, version, under_way: begun.length, waiting, parked: parked.length };
+  };
+  const find = (id) => runs.find((one) => one.id === id);
+  const act = (url, body) => {
+    const [, , kind, id, verb, name] = url.pathname.split('/').map(decodeURIComponent);
+    asked.push({ kind, id, verb, name, body });
+    if (kind === 'workflows' && verb === 'runs') {
+      if (body.input.device === 'nowhere') return { status: 422, problem: '`device` is not known' };
+      runs.push(run(900 + runs.length, { variables: body.input }));
+      return { run: runs.at(-1).id, waits: false, was_there: false };
+    }
+    if (verb === 'decisions') return decided(find(id), body);
+    if (verb === 'cancel') Object.assign(find(id), { state: 'cancelled', error: 'cancelled', waits: [] });
+    if (verb === 'signals') find(id).history.push(line(0, 'signal', `${name} from ann`));
+    return null;
+  };
+  return {
+    asked,
+    'GET /v1/status': () => edgeStatus(),
+    'GET /v1/workflows': () => ({ workflows: flows }),
+    'GET /v1/runs': (url) => listed(runs, url),
+    'GET /v1/runs/counts': () => ({ counts: flows.map(countOf) }),
+    'GET *': (url) => {
+      const [, , kind, id] = url.pathname.split('/').map(decodeURIComponent);
+      if (kind === 'runs') return find(id);
+      return url.pathname.endsWith('/outline') ? outlineOf(find(url.searchParams.get('run'))) : undefined;
+    },
+    'POST /v1/workflows': (url, { definition }) => {
+      asked.push({ definition });
+      if (definition.includes('timeuot')) return { status: 422, problem: 'wrong', diagnostics: DIAGNOSTICS };
+      flows.push(flow('added', { version: '7' }));
+      return { ...flows.at(-1), warnings: ['3:1: `n` is never read'] };
+    },
+    'POST *': act,
+    'PATCH *': (url, body) => {
+      flows.find(({ id }) => url.pathname.includes(`/${id}/`)).enabled = body.enabled;
+      return null;
+    },
+    'DELETE *': (url) => {
+      const at = flows.findIndex(({ id }) => url.pathname.includes(`/${id}/`));
+      const pinned = runs.filter(({ workflow, state }) => workflow === flows[at].id && state === 'running');
+      if (pinned.length > 0) return { status: 409, problem: `${pinned.length} of its runs are under way` };
+      flows.splice(at, 1);
+      return null;
+    },
+  };
+}

@@ -1,0 +1,73 @@
+// The page of workflows. What waits for a person comes first, then what is installed with how much
+// of it is under way, then the runs. What is open stands beside them, on a phone over them. The
+// address holds the filters and what is open, so the back button and a bookmark work.
+
+import { classes, html, render } from './lib/ui.js';
+import { path } from './lib/api.js';
+import { AddFlow } from './lib/definition.js';
+import { Flow } from './lib/flow.js';
+import { Flows, keyOf } from './lib/flows.js';
+import { useAnswer, useHash, usePolled, useQuery } from './lib/hooks.js';
+import { Incidents } from './lib/incidents.js';
+import { Head, Tabs, titleOf } from './lib/parts.js';
+import { Run } from './lib/run.js';
+import { PAGE, RunList } from './lib/runlist.js';
+import { Gate } from './lib/session.js';
+
+const INCIDENTS_MS = 3_000;
+/** Incidents that are asked for; that there are more is told. */
+const INCIDENTS_MAX = 200;
+const ASK_MS = 4_000;
+
+function Workflows({ session, signOut }) {
+  const { answer } = useAnswer('/v1/status');
+  const [query, ask] = useQuery();
+  const [hash, go] = useHash();
+  const incidents = usePolled(path('/v1/runs', { state: 'parked', limit: INCIDENTS_MAX }), INCIDENTS_MS);
+  const flows = usePolled('/v1/workflows', ASK_MS);
+  const counts = usePolled('/v1/runs/counts', ASK_MS);
+  const { workflow, state, q, before } = query;
+  const asked = { workflow, state, text: q, before, limit: PAGE };
+  const runs = usePolled(path('/v1/runs', asked), ASK_MS);
+  const mayChange = session.scope === 'admin';
+  const all = [incidents, flows, counts, runs];
+  const changed = () => all.forEach((one) => one.reload());
+  const lost = all.map(({ lostSince }) => lostSince).filter((since) => since !== null);
+  const lostSince = lost.length > 0 ? Math.min(...lost) : null;
+  const link = flows.answer && lostSince === null ? 'live' : 'connecting';
+  const installed = flows.answer?.workflows;
+  const flow = installed?.find(({ id, version }) => id === hash.workflow && version === hash.version);
+  const openRun = ({ id }) => go({ run: id });
+  const openFlow = ({ id, version }) => go({ workflow: id, version });
+  const isOpen = hash.run || flow || (hash.add && mayChange);
+  const close = () => go({});
+  return html`
+    <${Head} title=${answer ? titleOf(answer.node) : '…'} kind="gateway"
+      feed=${{ link, lostSince }} session=${session} signOut=${signOut} />
+    <${Tabs} here="workflows" />
+    <main>
+      <div class=${classes('split', isOpen && 'open')}>
+        <div class="lists">
+          <${Incidents} incidents=${incidents} open=${openRun} mayChange=${mayChange}
+            changed=${changed} />
+          <${Flows} list=${flows} counts=${counts.answer} open=${openFlow} mayChange=${mayChange}
+            opened=${flow && keyOf(flow)} add=${() => go({ add: 1 })} />
+          <${RunList} list=${runs} flows=${installed} query=${query} ask=${ask} open=${openRun}
+            opened=${hash.run} />
+        </div>
+        ${hash.run ? html`<${Run} key=${`run ${hash.run}`} id=${hash.run} close=${close}
+            mayChange=${mayChange} changed=${changed} />`
+          : flow ? html`<${Flow} key=${keyOf(flow)} flow=${flow} counts=${counts.answer}
+              close=${close} open=${openRun} mayChange=${mayChange} changed=${changed}
+              showRuns=${() => {
+                close();
+                ask({ workflow: flow.id, state: null, q: null, before: null });
+                document.querySelector('.runs').scrollIntoView();
+              }} />`
+            : isOpen && html`<${AddFlow} close=${close} open=${openFlow} changed=${changed} />`}
+      </div>
+    </main>`;
+}
+
+render(html`<${Gate} kind="gateway" page=${Workflows}
+  command="holdfast-edge token new --viewer --name NAME" />`, document.getElementById('app'));
