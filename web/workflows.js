@@ -2,7 +2,7 @@
 // of it is under way, then the runs. What is open stands beside them, on a phone over them. The
 // address holds the filters and what is open, so the back button and a bookmark work.
 
-import { classes, html, render } from './lib/ui.js';
+import { classes, html, render, useState } from './lib/ui.js';
 import { path } from './lib/api.js';
 import { AddFlow } from './lib/definition.js';
 import { Flow } from './lib/flow.js';
@@ -29,6 +29,7 @@ function Workflows({ session, signOut }) {
   const { workflow, state, q, before } = query;
   const asked = { workflow, state, text: q, before, limit: PAGE };
   const runs = usePolled(path('/v1/runs', asked), ASK_MS);
+  const draft = useState('');
   const mayChange = session.scope === 'admin';
   const all = [incidents, flows, counts, runs];
   const changed = () => all.forEach((one) => one.reload());
@@ -64,7 +65,7 @@ function Workflows({ session, signOut }) {
                 ask({ workflow: flow.id, state: null, q: null, before: null });
                 document.querySelector('.runs').scrollIntoView();
               }} />`
-            : isOpen && html`<${AddFlow} close=${close} open=${openFlow} changed=${changed} />`}
+            : isOpen && html`<${AddFlow} draft=${draft} close=${close} open=${openFlow} changed=${changed} />`}
       </div>
     </main>`;
 }

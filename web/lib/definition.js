@@ -17,8 +17,8 @@ steps:
     timeout: 30s
 `;
 
-export function AddFlow({ close, open, changed }) {
-  const [text, setText] = useState('');
+/** `draft` is the text and the way to change it: it outlives the pane, which Escape closes. */
+export function AddFlow({ draft: [text, setText], close, open, changed }) {
   const [told, setTold] = useState(null);
   const [busy, setBusy] = useState(false);
   const area = useRef(null);

@@ -99,7 +99,8 @@ export function useAsked(url, every, answered, failed) {
       } catch (problem) {
         if (problem.name === 'AbortError') return;
         failed(problem);
-        if (problem.status === 401) return;
+        // Somebody signs in again, and what is not there does not come back by itself.
+        if (problem.status === 401 || problem.status === 404) return;
       }
       timer = setTimeout(ask, pauseAfter(performance.now() - began, every));
     };

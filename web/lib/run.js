@@ -20,7 +20,8 @@ const runUrl = (id) => `/v1/runs/${encodeURIComponent(id)}`;
 
 export function Run({ id, close, mayChange, changed }) {
   const { answer: run, problem, reload } = usePolled(runUrl(id), ASK_MS);
-  const outlineUrl = run && `${flowUrl({ id: run.workflow, version: run.version })}/outline`;
+  // Of a run that is over the workflow may be gone, and it stands nowhere.
+  const outlineUrl = run && !isOver(run) && `${flowUrl({ id: run.workflow, version: run.version })}/outline`;
   const here = usePolled(outlineUrl && `${outlineUrl}?run=${id}`, ASK_MS);
   const [told, setTold] = useState(null);
   if (!run) {

@@ -226,6 +226,17 @@ test('faults of a definition stand beside it and lead to their place', { skip },
   });
 });
 
+test('a definition that was begun is still there when the pane was closed', { skip }, () => (
+  visit(PAGE, workflowRoutes([]), {}, async (page) => {
+    await page.click('.flows button', 'Add…');
+    await page.type('[name=definition]', 'workflow: begun');
+    await page.press('Escape');
+    await page.until("!document.querySelector('.pane')");
+    await page.click('.flows button', 'Add…');
+    await page.until("document.querySelector('[name=definition]').value === 'workflow: begun'");
+  })
+));
+
 test('a definition comes from a file as well', { skip }, () => {
   const routes = workflowRoutes([]);
   return visit(PAGE, routes, { hash: '#add=1' }, async (page) => {
@@ -322,6 +333,18 @@ test('the history is a line of time on which one sees the time that passed', { s
     assert.deepEqual(words.slice(7), ['now', 'in 12 min', 'at the latest line 7 waits']);
     const heights = await page.value(`${all}.filter((e) => e.className.includes('gap')).map((e) => e.offsetHeight)`);
     assert.ok(heights[1] > heights[2] && heights[2] > heights[3] && heights[3] > heights[0], heights);
+  });
+});
+
+test('of a run that is not there that is told, and it is not asked for again', { skip }, () => {
+  const options = { hash: `#run=${idOf(77)}`, allowed: /status of 404/ };
+  return visit(PAGE, workflowRoutes([flow('pump-dry')]), options, async (page, server) => {
+    await page.until(`${PANE}.includes('there is no GET /v1/runs/${idOf(77)}')`);
+    const listed = server.count('GET /v1/runs?limit');
+    while (server.count('GET /v1/runs?limit') < listed + 1) {
+      await page.value('new Promise((next) => setTimeout(next, 50))');
+    }
+    assert.equal(server.count(`GET /v1/runs/${idOf(77)}`), 1);
   });
 });
 
