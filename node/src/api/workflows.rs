@@ -54,6 +54,9 @@ pub struct WorkflowShape {
     pub by: String,
     /// How many runs may be under way at once.
     pub at_once: u16,
+    /// What begins a run by itself, in words.
+    #[serde(default)]
+    pub begins: Vec<String>,
     /// What a run is given: names, and what each takes.
     pub input: Map<String, Value>,
     /// Bytes of its image.
@@ -78,6 +81,7 @@ impl WorkflowShape {
             added: time(flow.installed.added_ms),
             by: flow.installed.by.clone(),
             at_once: about.concurrent,
+            begins: image.triggers().map(|(_, trigger)| flow::begins(&trigger.on)).collect(),
             input: input.collect(),
             bytes: flow.installed.image.len(),
         }

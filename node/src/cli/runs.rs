@@ -227,6 +227,10 @@ async fn list<S: Service>(node: &Local<S>, json: bool) -> Result<(), Failure> {
         let begins = if one["enabled"].as_bool() == Some(true) { "yes" } else { "no" };
         let (id, version, title) = (text("id"), text("version"), text("title"));
         println!("{id:<24} {version:<10} {begins:<9} {:<8} {title}", one["at_once"]);
+        let triggers = one["begins"].as_array().map(Vec::as_slice).unwrap_or_default();
+        for trigger in triggers.iter().filter_map(|trigger| trigger.as_str()) {
+            println!("    begins at {trigger}");
+        }
     }
     Ok(())
 }

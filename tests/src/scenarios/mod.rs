@@ -204,8 +204,14 @@ pub const MQTT: &[Campaign] = &[
 ];
 
 /// The campaigns of `soak workflow`.
-pub const WORKFLOW: &[Campaign] =
-    &[Campaign { name: "kills", about: "500 kills under load", run: workflows::kills }];
+pub const WORKFLOW: &[Campaign] = &[
+    Campaign { name: "kills", about: "500 kills under load", run: workflows::kills },
+    Campaign {
+        name: "finds",
+        about: "300 kills while readings and messages begin runs",
+        run: workflows::finds,
+    },
+];
 
 /// The sets of campaigns by their names on the command line.
 pub const SETS: [(&str, &[Campaign]); 5] = [

@@ -6,3 +6,8 @@ use holdfast_tests::scenarios::{Scale, workflows};
 fn no_kill_loses_a_run_or_does_anything_twice() {
     workflows::kills(Scale::test(0xf10));
 }
+
+#[test]
+fn no_kill_loses_or_doubles_what_begins_a_run() {
+    workflows::finds(Scale::test(0xf11));
+}

@@ -17,9 +17,23 @@ fn refuse(text: &'static str, to: Option<(Arc<Mailbox>, u64)>, work: &mut Work) 
     work.effects.push(Effect::Published { to, outcome, brought: None });
 }
 
+/// What a message brings to the node itself.
+pub(super) struct News {
+    brought: Option<Brought>,
+    /// Whether it may begin runs.
+    begins: bool,
+}
+
+impl News {
+    /// Of a message that has not come before.
+    const fn of(brought: Option<Brought>) -> Self {
+        Self { brought, begins: true }
+    }
+}
+
 impl State {
     pub(super) fn publish(&mut self, incoming: Incoming, work: &mut Work) {
-        let Incoming { id, serial, packet_id, message, brought, seen, room } = incoming;
+        let Incoming { id, serial, packet_id, message, brought, seen, is_known, room } = incoming;
         work.room.push(room);
         let from = self.by_connection.get(&id).copied();
         if from.is_none() && message.qos() > QoS::AtMostOnce {
@@ -32,7 +46,8 @@ impl State {
         let message = Arc::new(message);
         let no =
             from.and_then(|key| self.sessions[&key].no.filter(|_| self.sessions[&key].is_kept));
-        let is_taken = self.take_message(&message, from, brought, to, work);
+        let news = News { brought, begins: !is_known };
+        let is_taken = self.take_message(&message, from, news, to, work);
         // One that was refused comes again, and then its readings are new.
         if let (Some(no), Some(seen), true) = (no, seen, is_taken) {
             work.remember(no, seen);
@@ -52,11 +67,12 @@ impl State {
         &mut self,
         message: &Arc<Message>,
         from: Option<SessionKey>,
-        brought: Option<Brought>,
+        news: News,
         to: Option<(Arc<Mailbox>, u64)>,
         work: &mut Work,
     ) -> bool {
-        let needs_room = brought.is_some() || message.retain() || message.qos() > QoS::AtMostOnce;
+        let needs_room =
+            news.brought.is_some() || message.retain() || message.qos() > QoS::AtMostOnce;
         let room = if self.is_full && needs_room && !message.payload().is_empty() {
             Err("the store is full")
         } else {
@@ -66,7 +82,7 @@ impl State {
             refuse(text, to, work);
             return false;
         }
-        self.spread(message, from, brought, to, work)
+        self.spread(message, from, news, to, work)
     }
 
     /// Takes a message of the node, or of one who is no client.
@@ -74,12 +90,12 @@ impl State {
         let Spread { message, brought, waits, changes } = spread;
         let to = waits.map(|mailbox| (mailbox, 0));
         match changes {
-            None => drop(self.take_message(&message, None, brought, to, work)),
+            None => drop(self.take_message(&message, None, News::of(brought), to, work)),
             Some(changes) => match self.may_retain(&message) {
                 Err(text) => refuse(text, to, work),
                 Ok(()) => {
                     work.changes.extend(changes);
-                    self.spread(&message, None, brought, to, work);
+                    self.spread(&message, None, News::of(brought), to, work);
                 }
             },
         }
@@ -106,7 +122,7 @@ impl State {
         if !is_due || session.will.take_if(is_this).is_none() {
             return self.schedule(key);
         }
-        self.spread(message, Some(key), brought, None, work);
+        self.spread(message, Some(key), News::of(brought), None, work);
         if self.sessions.get(&key).is_some_and(|session| session.expiry_s == 0) {
             return self.end_session(key, work);
         }
@@ -120,7 +136,7 @@ impl State {
         &mut self,
         message: &Arc<Message>,
         from: Option<SessionKey>,
-        mut brought: Option<Brought>,
+        News { mut brought, begins }: News,
         to: Option<(Arc<Mailbox>, u64)>,
         work: &mut Work,
     ) -> bool {
@@ -133,7 +149,8 @@ impl State {
             self.change_retained(message, work);
             is_stored = true;
         }
-        for due in self.starts.of(message) {
+        let dues = if begins { self.starts.of(message) } else { Vec::new() };
+        for due in dues {
             let (key, value) = due.record();
             work.changes.push(Change::Record(Table::RunDue, key, Some(value)));
             work.effects.push(Effect::Begins(due));

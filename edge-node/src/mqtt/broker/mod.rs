@@ -112,8 +112,11 @@ pub struct Incoming {
     pub message: Message,
     /// The readings in it.
     pub brought: Option<Brought>,
-    /// How it is known if it comes again, where its readings have no name of their own.
+    /// How it is known if it comes again, where its readings have no name of their own or it
+    /// begins runs.
     pub seen: Option<Seen>,
+    /// Whether it has come before, and has begun its runs then.
+    pub is_known: bool,
     /// Its part of the memory for messages on their way, from [`Reach::room_for`].
     pub room: OwnedSemaphorePermit,
 }

@@ -374,15 +374,16 @@ impl Driver {
         let reach = &self.server.reach;
         let message = Message::new(&publish, reach.now());
         let key = self.session.map(|(key, _)| key);
-        let is_kept = publish.retain || brought.is_some() || reach.begins_runs(&publish.topic);
+        let begins = reach.begins_runs(&publish.topic);
+        let is_kept = publish.retain || brought.is_some() || begins;
         if publish.qos == QoS::AtMostOnce && !is_kept {
             reach.put_now(&Arc::new(message), key);
             return Ok(());
         }
-        let seen = self.know_again(&publish, &mut brought).await;
+        let Known { seen, is_known } = self.know_again(&publish, &mut brought, begins).await;
         let (id, packet_id) = (self.id, publish.packet_id);
         let room = self.server.reach.room_for(message.size()).await;
-        let incoming = Incoming { id, serial, packet_id, message, brought, seen, room };
+        let incoming = Incoming { id, serial, packet_id, message, brought, seen, is_known, room };
         let command = Command::Publish(Box::new(incoming));
         if publish.qos == QoS::AtMostOnce && !publish.retain {
             if !self.server.reach.try_send(command) {
@@ -394,26 +395,33 @@ impl Driver {
         Ok(())
     }
 
-    /// Finds out whether the readings of a message were stored before, which then are not to be
-    /// again; how it is known if it comes again itself.
+    /// Finds out whether the readings of a message were stored before, or its runs begun, which
+    /// then are not to be again; how it is known if it comes again itself.
     async fn know_again(
         &mut self,
         publish: &Publish,
         brought: &mut Option<Brought>,
-    ) -> Option<Seen> {
-        let readings = brought.as_mut().filter(|brought| has_nameless(brought))?;
-        let packet_id = publish.packet_id.filter(|_| publish.qos == QoS::AtLeastOnce)?;
-        if publish.dup && !self.is_resumed {
+        begins: bool,
+    ) -> Known {
+        let readings = brought.as_mut().filter(|brought| has_nameless(brought));
+        let packet_id = publish.packet_id.filter(|_| publish.qos == QoS::AtLeastOnce);
+        let Some(packet_id) = packet_id.filter(|_| readings.is_some() || begins) else {
+            return Known::default();
+        };
+        if let Some(readings) = readings
+            && publish.dup
+            && !self.is_resumed
+        {
             mark_repeated(readings);
         }
-        let kept = self.session.and_then(|(_, kept)| kept)?;
+        let Some(kept) = self.session.and_then(|(_, kept)| kept) else { return Known::default() };
         let this = Seen::of(packet_id, &publish.topic, &publish.payload);
         if publish.dup && Box::pin(self.was_seen(kept, this)).await {
             self.server.reach.counts.repeated.add(1);
             *brought = None;
-            return None;
+            return Known { seen: None, is_known: true };
         }
-        Some(this)
+        Known { seen: Some(this), is_known: false }
     }
 
     /// Whether the readings of a message that comes again are stored.
@@ -483,6 +491,15 @@ fn may_publish(user: &User, topic: &Topic) -> Result<(), Outcome> {
     }
     let text = format!("this user may not publish to `{topic}`");
     Err(Outcome { reason: Reason::NotAuthorized, text: Some(text.into()) })
+}
+
+/// What is known of a message that may have come before.
+#[derive(Default)]
+struct Known {
+    /// How it is known if it comes again.
+    seen: Option<Seen>,
+    /// Whether it has come before.
+    is_known: bool,
 }
 
 /// Whether it has readings that are not known again by a name of their own.

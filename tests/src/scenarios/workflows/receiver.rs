@@ -8,7 +8,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::TcpListener;
@@ -72,5 +72,11 @@ impl Receiver {
     pub fn keys(&self, path: &str, n: u64) -> Keys {
         let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         keys.get(&(path.to_owned(), n)).cloned().unwrap_or_default()
+    }
+    /// The runs for which a request to `path` was made.
+    #[must_use]
+    pub fn numbers(&self, path: &str) -> BTreeSet<u64> {
+        let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        keys.keys().filter(|(known, _)| known == path).map(|(_, n)| *n).collect()
     }
 }

@@ -340,6 +340,7 @@ fn the_readings_of_a_message_that_was_refused_are_new_when_it_comes_again() {
             message: Message::new(&publish, desk.now),
             brought: Some(brought),
             seen: Some(seen),
+            is_known: false,
             room,
         }))
     };

@@ -356,7 +356,8 @@ impl Site {
         let event = Event::Publish(id, publish.clone());
         let room = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
         let (packet_id, brought, seen) = (publish.packet_id, None, None);
-        let incoming = Incoming { id, serial, packet_id, message, brought, seen, room };
+        let is_known = false;
+        let incoming = Incoming { id, serial, packet_id, message, brought, seen, is_known, room };
         self.pending.push((Command::Publish(Box::new(incoming)), Some(event)));
     }
 
