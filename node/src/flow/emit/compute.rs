@@ -127,6 +127,7 @@ impl Emitter<'_> {
             }
             Value::Math(_, pair)
             | Value::Compare(_, pair)
+            | Value::Reversed(_, pair)
             | Value::Find(_, pair)
             | Value::Join(pair) => self.of_two(typed, pair, into),
             Value::Change(_, of) | Value::Not(of) | Value::Shown(of) | Value::Length(of) => {
@@ -161,6 +162,8 @@ impl Emitter<'_> {
             Value::Math(how, _) => Op::Math { how, d, a, b },
             Value::Compare(how, _) if texts => Op::TextCompare { how, d, a, b },
             Value::Compare(how, _) => Op::Compare { how, d, a, b },
+            Value::Reversed(how, _) if texts => Op::TextCompare { how, d, a: b, b: a },
+            Value::Reversed(how, _) => Op::Compare { how, d, a: b, b: a },
             Value::Find(how, _) => Op::TextFind { how, d, a, b },
             _ => Op::TextJoin { d, a, b },
         });

@@ -80,6 +80,8 @@ pub(in super::super) enum Value {
     Math(Math, Box<[Typed; 2]>),
     Change(Change, Box<Typed>),
     Compare(Compare, Box<[Typed; 2]>),
+    /// The second compared with the first, which is computed first all the same.
+    Reversed(Compare, Box<[Typed; 2]>),
     Find(Find, Box<[Typed; 2]>),
     Not(Box<Typed>),
     And(Box<[Typed; 2]>),
@@ -320,15 +322,16 @@ impl Check<'_> {
                 if a.kind == Kind::Bool && !matches!(binary, Binary::Eq | Binary::Ne) {
                     return Err(self.mismatch(place, sign, a.kind, b.kind));
                 }
-                let (how, pair) = match binary {
-                    Binary::Eq => (Compare::Eq, [a, b]),
-                    Binary::Ne => (Compare::Ne, [a, b]),
-                    Binary::Lt => (Compare::Lt, [a, b]),
-                    Binary::Le => (Compare::Le, [a, b]),
-                    Binary::Gt => (Compare::Lt, [b, a]),
-                    _ => (Compare::Le, [b, a]),
+                let pair = [a, b].into();
+                let value = match binary {
+                    Binary::Eq => Value::Compare(Compare::Eq, pair),
+                    Binary::Ne => Value::Compare(Compare::Ne, pair),
+                    Binary::Lt => Value::Compare(Compare::Lt, pair),
+                    Binary::Le => Value::Compare(Compare::Le, pair),
+                    Binary::Gt => Value::Reversed(Compare::Lt, pair),
+                    _ => Value::Reversed(Compare::Le, pair),
                 };
-                made(Kind::Bool, Value::Compare(how, pair.into()))
+                made(Kind::Bool, value)
             }
             _ => self.math(place, binary, left, right),
         }

@@ -166,3 +166,18 @@ steps:
     run.answer(1, &[Some(Given::Number(0))]);
     assert_eq!((run.phase(), run.value("a")), (Phase::Succeeded, "false".into()));
 }
+
+#[test]
+fn what_stands_first_is_computed_first() {
+    // `a > b` was compiled as `b < a` with `b` computed first, so its error came first, and the
+    // node was asked for it before it was asked for `a`.
+    for sign in ["<", "<=", ">", ">=", "==", "!="] {
+        let expr = format!("n / 0 {sign} 9223372036854775807 + n");
+        assert_eq!(value(&expr), "division-by-zero", "{expr}");
+    }
+    let run = Run::of("steps: [{let: {a: \"reading('p', 'x') > reading('q', 'x')\"}}]\n");
+    assert_eq!(run.asked(), ["1 reading device=p metric=x"]);
+    for (expr, wanted) in [("n > 7", "false"), ("n >= 7", "true"), ("name > 'a'", "true")] {
+        assert_eq!(value(expr), wanted, "{expr}");
+    }
+}
