@@ -116,6 +116,12 @@ impl Kind {
         }
     }
 
+    /// Whether an expression asks for it, and has no value without the answer.
+    #[must_use]
+    pub const fn is_question(self) -> bool {
+        matches!(self, Self::Reading | Self::State | Self::Clock)
+    }
+
     /// The bit of this kind in a set of kinds.
     #[must_use]
     pub const fn bit(self) -> u32 {

@@ -117,13 +117,16 @@ impl Machine<'_, '_> {
                 }
             }
             Resolution::Skip => {
-                // Behind what leads nowhere is something else's code.
-                if !op.falls_through() {
+                // Behind what leads nowhere is something else's code, and behind a value that
+                // there is not it would be read.
+                let effect = match op {
+                    Op::Do { effect } => self.image.effect(effect),
+                    _ => None,
+                };
+                if !op.blocks() || effect.is_some_and(|effect| effect.kind.is_question()) {
                     return Err(Refusal::Unknown);
                 }
-                if let Op::Do { effect } = op
-                    && let Some(effect) = self.image.effect(effect)
-                {
+                if let Some(effect) = effect {
                     self.put_defaults(effect.answers);
                 }
                 self.go_on(index, fiber);

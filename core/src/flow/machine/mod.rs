@@ -54,7 +54,8 @@ pub enum Outcome<'a> {
 pub enum Resolution<'a> {
     /// It tries again where it failed, under the same key.
     Retry,
-    /// It goes on behind that; behind a failure that the workflow itself wants, there is nothing.
+    /// It goes on behind that; not behind a failure that the workflow itself wants, where there is
+    /// nothing, nor behind a value that could not be computed, which would be missing.
     Skip,
     /// A register gets another value; the fiber stays parked.
     Set(Slot, Given<'a>),

@@ -15,7 +15,8 @@ use holdfast_core::flow::image::{Named, Type};
 use holdfast_core::flow::memory::bytes_of;
 use holdfast_core::flow::view::{self, Wait};
 use holdfast_core::flow::{
-    Code, Given, Image, Input, Memory, Moment, Outcome, Phase, Slot, signal, start, step,
+    Code, Given, Image, Input, Memory, Moment, Outcome, Phase, Refusal, Resolution, Slot, signal,
+    start, step,
 };
 
 /// What a run begins at: Unix milliseconds.
@@ -112,6 +113,14 @@ impl Run {
 
     fn failed(&mut self, serial: u32, error: Code) {
         self.put(Input::Result { serial, outcome: Outcome::Failed(error) });
+    }
+
+    /// Somebody decides that a branch goes on behind what it failed with.
+    fn skip(&mut self, fiber: u8) -> Result<bool, Refusal> {
+        let image = Image::parse(&self.image).unwrap();
+        let moment = Moment { now_ms: self.now_ms, entropy: 0 };
+        let input = Input::Resolve { fiber, how: Resolution::Skip };
+        step(&image, &mut self.memory, &input, moment)
     }
 
     fn signal(&mut self, name: &str, values: &[Option<Given<'_>>]) {

@@ -275,3 +275,27 @@ fn labels_and_lines_lead_back_to_the_steps() {
     let lines: Vec<_> = (0..image.counts.ops).map(|pc| image.line_of(pc).unwrap()).collect();
     assert_eq!(lines, [(4, 5), (5, 5), (5, 5), (7, 5), (7, 5)]);
 }
+
+#[test]
+fn what_could_not_be_computed_is_not_skipped() {
+    // Behind it the register was read that it should have gone to: x became 10.
+    let mut run = Run::of(
+        r#"unhandled: park
+steps:
+  - let: {n: 2, zero: 0}
+  - let: {y: (n + 1) * (n + 40)}
+  - let: {x: (n + 5) + n / zero}
+"#,
+    );
+    assert_eq!(run.waits(), [Wait::Decision(Code::DIVISION)]);
+    assert_eq!(run.skip(0), Err(Refusal::Unknown));
+    let mut run = Run::of(
+        r#"unhandled: park
+steps:
+  - let: {n: 2}
+  - let: {x: "(n + 5) * twin_int('p', 'm')"}
+"#,
+    );
+    run.failed(1, Code::UNREACHABLE);
+    assert_eq!(run.skip(0), Err(Refusal::Unknown));
+}
