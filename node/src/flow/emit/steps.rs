@@ -117,6 +117,10 @@ impl Emitter<'_> {
     }
 
     fn assign(&mut self, values: &[(Named, Expr)]) -> Result<(), Told> {
+        if values.is_empty() {
+            let message = "`let` gives no variable a value";
+            return Err(self.report.advise(self.place, message, "leave it away"));
+        }
         let mut done = Ok(());
         for (name, expr) in values {
             if self.report.is_full() {
