@@ -5,6 +5,7 @@ mod branches;
 mod effects;
 mod explained;
 mod expressions;
+mod reference;
 mod schema;
 mod spoiled;
 mod steps;
