@@ -54,6 +54,7 @@ pub fn routes() -> Routes<App> {
         .merge(api::policy_routes())
         .merge(api::artefact_routes())
         .merge(api::publish_routes())
+        .merge(api::told_run_routes())
         .merge(api::token_routes())
         .merge(holdfast_node::auth::routes())
         .merge(holdfast_node::events::routes())

@@ -13,6 +13,7 @@ mod rollups;
 mod runs;
 mod standing;
 mod tokens;
+mod told;
 mod twins;
 mod wire;
 mod workflows;
@@ -24,6 +25,7 @@ pub use data::{Data, Named, fault_problem, readings, routes as data_routes};
 pub use policies::routes as policy_routes;
 pub use runs::routes as run_routes;
 pub use tokens::{NewDevice, Tokens, check_devices, create_token, routes as token_routes};
+pub use told::routes as told_run_routes;
 pub use twins::routes as twin_routes;
 pub use wire::{AsOf, LiveShape, ProgressShape, UsageShape, live_shapes};
 

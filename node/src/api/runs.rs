@@ -151,12 +151,22 @@ pub struct LineShape {
     pub text: String,
 }
 
+impl LineShape {
+    pub(super) fn of(at_ms: i64, Line { what, line, text }: Line) -> Self {
+        let line = (line > 0).then_some(line);
+        Self { at: time(at_ms), what: what.name().to_owned(), line, text }
+    }
+}
+
 /// A run.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "Run")]
 pub struct RunShape {
     /// What it is called.
     pub id: String,
+    /// The gateway that runs it, where a hub tells of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
     /// Its workflow.
     pub workflow: String,
     /// The version to which it is pinned.
@@ -249,6 +259,7 @@ impl RunShape {
         }
         Self {
             id: id.to_string(),
+            node: None,
             workflow: run.workflow.clone(),
             version: run.version.clone(),
             state: phase_word(phase).to_owned(),
@@ -278,6 +289,7 @@ impl RunShape {
         };
         Some(Self {
             id: id.to_string(),
+            node: None,
             workflow: workflow.to_owned(),
             version: queued.version,
             state: "waiting".to_owned(),
@@ -421,12 +433,7 @@ async fn run(
     shape.history = lines
         .iter()
         .filter_map(|(_, value)| Line::decode(value).ok())
-        .map(|(at_ms, line)| LineShape {
-            at: time(at_ms),
-            what: line.what.name().to_owned(),
-            line: (line.line > 0).then_some(line.line),
-            text: line.text,
-        })
+        .map(|(at_ms, line)| LineShape::of(at_ms, line))
         .collect();
     Ok(Json(shape))
 }

@@ -6,6 +6,7 @@ use super::rolled::Rolled;
 use super::windows::{ROLLUPS_MAX, WindowKey};
 use super::{Live, Pending, Pipeline, Progress};
 use crate::alerts::{Alert, Reading, Round, Writing};
+use crate::runs::told::{self, ToldLine};
 use crate::runs::{Moved, WaitRows, Waits};
 use crate::trace::TracedCommit;
 use holdfast_core::log::events::{self, Event};
@@ -34,6 +35,8 @@ struct Findings {
     wait: BTreeSet<WindowKey>,
     alerts: Round,
     waits: Moved,
+    /// What runs of other nodes did.
+    runs: Vec<ToldLine>,
     unreadable: u64,
     traced: Vec<TracedCommit>,
 }
@@ -177,7 +180,10 @@ impl Pipeline {
     /// a record was lost. Traces where somebody wants to know.
     fn events(&self, chain: &ChainId, commit: &StoredCommit, findings: &mut Findings) {
         let (at, events) = events::read(&commit.body).expect("it was checked");
-        for event in events.flatten() {
+        for (event, seq) in events.flatten().zip(commit.first..) {
+            if let (Event::Run(step), true) = (event, chain.origin != self.store.node()) {
+                findings.runs.push(ToldLine::of(&step, chain, seq, at));
+            }
             if let (Event::Traced(traced), true) = (event, self.options.on_traced.is_some()) {
                 findings.traced.push(TracedCommit { chain: *chain, traced, at });
             }
@@ -361,6 +367,7 @@ struct Changes {
     units: Vec<(Arc<SeriesInfo>, Arc<SeriesInfo>)>,
     alerts: Writing,
     waits: WaitRows,
+    runs: Vec<ToldLine>,
     cursor: u64,
 }
 
@@ -390,6 +397,7 @@ impl Changes {
             units: Vec::new(),
             alerts,
             waits,
+            runs: findings.runs.clone(),
             cursor,
         }
     }
@@ -430,6 +438,7 @@ impl Changes {
         }
         tx.put(Table::Cursor, PIPELINE, &self.cursor.to_be_bytes())?;
         self.waits.write(tx)?;
+        told::write(tx, &self.runs)?;
         self.alerts.write(tx)
     }
 }

@@ -18,6 +18,7 @@ pub mod library;
 mod local;
 pub mod record;
 pub mod step;
+pub mod told;
 mod twins;
 mod waits;
 

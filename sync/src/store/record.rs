@@ -124,11 +124,15 @@ pub enum Table {
     RunSchedule = 55,
     /// Values of twins that begin runs, as they were last: trigger, device -> hash.
     RunTwin = 56,
+    /// Runs of other nodes: run, node -> what is known of it.
+    RunTold = 57,
+    /// What runs of other nodes did: run, node, sequence -> line.
+    RunToldStep = 58,
 }
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 56] = [
+    pub const ALL: [Self; 58] = [
         Self::Meta,
         Self::Chain,
         Self::Acked,
@@ -185,6 +189,8 @@ impl Table {
         Self::RunCondition,
         Self::RunSchedule,
         Self::RunTwin,
+        Self::RunTold,
+        Self::RunToldStep,
     ];
 }
 

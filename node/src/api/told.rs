@@ -1,0 +1,201 @@
+//! `/v1/runs` of a hub: what its gateways do and did, as their logs tell.
+
+use super::Nodes;
+use super::data::{Data, fault_problem};
+use super::runs::{LineShape, RunList, RunShape, WaitShape, id_of, time};
+use super::twins::limit;
+use crate::auth::{Auth, Reader};
+use crate::http::{Path, Query};
+use crate::problem::Problem;
+use crate::routes::Routes;
+use crate::runs::told::{Told, told_lines, told_of};
+use axum::Json;
+use axum::extract::{FromRef, State};
+use holdfast_core::NodeId;
+use holdfast_core::log::runs::{RunId, What};
+use holdfast_sync::Fault;
+use holdfast_sync::store::{ReadRecords, Snapshot, Table};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Map;
+
+const STATES: [&str; 6] = ["running", "undoing", "succeeded", "failed", "cancelled", "parked"];
+/// Rows that are looked at in one piece.
+const BATCH: usize = 512;
+
+/// The routes.
+pub fn routes<S: Clone + Send + Sync + 'static>() -> Routes<S>
+where
+    Auth: FromRef<S>,
+    Data: FromRef<S>,
+{
+    Routes::new().get("/v1/runs", "Runs on all gateways, the newest first", runs).get(
+        "/v1/runs/{run}",
+        "A run on a gateway, with its history",
+        run,
+    )
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct RunQuery {
+    /// Only those of this gateway, `site/name` or its id.
+    node: Option<String>,
+    /// Only those of this workflow.
+    workflow: Option<String>,
+    /// Only those in this state: `running`, `undoing`, `succeeded`, `failed`, `cancelled`; or
+    /// `parked`, where somebody has to decide.
+    state: Option<String>,
+    /// Only those that have this text in their id, in who began them, or in their error.
+    text: Option<String>,
+    /// Only those before this one.
+    before: Option<String>,
+    /// At most so many: 1 to 1,000; 100 otherwise.
+    limit: Option<usize>,
+}
+
+/// Which runs are asked for.
+struct Wanted {
+    node: Option<NodeId>,
+    workflow: Option<String>,
+    state: Option<String>,
+    /// In lower case.
+    text: Option<String>,
+}
+
+impl Wanted {
+    fn of(query: RunQuery, nodes: &dyn Nodes) -> Result<Self, Problem> {
+        let RunQuery { node, workflow, state, text, .. } = query;
+        if let Some(state) = state.as_deref().filter(|state| !STATES.contains(state)) {
+            let detail = format!("`{state}` is no state of a run");
+            return Err(Problem::parameter("state", detail).expected(STATES.join(", ")));
+        }
+        let found = |name: String| {
+            let found = nodes.find(&name);
+            found.ok_or_else(|| Problem::parameter("node", format!("there is no node `{name}`")))
+        };
+        let text = text.map(|text| text.trim().to_lowercase()).filter(|text| !text.is_empty());
+        Ok(Self { node: node.map(found).transpose()?, workflow, state, text })
+    }
+
+    fn takes(&self, run: RunId, node: &NodeId, told: &Told) -> bool {
+        let is_in = |state: &str| match state {
+            "parked" => told.is_parked(),
+            state => word(told.phase()) == state,
+        };
+        let says = |text: &String| {
+            let id = run.to_string();
+            let all = [&id, &told.workflow, &told.version, &told.by, &told.why];
+            all.iter().any(|one| one.to_lowercase().contains(text))
+        };
+        self.node.is_none_or(|wanted| wanted == *node)
+            && self.workflow.as_ref().is_none_or(|workflow| told.workflow == *workflow)
+            && self.state.as_deref().is_none_or(is_in)
+            && self.text.as_ref().is_none_or(says)
+    }
+}
+
+/// The word for how far a run is.
+const fn word(phase: What) -> &'static str {
+    match phase {
+        What::Succeeded => "succeeded",
+        What::Ended => "failed",
+        What::Cancelled => "cancelled",
+        What::Undoing => "undoing",
+        _ => "running",
+    }
+}
+
+fn shape(run: RunId, node: &NodeId, told: Told, nodes: &dyn Nodes) -> RunShape {
+    let parked = WaitShape {
+        fiber: 0,
+        line: None,
+        wait: "decision".to_owned(),
+        text: format!("waits for somebody to decide: {}", told.why),
+        until: None,
+    };
+    let is_parked = told.is_parked();
+    RunShape {
+        id: run.to_string(),
+        node: Some(nodes.name(node)),
+        state: word(told.phase()).to_owned(),
+        began: time(run.began_ms()),
+        stepped: time(told.stepped_ms),
+        error: Some(told.why).filter(|why| !why.is_empty() && !is_parked),
+        workflow: told.workflow,
+        version: told.version,
+        by: told.by,
+        output: None,
+        waits: if is_parked { vec![parked] } else { Vec::new() },
+        variables: Map::new(),
+        history: Vec::new(),
+    }
+}
+
+/// Rows before a key that are wanted, the newest first, and one more than `most` if there are so
+/// many.
+fn look(
+    view: &Snapshot<'_>,
+    wanted: &Wanted,
+    (mut before, most): (Option<Vec<u8>>, usize),
+) -> Result<Vec<(RunId, NodeId, Told)>, Fault> {
+    let mut found = Vec::new();
+    loop {
+        let some = view.scan_back(Table::RunTold, before.as_deref(), BATCH)?;
+        let Some((last, _)) = some.last() else { return Ok(found) };
+        before = Some(last.clone());
+        for (key, value) in &some {
+            let (Some((run, node)), Ok(told)) = (told_of(key), Told::decode(value)) else {
+                continue;
+            };
+            if wanted.takes(run, &node, &told) {
+                found.push((run, node, told));
+            }
+            if found.len() > most {
+                return Ok(found);
+            }
+        }
+    }
+}
+
+async fn runs(
+    _: Reader,
+    State(data): State<Data>,
+    Query(query): Query<RunQuery>,
+) -> Result<Json<RunList>, Problem> {
+    let most = limit(query.limit, 100, 1_000)?;
+    let before = query.before.as_deref().map(id_of).transpose()?.map(|run| run.0.to_vec());
+    let wanted = Wanted::of(query, data.nodes.as_ref())?;
+    let look = move |view: &Snapshot<'_>| look(view, &wanted, (before, most));
+    let mut found = data.store.read(look).await.map_err(fault_problem)?;
+    let more = found.len() > most;
+    found.truncate(most);
+    let nodes = data.nodes.as_ref();
+    let runs = found.into_iter().map(|(run, node, told)| shape(run, &node, told, nodes));
+    Ok(Json(RunList { runs: runs.collect(), more }))
+}
+
+async fn run(
+    _: Reader,
+    State(data): State<Data>,
+    Path(text): Path<String>,
+) -> Result<Json<RunShape>, Problem> {
+    let id = id_of(&text)?;
+    let look = move |view: &Snapshot<'_>| {
+        // A run belongs to one node.
+        let Some((key, value)) = view.scan(Table::RunTold, &id.0, &[], 1)?.into_iter().next()
+        else {
+            return Ok(None);
+        };
+        let (Some((run, node)), Ok(told)) = (told_of(&key), Told::decode(&value)) else {
+            return Ok(None);
+        };
+        Ok(Some((node, told, told_lines(view, run, &node)?)))
+    };
+    let found = data.store.read(look).await.map_err(fault_problem)?;
+    let (node, told, lines) =
+        found.ok_or_else(|| Problem::not_found(format!("nothing was heard of a run `{id}`")))?;
+    let mut shape = shape(id, &node, told, data.nodes.as_ref());
+    shape.history = lines.into_iter().map(|(at_ms, line)| LineShape::of(at_ms, line)).collect();
+    Ok(Json(shape))
+}
