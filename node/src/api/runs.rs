@@ -1,5 +1,6 @@
 //! `/v1/runs`: what is under way, why it waits, and what somebody decides about it.
 
+mod decide;
 mod wanted;
 
 use super::data::{Data, fault_problem};
@@ -10,15 +11,16 @@ use crate::problem::Problem;
 use crate::routes::{NoContent, Operation, Routes};
 use crate::runs::effect::{given, shown};
 use crate::runs::record::Waiting as Queued;
-use crate::runs::{Decision, Flow, Line, Run, RunError, Runs, Start};
+use crate::runs::{Flow, Line, Run, RunError, Runs, Start};
 use crate::time_text::Time;
 use axum::Json;
 use axum::extract::{FromRef, State};
 use axum::http::StatusCode;
 use holdfast_core::Timestamp;
+use holdfast_core::flow::image::Named;
 use holdfast_core::flow::memory::Phase;
 use holdfast_core::flow::view::{self, Wait, Waiting};
-use holdfast_core::flow::{Image, Memory, NEVER, Slot};
+use holdfast_core::flow::{Image, Memory, NEVER};
 use holdfast_core::log::runs::RunId;
 use holdfast_sync::store::{ReadRecords, Snapshot, Table};
 use schemars::JsonSchema;
@@ -42,7 +44,7 @@ where
         .with(may_conflict)
         .post("/v1/runs/{run}/signals/{signal}", "Sends a run a signal", signal)
         .with(may_conflict)
-        .post("/v1/runs/{run}/decisions", "Decides about what is parked", decide)
+        .post("/v1/runs/{run}/decisions", "Decides about what is parked", decide::decide)
         .with(may_conflict)
         .merge(super::workflows::routes())
         .merge(super::standing::routes())
@@ -422,7 +424,7 @@ async fn run(
         let image = flow.image();
         if let Some(memory) = Memory::new(&run.memory, image.sizes) {
             for (named, name) in image.names() {
-                if let holdfast_core::flow::image::Named::Slot(slot) = named {
+                if let Named::Slot(slot) = named {
                     shape.variables.insert(name.to_owned(), shown(&image, memory, slot));
                 }
             }
@@ -473,96 +475,4 @@ async fn signal(
     let sent = runs.signal(id, *index, values, &who.grant.name).await;
     sent.map_err(|error| error.problem())?;
     Ok(NoContent)
-}
-
-/// What somebody decides.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(rename = "RunDecision")]
-pub struct DecisionShape {
-    /// The part of the run, from its `waits`; the only one that is parked otherwise.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fiber: Option<u8>,
-    /// `retry`, `skip`, `set` or `compensate`.
-    pub how: String,
-    /// With `set`: variables and their new values.
-    #[serde(default, skip_serializing_if = "Map::is_empty")]
-    pub values: Map<String, Value>,
-}
-
-async fn decide(
-    Admin(who): Admin,
-    State(data): State<Data>,
-    State(runs): State<Runs>,
-    Path(run): Path<String>,
-    Body(decision): Body<DecisionShape>,
-) -> Result<NoContent, Problem> {
-    let id = id_of(&run)?;
-    let found = find(&data, id).await?;
-    let flow = runs.library().get(&found.workflow, &found.version).cloned();
-    let flow = flow.ok_or_else(|| RunError::NoRun.problem())?;
-    let fiber = match decision.fiber {
-        Some(fiber) => fiber,
-        None => only_parked(&found, &flow)?,
-    };
-    for decision in decisions(&flow, &decision)? {
-        let done = runs.resolve(id, fiber, decision, &who.grant.name).await;
-        done.map_err(|error| error.problem())?;
-    }
-    Ok(NoContent)
-}
-
-fn only_parked(run: &Run, flow: &Flow) -> Result<u8, Problem> {
-    let image = flow.image();
-    let memory = Memory::new(&run.memory, image.sizes);
-    let parked = memory.into_iter().flat_map(|memory| view::waits(&image, memory));
-    let parked: Vec<u8> = parked
-        .filter(|waiting| matches!(waiting.wait, Wait::Decision(_)))
-        .map(|waiting| waiting.fiber)
-        .collect();
-    match parked[..] {
-        [fiber] => Ok(fiber),
-        [] => Err(Problem::new(StatusCode::CONFLICT, "nothing-parked", "nothing of it is parked")),
-        _ => Err(Problem::invalid("invalid-decision", "more than one part of it is parked")
-            .at("/fiber")
-            .expected("the `fiber` of one of its `waits`")),
-    }
-}
-
-fn decisions(flow: &Flow, decision: &DecisionShape) -> Result<Vec<Decision>, Problem> {
-    let single = match decision.how.as_str() {
-        "retry" => Decision::Retry,
-        "skip" => Decision::Skip,
-        "compensate" => Decision::Compensate,
-        "set" => return sets(flow, &decision.values),
-        other => {
-            let detail = format!("`{other}` is no decision");
-            return Err(Problem::invalid("invalid-decision", detail)
-                .at("/how")
-                .expected("retry, skip, set or compensate"));
-        }
-    };
-    Ok(vec![single])
-}
-
-fn sets(flow: &Flow, values: &Map<String, Value>) -> Result<Vec<Decision>, Problem> {
-    let image = flow.image();
-    let mut out = Vec::new();
-    for (name, value) in values {
-        let slot = image.names().find_map(|(named, known)| match named {
-            holdfast_core::flow::image::Named::Slot(slot) if known == name => Some(slot),
-            _ => None,
-        });
-        let slot: Slot = slot.ok_or_else(|| {
-            let detail = format!("the workflow has no variable `{name}`");
-            Problem::invalid("invalid-decision", detail).at(format!("/values/{name}"))
-        })?;
-        let owned = crate::runs::effect::owned(&image, slot, value).ok_or_else(|| {
-            let wanted = crate::runs::effect::type_name(&image, slot);
-            Problem::invalid("invalid-decision", format!("`{name}` is to be {wanted}, not {value}"))
-                .at(format!("/values/{name}"))
-        })?;
-        out.push(Decision::Set(slot, owned));
-    }
-    Ok(out)
 }

@@ -110,7 +110,7 @@ pub enum RunAction {
         /// retry: try again under the same key. skip: go on behind it. set: give variables other
         /// values. compensate: undo what the run did.
         how: String,
-        /// With set: variables and values, as a JSON object.
+        /// With set, or skip: variables and values, as a JSON object.
         values: Option<String>,
         /// Which part of the run, if more than one is parked.
         #[arg(long)]

@@ -194,13 +194,16 @@ struct Stepping<'t> {
     refused: Vec<(usize, Refusal)>,
     /// What was under way before: number and attempt.
     before: Vec<(u32, u8)>,
+    /// The effect that is just being done here, in words.
+    doing: Option<String>,
 }
 
 impl<'t> Stepping<'t> {
     fn new(touched: Touched, local: &'t dyn Local, env: &'t Env, now_ms: i64) -> Self {
         let is_new = matches!(touched.told.first(), Some(Told::Start(_)));
         let before = if is_new { Vec::new() } else { under_way(&touched) };
-        Self { touched, local, env, now_ms, lines: Vec::new(), refused: Vec::new(), before }
+        let (lines, refused, doing) = (Vec::new(), Vec::new(), None);
+        Self { touched, local, env, now_ms, lines, refused, before, doing }
     }
 
     fn go(&mut self, tx: &mut WriteTx<'_>) -> Result<(), Fault> {
@@ -213,11 +216,15 @@ impl<'t> Stepping<'t> {
         for _ in 0..AT_ONCE {
             if let Some((serial, asked)) = self.next_at_once() {
                 let outcome = match asked {
-                    Ok(asked) => self.local.apply(tx, &asked)?,
+                    Ok(asked) => {
+                        self.doing = Some(asked.words());
+                        self.local.apply(tx, &asked)?
+                    }
                     Err(failure) => Err(failure),
                 };
                 // It stands in the memory, so it is waited for.
                 let _ = self.tell(&Told::Result(serial, outcome));
+                self.doing = None;
             } else if self.has_more() {
                 let _ = self.tell(&Told::Tick);
             } else {
@@ -342,7 +349,13 @@ impl<'t> Stepping<'t> {
                 let text = format!("by {}", self.touched.run.by);
                 self.add(What::Started, 0, text);
             }
-            Told::Result(serial, Ok(_)) => self.add(What::Done, place, format!("effect {serial}")),
+            Told::Result(serial, Ok(_)) => {
+                let text = match &self.doing {
+                    Some(words) => format!("effect {serial}: {words}"),
+                    None => format!("effect {serial}"),
+                };
+                self.add(What::Done, place, text);
+            }
             Told::Result(serial, Err(failure)) => {
                 self.add(What::Failed, place, format!("effect {serial}: {failure}"));
             }

@@ -331,10 +331,10 @@ async fn a_run_does_what_it_says_and_its_history_is_in_the_log() {
     let told: Vec<_> = history.iter().map(|(what, text)| (*what, text.as_str())).collect();
     let wanted = [
         (What::Started, "by test"),
-        (What::Done, "effect 1"),
+        (What::Done, "effect 1: actuate open"),
         (What::Asked, "effect 2: publish valves/1"),
         (What::Done, "effect 2"),
-        (What::Done, "effect 3"),
+        (What::Done, "effect 3: actuate close"),
         (What::Succeeded, ""),
     ];
     assert_eq!(told, wanted);

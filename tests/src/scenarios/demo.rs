@@ -1,9 +1,11 @@
-//! The demonstration: one hub, two gateways, twenty devices, an outage and a crash, told as it
-//! goes.
+//! The demonstration: one hub, two gateways, twenty devices, a workflow, an outage and a crash,
+//! told as it goes.
 //!
 //! It is a scenario like the others, with words for whoever watches: what was acknowledged is
 //! counted on the devices' side, and in the end the records of both sides are compared line by
 //! line.
+
+mod valve;
 
 use super::twins::patch;
 use crate::client::Client;
@@ -13,6 +15,7 @@ use crate::waterworks::{Account, Habits, Pace, Patience, Shift, Works};
 use serde_json::{Value, json};
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use valve::Valve;
 
 const GATEWAYS: usize = 2;
 const STATIONS: u64 = 10;
@@ -67,6 +70,9 @@ impl Demo {
         let shifts = start_devices(&fleet)?;
         self.watch("posting", self.seconds(24), &mut eyes, &shifts).await?;
 
+        say("On ps-000 a workflow looks after the inlet of a tank.");
+        let mut valve = Valve::install(&fleet.edges[0], &mut eyes.edges[0]).await?;
+
         say("The uplink of north/ps-000 is cut. Its devices go on, and so does the gateway.");
         fleet.links[0].cut();
         self.watch("cut off", self.seconds(40), &mut eyes, &shifts).await?;
@@ -78,6 +84,9 @@ impl Demo {
         say("At the gateway and at the hub somebody sets the mode of one device, each otherwise.");
         let device = eyes.both_set_a_mode().await?;
 
+        say("The tank runs over, and nobody can be asked: the workflow closes the inlet.");
+        let command = valve.overflow(&mut eyes.edges[0]).await?;
+
         say("kill -9 of ps-000, in the middle of it. Its devices keep what was not acknowledged.");
         fleet.edges[0].kill9()?;
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -85,6 +94,7 @@ impl Demo {
         shifts[0].move_both_to(fleet.edges[0].http(), fleet.edges[0].mqtt());
         eyes.edges[0].move_to(fleet.edges[0].http());
         println!("    started again: it found everything it had acknowledged and goes on");
+        valve.close(&command, &fleet.edges[0], &mut eyes.edges[0]).await?;
         self.watch("cut off", self.seconds(16), &mut eyes, &shifts).await?;
 
         say("The link is back, at 12 kB/s: new readings go first, the backlog follows behind.");
@@ -95,6 +105,9 @@ impl Demo {
 
         say("What was set on both sides at once: both show the same, and why.");
         eyes.agree_on_the_mode(&device).await?;
+
+        say("What the workflow did meanwhile, as the hub tells it.");
+        valve::told_at_the_hub(&mut eyes.hub).await?;
 
         say("The devices stop; hub and gateways are compared, line by line.");
         let mut accounts = Vec::new();
