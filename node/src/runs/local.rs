@@ -6,7 +6,7 @@ use super::step::Local;
 use crate::pipeline::Catalog;
 use crate::twins::{Condition, Patch, Section, Twins};
 use holdfast_core::Device;
-use holdfast_core::codec::Sink;
+use holdfast_core::codec::{Reader, Sink};
 use holdfast_core::flow::Code;
 use holdfast_core::flow::effect::{Argument, Kind};
 use holdfast_core::limits::{NOTE_MAX_BYTES, RULE_MAX_BYTES};
@@ -188,6 +188,25 @@ fn clear(tx: &mut WriteTx<'_>, asked: &Asked) -> Result<Result<Json, Failure>, F
     let id = AlertId(u64::from_le_bytes(id));
     let (reason, at) = (ClearReason::Over, tx.now());
     said(tx, &Event::AlertCleared(AlertCleared { id, reason, at, value: None }))
+}
+
+/// Nothing of a workflow is there any more that could clear its alerts.
+pub(super) fn clear_all(tx: &mut WriteTx<'_>, workflow: &str) -> Result<(), WriteError> {
+    let prefix = format!("{workflow}/");
+    let is_of = |key: &[u8]| {
+        let rule = Reader::new(key).str(RULE_MAX_BYTES);
+        rule.is_ok_and(|rule| rule.starts_with(&prefix))
+    };
+    let all = tx.view().scan(Table::RunAlert, &[], &[], usize::MAX)?;
+    for (key, id) in all.iter().filter(|(key, _)| is_of(key)) {
+        tx.delete(Table::RunAlert, key)?;
+        let Some(id) = id.first_chunk().map(|id| AlertId(u64::from_le_bytes(*id))) else {
+            continue;
+        };
+        let (reason, at) = (ClearReason::Unwatched, tx.now());
+        tx.append_events(&[Event::AlertCleared(AlertCleared { id, reason, at, value: None })])?;
+    }
+    Ok(())
 }
 
 fn said(tx: &mut WriteTx<'_>, event: &Event<'_>) -> Result<Result<Json, Failure>, Fault> {

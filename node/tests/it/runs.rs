@@ -9,6 +9,7 @@ use holdfast_core::flow::field::Field;
 use holdfast_core::flow::image::Part;
 use holdfast_core::flow::op::{Late, Op};
 use holdfast_core::flow::{Code, Phase, Slot, Tier, Type};
+use holdfast_core::log::alerts::ClearReason;
 use holdfast_core::log::events::{self, Event};
 use holdfast_core::log::runs::{RunId, What};
 use holdfast_core::{Stream, Timestamp};
@@ -639,5 +640,41 @@ async fn what_a_node_cannot_do_is_not_installed() {
     let waits = "steps: [{wait_for: {device: d, metric: m, above: 3, clear: 2, hold: 10s}}]";
     let waits = told(waits).unwrap_err();
     assert_eq!(waits, "it waits for a condition over readings, and this node looks for none");
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_alerts_of_a_workflow_go_with_it() {
+    let (dir, hand) = (tempfile::tempdir().unwrap(), hand());
+    let node = Node::open(dir.path(), &hand);
+    node.install(&valve()).await;
+    node.install(&timer("valves", 1, Overlap::Queue)).await;
+    // As `raise` leaves them: rule, device, and the id of the alert.
+    let key = |rule: &str| [&[rule.len() as u8][..], rule.as_bytes(), &[0]].concat();
+    let (ours, others) = (key("valve/stuck"), key("valves/stuck"));
+    let rows = [(ours.clone(), 7u64), (others.clone(), 8)];
+    let put = move |tx: &mut WriteTx<'_>| {
+        for (key, id) in rows {
+            tx.put(Table::RunAlert, &key, &id.to_le_bytes())?;
+        }
+        Ok(())
+    };
+    node.store.write(put).await.unwrap();
+    node.runs.remove("valve", "1").await.unwrap();
+    let has = |key: &[u8]| {
+        node.store.read_blocking(|view| view.get(Table::RunAlert, key)).unwrap().is_some()
+    };
+    assert!(!has(&ours) && has(&others));
+    let commits = node.store.read_blocking(|view| view.commits_after(0, usize::MAX)).unwrap();
+    let cleared = commits.iter().flat_map(|commit| {
+        let events =
+            events::read(&commit.body).into_iter().flat_map(|(_, events)| events.flatten());
+        let ids = events.filter_map(|event| match event {
+            Event::AlertCleared(cleared) => Some((cleared.id.0, cleared.reason)),
+            _ => None,
+        });
+        ids.collect::<Vec<_>>()
+    });
+    assert_eq!(cleared.collect::<Vec<_>>(), [(7, ClearReason::Unwatched)]);
     node.close().await;
 }

@@ -5,13 +5,13 @@ use super::{Command, Engine, GROUP, JUMP_MS, Reply};
 use crate::runs::due::Due;
 use crate::runs::effect::given;
 use crate::runs::library::{Flow, INSTALLED_MAX};
+use crate::runs::local::clear_all;
 use crate::runs::record::{INPUT_MAX_BYTES, Installed, Waiting};
 use crate::runs::step::{Told, Touched};
 use crate::runs::{RUNS_MAX, RunError, Start, Started};
 use holdfast_core::flow::about::Overlap;
 use holdfast_core::log::runs::RunId;
-use holdfast_sync::Fault;
-use holdfast_sync::store::{Table, WriteTx};
+use holdfast_sync::store::{Table, WriteError, WriteTx};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,18 +27,22 @@ pub(super) enum Write {
     Delete(Table, Vec<u8>),
     /// All rows of a run.
     DeleteOf(Table, RunId),
+    /// What runs of a workflow have raised is over.
+    ClearAlerts(String),
 }
 
 impl Write {
-    pub(super) fn apply(&self, tx: &mut WriteTx<'_>) -> Result<(), Fault> {
+    pub(super) fn apply(&self, tx: &mut WriteTx<'_>) -> Result<(), WriteError> {
         match self {
-            Self::Put(table, key, value) => tx.put(*table, key, value),
-            Self::Delete(table, key) => tx.delete(*table, key).map(drop),
+            Self::Put(table, key, value) => tx.put(*table, key, value)?,
+            Self::Delete(table, key) => drop(tx.delete(*table, key)?),
             Self::DeleteOf(table, run) => {
                 let end = [&run.0[..], &[u8::MAX; 5]].concat();
-                tx.delete_range(*table, &run.0, &end).map(drop)
+                tx.delete_range(*table, &run.0, &end)?;
             }
+            Self::ClearAlerts(workflow) => clear_all(tx, workflow)?,
         }
+        Ok(())
     }
 }
 
@@ -162,6 +166,9 @@ impl Engine {
             return answer(reply, Err(RunError::InUse(pinned)));
         }
         group.writes.push(Write::Delete(Table::Workflow, Installed::key(&id, &version)));
+        if self.library().versions(&id).count() == 1 {
+            group.writes.push(Write::ClearAlerts(id.clone()));
+        }
         group.changes.push((Change::Remove(id, version), reply));
     }
 
