@@ -28,6 +28,7 @@ pub const ABOUT: About = About {
     title: "Holdfast hub",
     summary: "The hub of a fleet: its gateways, their readings, invitations",
     version: crate::VERSION,
+    reviewed: include_bytes!(concat!(env!("OUT_DIR"), "/openapi.json.gz")),
 };
 
 /// All routes of the hub but the pages.
@@ -275,5 +276,12 @@ mod tests {
         let document = format!("{:#}\n", routes().document(&ABOUT));
         let reviewed = include_str!("../../docs/openapi/hub.json");
         assert!(document == reviewed, "the routes have changed; if that is meant: {renew}");
+    }
+
+    #[test]
+    fn a_program_that_carries_the_description_answers_what_one_that_makes_it_does() {
+        let made = routes().document(&ABOUT).to_string();
+        let carried = ABOUT.carried().to_string();
+        assert!(made == carried, "see docs/openapi");
     }
 }

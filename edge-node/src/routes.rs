@@ -33,6 +33,7 @@ pub const ABOUT: About = About {
     title: "Holdfast edge node",
     summary: "A gateway: takes readings from devices, keeps them, answers for its site",
     version: crate::VERSION,
+    reviewed: include_bytes!(concat!(env!("OUT_DIR"), "/openapi.json.gz")),
 };
 
 /// All routes of the gateway but the pages.
@@ -313,5 +314,12 @@ mod tests {
         let document = format!("{:#}\n", routes().document(&ABOUT));
         let reviewed = include_str!("../../docs/openapi/edge.json");
         assert!(document == reviewed, "the routes have changed; if that is meant: {renew}");
+    }
+
+    #[test]
+    fn a_program_that_carries_the_description_answers_what_one_that_makes_it_does() {
+        let made = routes().document(&ABOUT).to_string();
+        let carried = ABOUT.carried().to_string();
+        assert!(made == carried, "see docs/openapi");
     }
 }

@@ -181,7 +181,7 @@ mod tests {
         let events = Events::new(KINDS, stop.clone());
         let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.address();
-        let about = About { title: "", summary: "", version: "" };
+        let about = About { title: "", summary: "", version: "", reviewed: &[] };
         let router = routes().finish(&about).0.with_state(Service { auth, events: events.clone() });
         tokio::spawn(listener.serve(router, Limits::default(), stop));
         (events, address)

@@ -38,7 +38,7 @@ fn world() -> World {
         book.insert(hash(token), Grant { id: token[3..6].into(), scope, name, expires: None });
     }
     let auth = Auth::new(Arc::clone(&book) as Arc<dyn TokenBook>, hand.sources());
-    let about = crate::routes::About { title: "", summary: "", version: "" };
+    let about = crate::routes::About { title: "", summary: "", version: "", reviewed: &[] };
     let router = routes::<Auth>()
         .finish(&about)
         .0

@@ -1,12 +1,14 @@
-//! The OpenAPI 3.1 document of a table of routes.
+//! The OpenAPI 3.1 document of a table of routes, made or carried.
 
 use super::Operation;
 use super::operation::{Access, Body, Shape};
 use crate::problem;
 use axum::http::StatusCode;
+use flate2::read::GzDecoder;
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
+use std::io::Read as _;
 
 /// Where schemas that have a name are.
 const SCHEMAS: &str = "/components/schemas";
@@ -20,6 +22,23 @@ pub struct About {
     pub summary: &'static str,
     /// Its version.
     pub version: &'static str,
+    /// The document as it was reviewed, in gzip.
+    pub reviewed: &'static [u8],
+}
+
+impl About {
+    /// The document as it was reviewed.
+    ///
+    /// # Panics
+    ///
+    /// When the build has put no document there.
+    #[must_use]
+    pub fn carried(&self) -> Value {
+        let mut text = String::new();
+        let read = GzDecoder::new(self.reviewed).read_to_string(&mut text);
+        read.expect("the build has compressed it");
+        serde_json::from_str(&text).expect("the build has compressed a document")
+    }
 }
 
 /// What is read has other schemas than what is written: there, defaults may be left out.
@@ -200,13 +219,12 @@ fn responses(operation: &Operation, schemas: &mut Schemas) -> Value {
         }
         out.insert(reply.status.as_u16().to_string(), told);
     }
-    let (media, shape) = operation.errors;
     let mut told = |status: Option<StatusCode>| {
-        if media == problem::MEDIA_TYPE {
+        let Some(shape) = operation.errors else {
             return json!({ "$ref": "#/components/responses/Problem" });
-        }
+        };
         let when = status.and_then(|s| s.canonical_reason()).unwrap_or("Any other error");
-        let content = content(&[(media, shape)], &mut schemas.written);
+        let content = content(&[("application/json", shape)], &mut schemas.written);
         json!({ "description": when, "content": content })
     };
     for status in &operation.problems {

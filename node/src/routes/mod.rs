@@ -5,6 +5,10 @@
 //! body), an answer an [`Answer`] (status, media type, shape). Schemas are derived from the types
 //! that are really read and written. From the table come the OpenAPI document, served at
 //! `/openapi.json`, and the names under which requests are counted.
+//!
+//! What makes the document weighs more than a third of a megabyte, most of it schemas. A program
+//! built without the feature `openapi`, as packages are, has nothing of that: it carries the
+//! document that was reviewed, and a test of each service holds the two to be the same.
 
 mod answers;
 mod describe;
@@ -29,15 +33,21 @@ use std::sync::{Arc, OnceLock};
 /// Where the document is.
 pub const DOCUMENT_PATH: &str = "/openapi.json";
 
+/// Whether the document is made. Not the attribute: all of this compiles either way, and what is
+/// behind a condition that never holds is not linked.
+const MADE: bool = cfg!(feature = "openapi");
+
 /// Routes with their descriptions.
 pub struct Routes<S = ()> {
     router: Router<S>,
+    names: Vec<RouteName>,
+    /// Empty when the document is carried.
     operations: Vec<Operation>,
 }
 
 impl<S: Clone + Send + Sync + 'static> Default for Routes<S> {
     fn default() -> Self {
-        Self { router: Router::new(), operations: Vec::new() }
+        Self { router: Router::new(), names: Vec::new(), operations: Vec::new() }
     }
 }
 
@@ -99,9 +109,12 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         H: Handler<T, S> + Described<D>,
         T: 'static,
     {
-        let mut operation = Operation::new(method, path, summary);
-        H::describe(&mut operation);
-        self.operations.push(operation);
+        self.names.push((method.clone(), path));
+        if MADE {
+            let mut operation = Operation::new(method, path, summary);
+            H::describe(&mut operation);
+            self.operations.push(operation);
+        }
         self.router = self.router.route(path, on(filter, handler));
         self
     }
@@ -109,7 +122,9 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
     /// Says more of the route that was added last.
     #[must_use]
     pub fn with(mut self, more: impl FnOnce(&mut Operation)) -> Self {
-        more(self.operations.last_mut().expect("a route was added before"));
+        if MADE {
+            more(self.operations.last_mut().expect("a route was added before"));
+        }
         self
     }
 
@@ -122,30 +137,37 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
     /// Adds the routes of `other`.
     #[must_use]
     pub fn merge(mut self, other: Self) -> Self {
+        self.names.extend(other.names);
         self.operations.extend(other.operations);
-        Self { router: self.router.merge(other.router), operations: self.operations }
+        Self { router: self.router.merge(other.router), ..self }
     }
 
     /// The document about these routes.
     #[must_use]
     pub fn document(&self, about: &About) -> Value {
-        let all: Vec<_> = self.operations.iter().cloned().chain([own()]).collect();
-        document::of(about, &all)
+        document(about, &self.operations)
     }
 
     /// The router with the document as one route more, and the names of all routes.
     pub fn finish(self, about: &About) -> (Router<S>, Vec<RouteName>) {
-        let Self { router, mut operations } = self;
-        operations.push(own());
-        let names = operations.iter().map(|o| (o.method.clone(), o.path)).collect();
-        // Made when it is asked for first: most nodes never need the memory that this takes.
+        let Self { router, mut names, operations } = self;
+        names.push((Method::GET, DOCUMENT_PATH));
+        // Written when it is asked for first: most nodes never need the memory that this takes.
         let (about, text) = (*about, OnceLock::<Bytes>::new());
         let made = Arc::new(move || {
-            text.get_or_init(|| document::of(&about, &operations).to_string().into()).clone()
+            text.get_or_init(|| document(&about, &operations).to_string().into()).clone()
         });
         let serve = || async move { ([(CONTENT_TYPE, "application/json")], made()) };
         (router.route(DOCUMENT_PATH, get(serve)), names)
     }
+}
+
+fn document(about: &About, operations: &[Operation]) -> Value {
+    if !MADE {
+        return about.carried();
+    }
+    let all: Vec<_> = operations.iter().cloned().chain([own()]).collect();
+    document::of(about, &all)
 }
 
 /// The route of the document itself.

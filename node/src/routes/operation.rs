@@ -1,6 +1,5 @@
 //! What is known of one route.
 
-use crate::problem;
 use axum::http::{Method, StatusCode};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
@@ -56,8 +55,8 @@ pub struct Operation {
     pub(super) body: Option<Body>,
     pub(super) replies: Vec<Reply>,
     pub(super) problems: Vec<StatusCode>,
-    /// Media type and shape of every error.
-    pub(super) errors: (&'static str, Shape),
+    /// The shape of every error, when it is not a problem's.
+    pub(super) errors: Option<Shape>,
 }
 
 impl Operation {
@@ -72,7 +71,7 @@ impl Operation {
             body: None,
             replies: Vec::new(),
             problems: Vec::new(),
-            errors: (problem::MEDIA_TYPE, SchemaGenerator::subschema_for::<problem::Shape>),
+            errors: None,
         };
         if path.contains('{') {
             operation.may_fail(&[StatusCode::NOT_FOUND]);
@@ -132,6 +131,6 @@ impl Operation {
 
     /// Has errors of another shape than a problem's.
     pub fn errors_are<T: JsonSchema>(&mut self) {
-        self.errors = ("application/json", SchemaGenerator::subschema_for::<T>);
+        self.errors = Some(SchemaGenerator::subschema_for::<T>);
     }
 }

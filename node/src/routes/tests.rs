@@ -7,7 +7,7 @@ use axum::Json;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-const ABOUT: About = About { title: "A", summary: "B", version: "1" };
+const ABOUT: About = About { title: "A", summary: "B", version: "1", reviewed: &[] };
 
 /// A question.
 #[derive(Deserialize, JsonSchema)]

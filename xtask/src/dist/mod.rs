@@ -72,6 +72,7 @@ pub fn run(options: &Options) -> Result<ExitCode, Problem> {
             }
             lines.push(line(machine, node.name, bytes, &package));
             if machine.is_here() {
+                describes_itself(&root, node, program)?;
                 here_packages.push(package);
             }
         }
@@ -92,6 +93,8 @@ pub fn run(options: &Options) -> Result<ExitCode, Problem> {
 fn build(metadata: &Metadata, machine: Machine) -> Result<Vec<Executable>, Problem> {
     eprintln!("-- {}", machine.name());
     let mut arguments = vec!["--release", "--target", machine.triple(), "--bins"];
+    // They carry the description of their routes, and not what makes it.
+    arguments.push("--no-default-features");
     arguments.extend(["--config", "profile.release.debug=false"]);
     // Slower to build and a tenth smaller; nobody measures or debugs these.
     arguments.extend(["--config", r#"profile.release.lto="fat""#]);
@@ -106,6 +109,19 @@ fn build(metadata: &Metadata, machine: Machine) -> Result<Vec<Executable>, Probl
 fn find<'a>(programs: &'a [Executable], name: &str) -> Result<&'a Path, Problem> {
     let found = programs.iter().find(|program| program.target.name == name);
     found.map(|program| program.path.as_path()).ok_or_else(|| format!("cargo built no `{name}`"))
+}
+
+/// The program carries the description that was reviewed: one that was built from an older one, or
+/// that makes its own, is not what is to be packed.
+fn describes_itself(root: &Path, node: &Node, program: &Path) -> Result<(), Problem> {
+    let fail = |path: &Path, error: std::io::Error| format!("{}: {error}", path.display());
+    let told = child::command(program, root).arg("openapi").output();
+    let told = told.map_err(|error| fail(program, error))?.stdout;
+    let reviewed = root.join("docs/openapi").join(node.short).with_extension("json");
+    match std::fs::read(&reviewed).map_err(|error| fail(&reviewed, error))? == told {
+        true => Ok(()),
+        false => Err(format!("`{} openapi` is not {}", node.name, reviewed.display())),
+    }
 }
 
 fn size(path: &Path) -> Result<u64, Problem> {
