@@ -18,6 +18,8 @@ const OURS: &[(&str, &[&str])] = &[
     ("holdfast-shim", &[]),
     ("holdfast-firmware", &["holdfast-core"]),
     ("holdfast-firmware-tests", &["holdfast-core"]),
+    // In the place of a public one that libp2p asks for.
+    ("if-watch", &[]),
     ("xtask", &[]),
 ];
 
