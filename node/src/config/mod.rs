@@ -112,7 +112,7 @@ impl Layers {
             }
             set::<T>(&mut table, key, text, &place)?;
         }
-        let config = table.try_into().expect("each layer was checked as it was added");
+        let config = read(&table).expect("each layer was checked as it was added");
         Ok(Loaded { config, unused })
     }
 }
@@ -237,7 +237,13 @@ fn set<T: DeserializeOwned>(
     }
     let default = slot.get_mut(name).expect("a known key");
     *default = parse_as(default, text).map_err(wrong)?;
-    table.clone().try_into::<T>().map(drop).map_err(|error| wrong(error.message().to_owned()))
+    read::<T>(table).map(drop).map_err(|error| wrong(error.message().to_owned()))
+}
+
+/// What a table says, read from its text: of each way that leads to a configuration the compiler
+/// makes code for all of its sections, so there is one, the way of a file.
+fn read<T: DeserializeOwned>(table: &Table) -> Result<T, toml::de::Error> {
+    toml::from_str(&table.to_string())
 }
 
 /// Reads text as the kind of value that is there now.

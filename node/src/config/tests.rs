@@ -76,6 +76,14 @@ fn nothing_given_means_the_defaults() {
 }
 
 #[test]
+fn a_text_arrives_as_it_is_in_the_variable() {
+    let hubs = "a\"b'c, \\n#[x] = 1, \u{1}\u{7f}\u{feff}\n\"\"\"\t\r'\'', ä\u{2028}";
+    let layers = Layers::default().environment(variables(&[("HOLDFAST_SYNC_HUBS", hubs)]));
+    let all: Vec<_> = hubs.split(',').map(str::trim).collect();
+    assert_eq!(layers.load::<Sample>().unwrap().config.sync.hubs, all);
+}
+
+#[test]
 fn a_later_layer_wins() {
     let file = "[http]\nconnections = 1\nbody_max = 4096\ntimeout = \"1s\"\nopen = true";
     let loaded = with_file(file)
