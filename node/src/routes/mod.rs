@@ -13,11 +13,13 @@
 mod answers;
 mod describe;
 mod document;
+mod erased;
 mod operation;
 
 pub use answers::{Created, NoContent, NoStore, Tagged};
 pub use describe::{Answer, Described, Part, Text};
 pub use document::About;
+pub use erased::Answering;
 pub use operation::{Access, Operation, Reply, Shape};
 
 use axum::Router;
@@ -26,6 +28,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, StatusCode};
 use axum::routing::{MethodFilter, get, on};
 use bytes::Bytes;
+use erased::Erased;
 use schemars::JsonSchema;
 use serde_json::{Map, Value};
 use std::sync::{Arc, OnceLock};
@@ -62,7 +65,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
     #[must_use]
     pub fn get<H, T, D>(self, path: &'static str, summary: &'static str, handler: H) -> Self
     where
-        H: Handler<T, S> + Described<D>,
+        H: Handler<T, S, Future = Answering> + Described<D>,
         T: 'static,
     {
         self.add((MethodFilter::GET, Method::GET), path, summary, handler)
@@ -72,7 +75,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
     #[must_use]
     pub fn post<H, T, D>(self, path: &'static str, summary: &'static str, handler: H) -> Self
     where
-        H: Handler<T, S> + Described<D>,
+        H: Handler<T, S, Future = Answering> + Described<D>,
         T: 'static,
     {
         self.add((MethodFilter::POST, Method::POST), path, summary, handler)
@@ -82,7 +85,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
     #[must_use]
     pub fn patch<H, T, D>(self, path: &'static str, summary: &'static str, handler: H) -> Self
     where
-        H: Handler<T, S> + Described<D>,
+        H: Handler<T, S, Future = Answering> + Described<D>,
         T: 'static,
     {
         self.add((MethodFilter::PATCH, Method::PATCH), path, summary, handler)
@@ -92,7 +95,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
     #[must_use]
     pub fn delete<H, T, D>(self, path: &'static str, summary: &'static str, handler: H) -> Self
     where
-        H: Handler<T, S> + Described<D>,
+        H: Handler<T, S, Future = Answering> + Described<D>,
         T: 'static,
     {
         self.add((MethodFilter::DELETE, Method::DELETE), path, summary, handler)
@@ -106,7 +109,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         handler: H,
     ) -> Self
     where
-        H: Handler<T, S> + Described<D>,
+        H: Handler<T, S, Future = Answering> + Described<D>,
         T: 'static,
     {
         self.names.push((method.clone(), path));
@@ -115,7 +118,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
             H::describe(&mut operation);
             self.operations.push(operation);
         }
-        self.router = self.router.route(path, on(filter, handler));
+        self.router = self.router.route(path, on(filter, Erased::new(handler)));
         self
     }
 
