@@ -355,7 +355,7 @@ fn workflows(
     supervisor.run_once("workflows by twins", |stop| begin_by_twins(twins, by_twins, stop));
     let abilities = Abilities {
         local: Arc::new(here),
-        outside: Arc::new(Outward { mqtt }),
+        outside: Arc::new(Outward { mqtt, store: data.store.clone() }),
         zone,
         triggers: trigger::Kind::ALL.iter().fold(0, |bits, kind| bits | kind.bit()),
         placements: &[Placement::Any, Placement::Edge],

@@ -1,9 +1,9 @@
 //! What runs of workflows bring about outside of a gateway's store: messages, commands to devices,
-//! requests.
+//! requests; and readings, which go the way of all others.
 //!
 //! Each is done under the key of its effect. A command is ordered once under it and answered once;
 //! a message may be published twice when the node stops in between, which is what QoS 1 promises; a
-//! request carries it, and whoever is asked may know it again.
+//! request carries it, and whoever is asked may know it again; a reading is stored once under it.
 
 use crate::device_commands::{DeviceCommands, Order, OrderError, Reply, is_name};
 use crate::mqtt::api::{PublishError, publish_here};
@@ -11,10 +11,12 @@ use crate::mqtt::packet::{Publish, PublishProperties, QoS, Topic};
 use crate::mqtt::start::Mqtt;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use holdfast_core::Device;
 use holdfast_core::flow::Code;
 use holdfast_core::flow::effect::{Argument, Kind};
+use holdfast_core::reading::Text;
+use holdfast_core::{Device, Quality, SeriesKey, Value};
 use holdfast_node::runs::{Asked, Failure, Outside, http};
+use holdfast_sync::store::{Draft, Idempotency, IngestBatch, Item, Store, WriteError};
 use serde_json::{Value as Json, json};
 use std::time::Duration;
 
@@ -27,20 +29,23 @@ const LASTS_MAX_S: u64 = 7 * 86_400;
 pub struct Outward {
     /// The broker, and commands to devices.
     pub mqtt: Mqtt,
+    /// Where readings go.
+    pub store: Store,
 }
 
 impl Outside for Outward {
     fn kinds(&self) -> u32 {
-        Kind::Publish.bit() | Kind::Command.bit() | Kind::Http.bit()
+        Kind::Publish.bit() | Kind::Command.bit() | Kind::Http.bit() | Kind::Emit.bit()
     }
 
     fn act(&self, asked: Asked) -> BoxFuture<'static, Result<Json, Failure>> {
-        let mqtt = self.mqtt.clone();
+        let (mqtt, store) = (self.mqtt.clone(), self.store.clone());
         async move {
             match asked.kind {
                 Kind::Publish => send(&mqtt, &asked).await,
                 Kind::Command => command(&mqtt.commands, &asked).await,
                 Kind::Http => http::request(&asked).await,
+                Kind::Emit => emit(&store, &asked).await,
                 other => {
                     let text = format!("a gateway does no `{}`", other.name());
                     Err(Failure::new(Code::INCAPABLE, text))
@@ -138,6 +143,47 @@ async fn command(commands: &DeviceCommands, asked: &Asked) -> Result<Json, Failu
             _ = changes.changed() => {}
             () = tokio::time::sleep(Duration::from_secs(left_s)) => {}
         }
+    }
+}
+
+/// Stores a reading, once under the key of the effect.
+async fn emit(store: &Store, asked: &Asked) -> Result<Json, Failure> {
+    // Of no device, it is the workflow that says so.
+    let device = asked.get(Argument::Device).unwrap_or(&asked.workflow);
+    let (metric, unit) = (asked.need(Argument::Metric)?, asked.get(Argument::Unit).unwrap_or(""));
+    let key = SeriesKey::new(device, metric, unit);
+    let key = key.map_err(|reject| invalid(format!("`{device}` `{metric}` `{unit}`: {reject}")))?;
+    let json = asked.json(Argument::Value).unwrap_or(Json::Null);
+    let value = match &json {
+        Json::Bool(on) => Ok(Value::Bool(*on)),
+        Json::Number(number) => match number.as_i64() {
+            Some(int) => Ok(Value::Int(int)),
+            None => Value::float(number.as_f64().unwrap_or(f64::NAN)),
+        },
+        Json::String(text) => Text::new(text).map(Value::Text),
+        _ => return Err(invalid(format!("`{json}` is no value of a reading"))),
+    };
+    let value = value.map_err(|reject| invalid(format!("`{json}`: {reject}")))?;
+    let fault = |text: String| Failure::new(Code::FAILED, text);
+    let series = store.interner().intern(&key).map_err(|error| fault(error.to_string()))?;
+    let draft = Draft { series, time: None, value: value.into(), quality: Quality::GOOD };
+    let batch = IngestBatch {
+        items: vec![Item { drafts: 0..1, source: None }],
+        drafts: vec![draft],
+        idempotency: Some(Idempotency {
+            key: [b"run\0", asked.key().as_bytes()].concat(),
+            body: *blake3::hash(json.to_string().as_bytes()).as_bytes(),
+        }),
+        trace: None,
+    };
+    match store.ingest(batch).await {
+        Ok(_) => Ok(Json::Null),
+        // A decision gave it another value; the first one is stored.
+        Err(WriteError::KeyReused) => Ok(Json::Null),
+        Err(WriteError::Fault(error)) if error.is_full() => {
+            Err(Failure::new(Code::BUSY, error.to_string()))
+        }
+        Err(error) => Err(fault(error.to_string())),
     }
 }
 

@@ -1,9 +1,9 @@
 //! A gateway that is killed again and again while workflows run on it.
 //!
-//! Each run raises an alert, asks a service at the site for something, waits, publishes, clears the
-//! alert, and asks again. In the end every run that was acknowledged as begun has succeeded; what
-//! is a row of the gateway's store was done once in each, and the service was asked under one key
-//! for each request, however often.
+//! Each run raises an alert, asks a service at the site for something, waits, publishes, emits a
+//! reading, clears the alert, and asks again. In the end every run that was acknowledged as begun
+//! has succeeded; what is a row of the gateway's store was done once in each, and the service was
+//! asked under one key for each request, however often.
 
 use super::receiver::Receiver;
 use crate::client::Client;
@@ -43,6 +43,9 @@ steps:
   - wait: 30ms
   - publish: site/valve
     payload: {{n: "${{n}}"}}
+  - emit: opened
+    device: valve-1
+    value: ${{n}}
   - clear: open-${{n}}
   - http: {{method: POST, url: "http://{receiver}/closed", body: {{n: "${{n}}"}}}}
     idempotent: true
@@ -99,6 +102,13 @@ pub fn kills(scale: Scale) {
             // The pipeline hears of them behind the runs.
             let is_so = active["total"] == 0 && all["total"] == begun.len();
             is_so.then_some(())
+        })
+        .await;
+        until_async("all readings to be summed up", SYNC_LIMIT, async || {
+            let series = client.get("/v1/series?device=valve-1&metric=opened").await.ok()?.json();
+            let count = series["series"][0]["count"].as_u64()?;
+            assert!(count <= begun.len() as u64, "{count} readings of {} runs", begun.len());
+            (count == begun.len() as u64).then_some(())
         })
         .await;
         edge.stop().expect("it stops");
@@ -167,14 +177,14 @@ async fn judge(shared: &Shared, n: u64, receiver: &Receiver) {
         .iter()
         .map(|line| (word(&line["what"]), word(&line["text"])))
         .collect();
-    // Raised, opened, published, cleared, closed: each done once.
-    for effect in 1..=5 {
+    // Raised, opened, published, emitted, cleared, closed: each done once.
+    for effect in 1..=6 {
         let name = format!("effect {effect}");
         let is_of = |text: &str| text.split(':').next() == Some(&name);
         let done = history.iter().filter(|(what, text)| what == "done" && is_of(text)).count();
         assert_eq!(done, 1, "run {n}, {name}: {history:#?}");
     }
-    for (path, effect) in [("/opened", 2), ("/closed", 5)] {
+    for (path, effect) in [("/opened", 2), ("/closed", 6)] {
         let keys = receiver.keys(path, n);
         let under = format!("{}-{effect}", id_of(n));
         assert!(keys.len() == 1 && keys.contains_key(&under), "run {n}, {path}: {keys:?}");
