@@ -26,7 +26,7 @@ function Edge({ session, signOut }) {
   const labels = useLabels(status);
   return html`
     <${Head} title=${name} kind="gateway" feed=${feed} session=${session} signOut=${signOut} />
-    <${Tabs} here="site" />
+    <${Tabs} kind="gateway" here="site" />
     <main>
       <${Alerts} feed=${feed} mayChange=${session.scope === 'admin'} ofFleet=${false} />
       <${OpenConflicts} mayChange=${session.scope === 'admin'} />

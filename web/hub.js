@@ -14,21 +14,21 @@ import {
   STATES, filtered, inOrder, isBehind, isTroubled, nameOf, sitesOf,
 } from './lib/fleet.js';
 import {
-  Age, Disk, Findings, Head, Pipeline, Tile, Waiting, When, clockWords,
+  Age, Disk, Findings, Head, Pipeline, Tabs, Tile, Waiting, When, clockWords, fleetTitleOf,
 } from './lib/parts.js';
 import { Pane } from './lib/pane.js';
 import { Gate } from './lib/session.js';
 import { Table } from './lib/table.js';
-import { count, counted, shortId } from './lib/units.js';
+import { count, counted } from './lib/units.js';
 
 function Hub({ session, signOut }) {
   const feed = useFeed('/v1/nodes', { ofFleet: true });
   const about = useAnswer('/v1/status', [Math.floor(Date.now() / ABOUT_MS)]).answer;
   const nodes = feed.status?.nodes;
-  const fleet = about?.node?.fleet;
   return html`
-    <${Head} title=${fleet ? `Fleet ${shortId(fleet)}` : 'Fleet'} kind="hub"
-      feed=${feed} session=${session} signOut=${signOut} />
+    <${Head} title=${fleetTitleOf(about)} kind="hub" feed=${feed} session=${session}
+      signOut=${signOut} />
+    <${Tabs} kind="hub" here="fleet" />
     <main>
       <${Alerts} feed=${feed} mayChange=${session.scope === 'admin'} ofFleet />
       <${OpenConflicts} mayChange=${session.scope === 'admin'} />

@@ -25,7 +25,7 @@ function Broker({ session, signOut }) {
   const feed = { link, lostSince: broker.lostSince, problem: broker.problem };
   return html`
     <${Head} title=${title} kind="gateway" feed=${feed} session=${session} signOut=${signOut} />
-    <${Tabs} here="mqtt" />
+    <${Tabs} kind="gateway" here="mqtt" />
     <main>
       ${broker.status ? html`
         <${Traffic} status=${broker.status} samples=${broker.samples} />

@@ -7,16 +7,13 @@ import { path } from './lib/api.js';
 import { AddFlow } from './lib/definition.js';
 import { Flow } from './lib/flow.js';
 import { Flows, keyOf } from './lib/flows.js';
-import { useAnswer, useHash, usePolled, useQuery } from './lib/hooks.js';
-import { Incidents } from './lib/incidents.js';
+import { feedOf, useAnswer, useHash, usePolled, useQuery } from './lib/hooks.js';
+import { INCIDENTS_MAX, INCIDENTS_MS, Incidents } from './lib/incidents.js';
 import { Head, Tabs, titleOf } from './lib/parts.js';
 import { Run } from './lib/run.js';
-import { PAGE, RunList } from './lib/runlist.js';
+import { RunList, RUNS_MS, runsUrl } from './lib/runlist.js';
 import { Gate } from './lib/session.js';
 
-const INCIDENTS_MS = 3_000;
-/** Incidents that are asked for; that there are more is told. */
-const INCIDENTS_MAX = 200;
 const ASK_MS = 4_000;
 
 function Workflows({ session, signOut }) {
@@ -26,16 +23,11 @@ function Workflows({ session, signOut }) {
   const incidents = usePolled(path('/v1/runs', { state: 'parked', limit: INCIDENTS_MAX }), INCIDENTS_MS);
   const flows = usePolled('/v1/workflows', ASK_MS);
   const counts = usePolled('/v1/runs/counts', ASK_MS);
-  const { workflow, state, q, before } = query;
-  const asked = { workflow, state, text: q, before, limit: PAGE };
-  const runs = usePolled(path('/v1/runs', asked), ASK_MS);
+  const runs = usePolled(runsUrl({ ...query, node: null }), RUNS_MS);
   const draft = useState('');
   const mayChange = session.scope === 'admin';
   const all = [incidents, flows, counts, runs];
   const changed = () => all.forEach((one) => one.reload());
-  const lost = all.map(({ lostSince }) => lostSince).filter((since) => since !== null);
-  const lostSince = lost.length > 0 ? Math.min(...lost) : null;
-  const link = flows.answer && lostSince === null ? 'live' : 'connecting';
   const installed = flows.answer?.workflows;
   const flow = installed?.find(({ id, version }) => id === hash.workflow && version === hash.version);
   const openRun = ({ id }) => go({ run: id });
@@ -44,8 +36,8 @@ function Workflows({ session, signOut }) {
   const close = () => go({});
   return html`
     <${Head} title=${answer ? titleOf(answer.node) : '…'} kind="gateway"
-      feed=${{ link, lostSince }} session=${session} signOut=${signOut} />
-    <${Tabs} here="workflows" />
+      feed=${feedOf(all, flows)} session=${session} signOut=${signOut} />
+    <${Tabs} kind="gateway" here="workflows" />
     <main>
       <div class=${classes('split', isOpen && 'open')}>
         <div class="lists">
@@ -53,7 +45,7 @@ function Workflows({ session, signOut }) {
             changed=${changed} />
           <${Flows} list=${flows} counts=${counts.answer} open=${openFlow} mayChange=${mayChange}
             opened=${flow && keyOf(flow)} add=${() => go({ add: 1 })} />
-          <${RunList} list=${runs} flows=${installed} query=${query} ask=${ask} open=${openRun}
+          <${RunList} list=${runs} names=${(installed ?? []).map(({ id }) => id)} query=${query} ask=${ask} open=${openRun}
             opened=${hash.run} />
         </div>
         ${hash.run ? html`<${Run} key=${`run ${hash.run}`} id=${hash.run} close=${close}

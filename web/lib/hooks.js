@@ -131,6 +131,13 @@ export function usePolled(url, every) {
   return { ...state, reload };
 }
 
+/** What the head of a page says of several such answers: live once `main` of them is there. */
+export function feedOf(all, main) {
+  const lost = all.map(({ lostSince }) => lostSince).filter((since) => since !== null);
+  const lostSince = lost.length > 0 ? Math.min(...lost) : null;
+  return { link: main.answer && lostSince === null ? 'live' : 'connecting', lostSince };
+}
+
 /**
  * The state at `statusUrl` and the catalogue of series, both kept up to date. `status` is null
  * until it is known; `alerts` counts how often alerts may have changed; `lostSince` is set while nothing answers, `problem` to a refusal. A gateway

@@ -2,6 +2,7 @@
 // its series with a chart of one of them, the gaps it declared, and its particulars.
 
 import { html, useEffect, useMemo, useRef, useState } from './ui.js';
+import { path } from './api.js';
 import { devicesOf, keyOf, matches } from './catalog.js';
 import { SeriesDetail } from './detail.js';
 import { greatestBehind, isBehind, nameOf } from './fleet.js';
@@ -48,6 +49,7 @@ export function NodeDetail({ node, feed: { catalog, follow }, hash, go, mayChang
   return html`
     <${Words} node=${node} />
     <${Backlog} node=${node} />
+    ${isHere && html`<p><a href=${path('runs.html', { node: name })}>Runs of its workflows</a></p>`}
     ${opened ? html`
       ${hash.twin && hash.device ? html`
         <h3 ref=${chart}>${hash.device} <span class="muted">twin</span></h3>

@@ -35,14 +35,23 @@ export function titleOf({ site, name, joined, id }) {
   return name || shortId(id);
 }
 
-const PAGES = [
-  ['site', './', 'Site'], ['workflows', 'workflows.html', 'Workflows'], ['mqtt', 'mqtt.html', 'MQTT'],
-];
+/** What a fleet is called, from the status of its hub. */
+export const fleetTitleOf = (status) => (
+  status?.node?.fleet ? `Fleet ${shortId(status.node.fleet)}` : 'Fleet'
+);
 
-/** The pages of a gateway. */
-export function Tabs({ here }) {
+const PAGES = {
+  gateway: [
+    ['site', './', 'Site'], ['workflows', 'workflows.html', 'Workflows'],
+    ['mqtt', 'mqtt.html', 'MQTT'],
+  ],
+  hub: [['fleet', './', 'Fleet'], ['runs', 'runs.html', 'Runs']],
+};
+
+/** The pages of a gateway or of a hub. */
+export function Tabs({ kind, here }) {
   return html`
-    <nav class="tabs" aria-label="Pages">${PAGES.map(([id, href, name]) => html`
+    <nav class="tabs" aria-label="Pages">${PAGES[kind].map(([id, href, name]) => html`
       <a key=${id} href=${href} aria-current=${id === here ? 'page' : undefined}>${name}</a>`)}</nav>`;
 }
 

@@ -1,5 +1,5 @@
 // One run: what each part of it waits for, until when and with what it goes on then; what it knows;
-// and its history as a line of time.
+// and its history as a line of time. A hub shows of the runs of its gateways what it was told.
 
 import { html, useState } from './ui.js';
 import { post } from './api.js';
@@ -14,14 +14,16 @@ import { Age, When, Words } from './parts.js';
 import { Badges } from './runlist.js';
 import { isOver, isParked, thenOf, waitWords } from './runs.js';
 import { Timeline } from './timeline.js';
+import { DecideThere, Place, gatewayOf } from './told.js';
 
 const ASK_MS = 2_000;
 const runUrl = (id) => `/v1/runs/${encodeURIComponent(id)}`;
 
-export function Run({ id, close, mayChange, changed }) {
+/** `gateways`: those of the fleet, where a hub tells of a run of theirs. */
+export function Run({ id, close, mayChange, changed, gateways }) {
   const { answer: run, problem, reload } = usePolled(runUrl(id), ASK_MS);
-  // Of a run that is over the workflow may be gone, and it stands nowhere.
-  const outlineUrl = run && !isOver(run) && `${flowUrl({ id: run.workflow, version: run.version })}/outline`;
+  // Of a run that is over the workflow may be gone, and it stands nowhere; a hub has no workflows.
+  const outlineUrl = run && !isOver(run) && !gateways && `${flowUrl({ id: run.workflow, version: run.version })}/outline`;
   const here = usePolled(outlineUrl && `${outlineUrl}?run=${id}`, ASK_MS);
   const [told, setTold] = useState(null);
   if (!run) {
@@ -42,8 +44,9 @@ export function Run({ id, close, mayChange, changed }) {
     <${Pane} title=${run.workflow} subtitle=${`version ${run.version}, run ${id}`}
       badge=${html`<${Badges} run=${run} />`} close=${close}>
       ${problem && html`<p class="alarm-text" role="alert">${problem.words}</p>`}
-      <p class="muted">Begun <${When} time=${run.began} whole /> by ${run.by}, its last step
-        ${' '}<${Age} time=${run.stepped} />.</p>
+      <p class="muted">Begun <${When} time=${run.began} whole />${run.by && ` by ${run.by}`}, its
+        last step <${Age} time=${run.stepped} />.</p>
+      ${gateways && html`<${Place} run=${run} gateway=${gatewayOf(run, gateways)} />`}
       ${mayChange && !isOver(run) && html`<div class="row actions">
         <${Signals} run=${run} signals=${outline?.signals ?? []} done=${done} />
         ${!run.waits.some(isParked) && html`
@@ -65,6 +68,8 @@ function Now({ run, outline, mayChange, done }) {
   if (isOver(run)) {
     return run.error && html`<p class="alarm-text"><strong>${run.state}: ${run.error}</strong></p>`;
   }
+  // A hub hears what happened, and of what is awaited only that somebody has to decide.
+  if (!run.error && run.waits.length === 0) return null;
   return html`
     <h3>Now</h3>
     ${run.error && html`<p class="alarm-text">It fails with <strong>${run.error}</strong>.</p>`}
@@ -73,6 +78,7 @@ function Now({ run, outline, mayChange, done }) {
         <${Wait} wait=${wait} then=${thenOf(outline, wait.fiber)} />
         ${isParked(wait) && html`<${Parked} run=${run} wait=${wait} mayChange=${mayChange}
           done=${done} />`}
+        ${isParked(wait) && run.node && html`<${DecideThere} run=${run} />`}
       </li>`)}</ul>`;
 }
 

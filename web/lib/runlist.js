@@ -1,39 +1,52 @@
-// Runs, the newest first, by workflow, state and a text that they know, a page at a time.
+// Runs, the newest first, by workflow, state and a text that they know, a page at a time. Those of a
+// fleet have a gateway, too.
 
 import { classes, html } from './ui.js';
+import { path } from './api.js';
 import { Age, When, Words } from './parts.js';
 import { Table } from './table.js';
-import { STATES, badgesOf, shortRun, waitWords } from './runs.js';
+import { HEARD_STATES, STATES, badgesOf, shortRun, waitWords } from './runs.js';
 
+export const RUNS_MS = 4_000;
 /** Runs of a page. */
-export const PAGE = 50;
+const PAGE = 50;
+const NO_FILTER = { node: null, workflow: null, state: null, q: null };
 
-export function RunList({ list, flows, query, ask, open, opened }) {
+/** Where the runs are that the address asks for. */
+export function runsUrl({ node, workflow, state, q, before }) {
+  return path('/v1/runs', { node, workflow, state, text: q, before, limit: PAGE });
+}
+
+/** `names`: of workflows to choose from; `nodes`: of gateways, where a hub tells of their runs. */
+export function RunList({ list, names, nodes, query, ask, open, opened }) {
   const { answer, problem } = list;
   const runs = answer?.runs ?? [];
-  const names = [...new Set([...(flows ?? []).map(({ id }) => id), query.workflow])];
   const filter = (part) => ask({ ...part, before: null });
-  const isFiltered = ['workflow', 'state', 'q', 'before'].some((name) => query[name]);
+  const isFiltered = [...Object.keys(NO_FILTER), 'before'].some((name) => query[name]);
   return html`
     <section class="list runs" aria-label="Runs">
       <div class="row toolbar">
         <h2>Runs</h2>
+        ${nodes && html`<${Choice} name="node" label="Gateway" all="all gateways"
+          value=${query.node} of=${inOrder(nodes, query.node)}
+          choose=${(node) => filter({ node })} />`}
         <${Choice} name="workflow" label="Workflow" all="all workflows" value=${query.workflow}
-          of=${names.filter(Boolean).sort()} choose=${(workflow) => filter({ workflow })} />
-        <${Choice} name="state" label="State" all="all states" value=${query.state} of=${STATES}
-          choose=${(state) => filter({ state })} />
-        <input type="search" placeholder="Device, who began it, error…" value=${query.q ?? ''}
+          of=${inOrder(names, query.workflow)} choose=${(workflow) => filter({ workflow })} />
+        <${Choice} name="state" label="State" all="all states" value=${query.state}
+          of=${nodes ? HEARD_STATES : STATES} choose=${(state) => filter({ state })} />
+        <input type="search" value=${query.q ?? ''}
+          placeholder=${`${nodes ? 'Workflow' : 'Device'}, who began it, error…`}
           aria-label="Filter by a text that a run knows"
           onInput=${(event) => filter({ q: event.currentTarget.value })} />
       </div>
       ${problem && html`<p class="banner alarm" role="alert">${problem.words}</p>`}
       ${!answer && !problem && html`<p class="waiting">Loading…</p>`}
-      ${runs.length > 0 && html`<${Table} label="Runs" columns=${COLUMNS} first=${PAGE}
+      ${runs.length > 0 && html`<${Table} label="Runs" columns=${nodes ? OF_FLEET : COLUMNS} first=${PAGE}
         groups=${[{ key: 'all', rows: runs }]} keyOf=${({ id }) => id} open=${open}
         opened=${opened} />`}
       ${answer && runs.length === 0 && html`<p class="empty">${
         isFiltered ? 'No run is like that.' : 'Nothing has run yet.'}${isFiltered && html`
-        ${' '}<button class="quiet" onClick=${() => filter({ workflow: null, state: null, q: null })}>
+        ${' '}<button class="quiet" onClick=${() => filter(NO_FILTER)}>
           Show all</button>`}</p>`}
       ${(query.before || answer?.more) && html`<p class="more row">
         ${query.before && html`<button onClick=${() => ask({ before: null })}>Newest</button>`}
@@ -41,6 +54,9 @@ export function RunList({ list, flows, query, ask, open, opened }) {
           Older</button>`}</p>`}
     </section>`;
 }
+
+/** Names to choose from, with the one that is chosen even if it is no longer among them. */
+const inOrder = (names, chosen) => [...new Set([...names, chosen])].filter(Boolean).sort();
 
 function Choice({ name, label, all, value, of, choose }) {
   return html`
@@ -75,4 +91,11 @@ const COLUMNS = [
   { name: 'Waits', class: 'remarks', cell: (run) => html`<${Waits} run=${run} />` },
   { name: 'Began', class: 'age', told: true, cell: ({ began }) => html`<${Age} time=${began} />` },
   { name: 'By', class: 'by', told: true, cell: ({ by }) => by },
+];
+
+const OF_FLEET = [
+  ...COLUMNS.slice(0, 2),
+  { name: 'Gateway', class: 'gateway', told: true, cell: ({ node }) => node },
+  { ...COLUMNS[2], name: 'Why' },
+  ...COLUMNS.slice(3),
 ];

@@ -11,6 +11,9 @@ export const STATES = [
   'parked', 'waiting', 'running', 'undoing', 'succeeded', 'failed', 'cancelled',
 ];
 
+/** Those of them that a hub hears of: what waits for room has done nothing yet. */
+export const HEARD_STATES = STATES.filter((state) => state !== 'waiting');
+
 const TONES = { succeeded: 'good', undoing: 'warn', failed: 'alarm' };
 
 /** What is drawn of a state: words and a tone. */
@@ -31,14 +34,21 @@ export const shortRun = (id) => `…${id.slice(-6)}`;
 const REASON = /^waits for somebody to decide: /;
 const EFFECT = /^effect \d+: /;
 
-/** Why a part is parked, since when, and what it was about to do; from the history of its run. */
+/**
+ * Why a part is parked, since when, where, and what it was about to do; from the history of its
+ * run. A hub does not know the line of a wait: there it is what was parked last.
+ */
 export function parkedOf(run, wait) {
-  const lines = (run.history ?? []).filter((one) => one.line === wait.line);
-  const parked = lines.findLast((one) => one.what === 'parked');
-  const asked = lines.findLast((one) => one.what === 'asked');
+  const lines = run.history ?? [];
+  const parked = lines.findLast(({ what, line }) => (
+    what === 'parked' && (wait.line === null || line === wait.line)
+  ));
+  const at = wait.line ?? parked?.line ?? null;
+  const asked = lines.findLast(({ what, line }) => what === 'asked' && line === at);
   return {
     why: wait.text.replace(REASON, ''),
     since: parked?.at ?? run.stepped,
+    line: at,
     doing: asked?.text.replace(EFFECT, ''),
   };
 }

@@ -1,5 +1,5 @@
-// The real gateway, for what a fixture cannot show: that page and node understand each other. And a
-// client of MQTT 3.1.1 for it, which can just connect and publish.
+// The real gateway and the real hub, for what a fixture cannot show: that page and node understand
+// each other. And a client of MQTT 3.1.1 for the gateway, which can just connect and publish.
 
 import { execFile, spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
@@ -11,20 +11,28 @@ import { promisify } from 'node:util';
 
 const FOLDER = process.env.HOLDFAST_BIN_DIR;
 
-/** Why there is no gateway here, if there is none. */
-export const without = FOLDER ? false : 'HOLDFAST_BIN_DIR does not tell where holdfast-edge is';
+/** Why there are no programs here, if there are none. */
+export const without = FOLDER ? false : 'HOLDFAST_BIN_DIR does not tell where the programs are';
 
-/** Makes a gateway in a folder of its own, on free ports, and waits until it serves. */
-export async function startGateway() {
-  const folder = await mkdtemp(join(tmpdir(), 'holdfast-gateway-'));
-  const program = join(FOLDER, 'holdfast-edge');
-  const config = ['--config', join(folder, 'edge.toml')];
-  const env = {
-    ...process.env, HOLDFAST_HTTP_LISTEN: '127.0.0.1:0', HOLDFAST_MQTT_LISTEN: '127.0.0.1:0',
-  };
+/** Makes a gateway and waits until it serves; with an `invitation` it joins the hub of that. */
+export const startGateway = (invitation) => start('holdfast-edge', 'run', {
+  listeners: ['HTTP', 'MQTT'], before: invitation ? [['join', invitation]] : [],
+});
+
+export const startHub = () => start('holdfast-hub', 'serve', { listeners: ['HTTP', 'SYNC'] });
+
+/** Makes a node in a folder of its own, on free ports, and waits until it serves. */
+async function start(name, verb, { listeners, before = [] }) {
+  const folder = await mkdtemp(join(tmpdir(), `${name}-`));
+  const program = join(FOLDER, name);
+  const config = ['--config', join(folder, 'node.toml')];
+  const any = listeners.map((one) => [`HOLDFAST_${one}_LISTEN`, '127.0.0.1:0']);
+  const env = { ...process.env, ...Object.fromEntries(any) };
   const data = join(folder, 'data');
-  await promisify(execFile)(program, ['init', '--data', data, ...config], { env });
-  const running = spawn(program, ['run', ...config], { env, stdio: ['ignore', 'pipe', 'ignore'] });
+  const command = (...words) => promisify(execFile)(program, [...words, ...config], { env });
+  await command('init', '--data', data);
+  for (const words of before) await command(...words);
+  const running = spawn(program, [verb, ...config], { env, stdio: ['ignore', 'pipe', 'ignore'] });
   const ended = new Promise((end) => running.once('exit', end));
   const addresses = {};
   for await (const line of createInterface(running.stdout)) {
@@ -32,10 +40,21 @@ export async function startGateway() {
     if (word === 'listening') addresses[name] = address;
     if (word === 'ready') break;
   }
+  const url = `http://${addresses.http}/`;
+  const token = (await readFile(join(data, 'admin.token'), 'utf8')).trim();
   return {
-    url: `http://${addresses.http}/`,
+    url,
     mqtt: addresses.mqtt,
-    token: (await readFile(join(data, 'admin.token'), 'utf8')).trim(),
+    token,
+    command,
+    /** Posts to the API as its administrator. */
+    async post(path, body) {
+      const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
+      const asked = { method: 'POST', headers, body: JSON.stringify(body) };
+      const answer = await fetch(new URL(path, url), asked);
+      if (!answer.ok) throw new Error(`${path}: ${answer.status} ${await answer.text()}`);
+      return answer.status === 204 ? null : answer.json();
+    },
     async close() {
       running.kill();
       await ended;

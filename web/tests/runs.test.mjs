@@ -8,7 +8,7 @@ import {
   waitWords,
 } from '../lib/runs.js';
 import { pauseAfter } from '../lib/time.js';
-import { OUTLINE, idOf, line, parkedRun, run, wait } from './workflows.mjs';
+import { OUTLINE, idOf, line, parkedRun, parkedToldRun, run, wait } from './workflows.mjs';
 
 test('the part that is parked has the reason and the moment of its own line', () => {
   const found = parkedRun(1);
@@ -21,6 +21,18 @@ test('the part that is parked has the reason and the moment of its own line', ()
   // A history that is cut has no such line: then its last step is the best that is known.
   assert.equal(parkedOf({ ...found, history: found.history.slice(0, 2) }, parked).since, found.stepped);
   assert.equal(parkedOf({ ...found, history: undefined }, parked).why, why);
+});
+
+test('what a hub knows to be parked has the line of what was parked last', () => {
+  const found = parkedToldRun(1, 'north/ps-004');
+  found.history.push(line(9_000, 'asked', 'effect 2: http a', 9));
+  const [parked] = found.waits;
+  const told = () => { const { since, line: at, doing } = parkedOf(found, parked); return [since, at, doing]; };
+  assert.deepEqual(told(), [found.history[2].at, 5, 'command stop of ps-017']);
+  found.history.push(line(8_000, 'parked', 'late', 9));
+  assert.deepEqual(told(), [found.history[4].at, 9, 'http a']);
+  found.history = [];
+  assert.deepEqual(told(), [found.stepped, null, undefined]);
 });
 
 test('a wait is told by what it waits for, and whether its end fails', () => {

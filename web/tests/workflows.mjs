@@ -1,7 +1,7 @@
 // Answers of the routes of workflows and runs, for a site with a pump that is in trouble. Times are
 // told from now. A fixture, not a model of the engine: what is decided changes what is listed.
 
-import { edgeStatus, iso } from './fixtures.mjs';
+import { edgeStatus, hubRoutes, iso } from './fixtures.mjs';
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
@@ -87,7 +87,8 @@ function listed(runs, url) {
   const wanted = (name) => url.searchParams.get(name);
   const isParked = (one) => one.waits.some((each) => each.for === 'decision');
   const all = runs.filter((one) => (
-    (!wanted('workflow') || one.workflow === wanted('workflow'))
+    (!wanted('node') || one.node === wanted('node'))
+    && (!wanted('workflow') || one.workflow === wanted('workflow'))
     && (!wanted('state') || (wanted('state') === 'parked' ? isParked(one) : one.state === wanted('state')))
     && (!wanted('text') || JSON.stringify(one).includes(wanted('text')))
     && (!wanted('before') || one.id < wanted('before'))
@@ -164,5 +165,35 @@ export function workflowRoutes(flows = [flow('pump-dry')], runs = []) {
       flows.splice(at, 1);
       return null;
     },
+  };
+}
+
+/** A run as a hub tells of it: from the lines of its history, so without all that is in no line. */
+export function toldRun(number, node, change = {}) {
+  const { variables, ...one } = run(number, { node, waits: [], ...change });
+  return one;
+}
+
+/** One that is parked: of which part and in which line the hub does not know. */
+export const parkedToldRun = (number, node, change = {}) => toldRun(number, node, {
+  waits: parkedRun(number).waits.map((each) => ({ ...each, line: null })),
+  history: parkedRun(number).history, ...change,
+});
+
+/** The routes of a hub with runs of its gateways; it has no others of workflows. */
+export function toldRoutes(nodes, runs) {
+  const fleet = hubRoutes(nodes);
+  return {
+    ...fleet,
+    'GET /v1/runs': (url) => {
+      const wanted = (name) => url.searchParams.get(name);
+      const isThere = ({ site, name }) => wanted('node') === `${site}/${name}`;
+      if (wanted('node') && !nodes.nodes.some(isThere)) {
+        return { status: 400, problem: `there is no node \`${wanted('node')}\`` };
+      }
+      if (wanted('state') === 'waiting') return { status: 400, problem: '`waiting` is no state' };
+      return listed(runs, url);
+    },
+    'GET *': (url) => runs.find(({ id }) => url.pathname === `/v1/runs/${id}`) ?? fleet['GET *'](url),
   };
 }
