@@ -12,7 +12,7 @@ import { Outline } from './outline.js';
 import { Pane } from './pane.js';
 import { Age, When, Words } from './parts.js';
 import { Badges } from './runlist.js';
-import { isOver, isParked, thenOf, waitWords } from './runs.js';
+import { failureOf, isOver, isParked, thenOf, waitWords } from './runs.js';
 import { Timeline } from './timeline.js';
 import { DecideThere, Place, gatewayOf } from './told.js';
 
@@ -69,10 +69,11 @@ function Now({ run, outline, mayChange, done }) {
     return run.error && html`<p class="alarm-text"><strong>${run.state}: ${run.error}</strong></p>`;
   }
   // A hub hears what happened, and of what is awaited only that somebody has to decide.
-  if (!run.error && run.waits.length === 0) return null;
+  const failure = failureOf(run);
+  if (!failure && run.waits.length === 0) return null;
   return html`
     <h3>Now</h3>
-    ${run.error && html`<p class="alarm-text">It fails with <strong>${run.error}</strong>.</p>`}
+    ${failure && html`<p class="alarm-text">It fails with <strong>${failure}</strong>.</p>`}
     <ul class="waits">${run.waits.map((wait) => html`
       <li key=${wait.fiber}>
         <${Wait} wait=${wait} then=${thenOf(outline, wait.fiber)} />

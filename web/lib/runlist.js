@@ -5,7 +5,7 @@ import { classes, html } from './ui.js';
 import { path } from './api.js';
 import { Age, When, Words } from './parts.js';
 import { Table } from './table.js';
-import { HEARD_STATES, STATES, badgesOf, shortRun, waitWords } from './runs.js';
+import { HEARD_STATES, STATES, badgesOf, failureOf, shortRun, waitWords } from './runs.js';
 
 export const RUNS_MS = 4_000;
 /** Runs of a page. */
@@ -73,8 +73,9 @@ export function Badges({ run }) {
 }
 
 /** What it waits for first, or how it ended. */
-function Waits({ run: { waits, error } }) {
-  if (waits.length === 0) return error;
+function Waits({ run }) {
+  const { waits } = run;
+  if (waits.length === 0) return failureOf(run);
   const [first] = waits;
   const { what, ends } = waitWords(first);
   return html`<${Words} text=${what} />${first.until && html` ${ends} <${When} time=${first.until} />`}${

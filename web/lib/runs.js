@@ -28,6 +28,9 @@ export const isParked = (wait) => wait.for === 'decision';
 
 export const isOver = ({ state }) => ['succeeded', 'failed', 'cancelled'].includes(state);
 
+/** With what a run fails or ended; of one that goes on, what was decided about is past. */
+export const failureOf = ({ state, error }) => (state === 'running' ? null : error);
+
 /** Tells runs apart: their ids begin with the time, so most of them begin alike. */
 export const shortRun = (id) => `…${id.slice(-6)}`;
 

@@ -7,6 +7,7 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 
 const FOLDER = process.env.HOLDFAST_BIN_DIR;
@@ -40,20 +41,30 @@ async function start(name, verb, { listeners, before = [] }) {
     if (word === 'listening') addresses[name] = address;
     if (word === 'ready') break;
   }
+  // So that commands find it.
+  env.HOLDFAST_HTTP_LISTEN = addresses.http;
   const url = `http://${addresses.http}/`;
   const token = (await readFile(join(data, 'admin.token'), 'utf8')).trim();
+  const call = async (method, path, body) => {
+    const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
+    const asked = { method, headers, body: body && JSON.stringify(body) };
+    const answer = await fetch(new URL(path, url), asked);
+    if (!answer.ok) throw new Error(`${path}: ${answer.status} ${await answer.text()}`);
+    return answer.status === 204 ? null : answer.json();
+  };
+  const post = (path, body) => call('POST', path, body);
   return {
     url,
     mqtt: addresses.mqtt,
     token,
     command,
     /** Posts to the API as its administrator. */
-    async post(path, body) {
-      const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
-      const asked = { method: 'POST', headers, body: JSON.stringify(body) };
-      const answer = await fetch(new URL(path, url), asked);
-      if (!answer.ok) throw new Error(`${path}: ${answer.status} ${await answer.text()}`);
-      return answer.status === 204 ? null : answer.json();
+    post,
+    /** Posts a reading of a series that is new, and waits until workflows can read it. */
+    async measure(device, metric, value) {
+      await post('v1/readings', { device, metric, unit: 'm', value });
+      const isNew = (one) => one.device === device && one.metric === metric;
+      while (!(await call('GET', 'v1/series')).series.some(isNew)) await sleep(20);
     },
     async close() {
       running.kill();

@@ -530,8 +530,9 @@ test('page and gateway understand each other', { skip: skip || without }, async 
       await page.until(`/at_most\\s+0.5/.test(${PANE})`);
       await page.click('.flows tr.openable', 'guard');
       await page.until("document.querySelector('.outline .stands.alarm').innerText.includes('1 parked')");
-      await page.click('.incidents button', 'Skip…');
-      await page.click('dialog .danger-fill', 'Skip');
+      await gateway.measure('ps-017', 'level', 0.2);
+      await page.click('.incidents button', 'Retry…');
+      await page.click('dialog .primary', 'Retry');
       await page.until(`${INCIDENTS}.includes('Nothing waits for a decision')`);
       const stands = "document.querySelector('.outline .stands:not(.alarm)').innerText";
       await page.until(`/signal acknowledged[^]*1 here/.test(${stands})`);
@@ -565,7 +566,7 @@ test('page and gateway understand each other', { skip: skip || without }, async 
       await page.type('dialog [name=by]', 'ann');
       await page.click('dialog .primary', 'Send');
       await page.until("document.querySelector('.pane .badge').innerText === 'succeeded'");
-      await page.until(`${PANE}.includes('skip by')`);
+      await page.until(`${PANE}.includes('retry by')`);
       await page.until("document.querySelectorAll('.timeline .moment').length > 5");
     });
   } finally {
