@@ -114,14 +114,16 @@ fn shape(run: RunId, node: &NodeId, told: Told, nodes: &dyn Nodes) -> RunShape {
         text: format!("waits for somebody to decide: {}", told.why),
         until: None,
     };
-    let is_parked = told.is_parked();
+    let (is_parked, phase) = (told.is_parked(), told.phase());
+    // What it was parked for is no reason any more once it goes on.
+    let has_failed = !is_parked && phase != What::Started;
     RunShape {
         id: run.to_string(),
         node: Some(nodes.name(node)),
-        state: word(told.phase()).to_owned(),
+        state: word(phase).to_owned(),
         began: time(run.began_ms()),
         stepped: time(told.stepped_ms),
-        error: Some(told.why).filter(|why| !why.is_empty() && !is_parked),
+        error: Some(told.why).filter(|why| !why.is_empty() && has_failed),
         workflow: told.workflow,
         version: told.version,
         by: told.by,

@@ -60,10 +60,11 @@ pub struct Told {
     pub stepped_ms: i64,
     /// How far it is: the last of [`What::Started`], [`What::Undoing`] and the ends.
     pub phase: u8,
-    /// Where in the log the newest lines stand that say that something is parked, and that somebody
-    /// has decided.
-    parked: Place,
-    decided: Place,
+    /// How often a part of it was parked, and how often somebody has decided about one.
+    parked: u64,
+    decided: u64,
+    /// Where in the log the newest line stands that says that something is parked.
+    parked_at: Place,
     /// Why it fails, failed, or is parked.
     pub why: String,
 }
@@ -87,13 +88,17 @@ impl Told {
         let text = &told.line.text;
         match told.line.what {
             What::Started => self.by = text.strip_prefix("by ").unwrap_or(text).to_owned(),
-            What::Parked if told.place >= self.parked => {
-                self.parked = told.place;
-                if !is_end(self.phase()) {
-                    self.why.clone_from(text);
+            What::Parked => {
+                self.parked += 1;
+                if told.place >= self.parked_at {
+                    self.parked_at = told.place;
+                    if self.phase() == What::Started {
+                        self.why.clone_from(text);
+                    }
                 }
             }
-            What::Decided => self.decided = self.decided.max(told.place),
+            // Another value for a variable leaves it parked.
+            What::Decided if !text.starts_with("set ") => self.decided += 1,
             what @ (What::Undoing | What::Succeeded | What::Ended | What::Cancelled)
                 // An undoing comes before an end, whichever line comes first here.
                 if what as u8 > self.phase =>
@@ -114,11 +119,10 @@ impl Told {
             out.put_uint(self.lines)?;
             out.put_int(self.stepped_ms)?;
             out.put_u8(self.phase)?;
-            for (boot, seq) in [self.parked, self.decided] {
-                out.put_uint(boot)?;
-                out.put_uint(seq)?;
-            }
-            Ok(())
+            out.put_uint(self.parked)?;
+            out.put_uint(self.decided)?;
+            out.put_uint(self.parked_at.0)?;
+            out.put_uint(self.parked_at.1)
         };
         put(&mut out).expect("a vector has room");
         out
@@ -135,10 +139,11 @@ impl Told {
         let by = reader.str(holdfast_core::limits::NOTE_MAX_BYTES)?.to_owned();
         let why = reader.str(holdfast_core::limits::NOTE_MAX_BYTES)?.to_owned();
         let (lines, stepped_ms, phase) = (reader.uint()?, reader.int()?, reader.u8()?);
-        let mut place = || Ok::<Place, Reject>((reader.uint()?, reader.uint()?));
-        let (parked, decided) = (place()?, place()?);
+        let (parked, decided) = (reader.uint()?, reader.uint()?);
+        let parked_at = (reader.uint()?, reader.uint()?);
         reader.finish()?;
-        Ok(Self { workflow, version, by, lines, stepped_ms, phase, parked, decided, why })
+        let read = Self { workflow, version, by, lines, stepped_ms, phase, ..Self::default() };
+        Ok(Self { parked, decided, parked_at, why, ..read })
     }
 }
 
@@ -267,6 +272,13 @@ mod tests {
     #[test]
     fn what_is_parked_is_so_until_somebody_has_decided() {
         let lines = lines();
+        // Two parts of it, of which one is decided about, and one has another value.
+        let set = Line { text: "set by ann".to_owned(), ..lines[2].line.clone() };
+        let set = ToldLine { place: (1, 9), line: set, ..lines[2].clone() };
+        let twice = ToldLine { place: (1, 8), ..lines[1].clone() };
+        let both = [&lines[0], &lines[1], &twice, &lines[2], &set];
+        assert!(of(both.into_iter()).is_parked());
+        assert!(of(both.into_iter().rev()).is_parked());
         assert!(of(lines[..2].iter()).is_parked());
         assert_eq!(of(lines[..2].iter()).why, "timeout: no answer in time");
         assert!(!of(lines[..3].iter()).is_parked());
