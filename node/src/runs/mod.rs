@@ -137,7 +137,7 @@ pub enum RunError {
     #[error("there is no room for more")]
     Full,
     /// The run does not take it.
-    #[error("the run does not take it: {0:?}")]
+    #[error("the run does not take it: {0}")]
     Refused(Refusal),
     /// The store failed.
     #[error("nothing was stored: {0}")]

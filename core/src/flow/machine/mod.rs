@@ -18,6 +18,7 @@ use super::field::{Default, Field, Fields};
 use super::image::{Image, Slot, Type};
 use super::memory::{Fiber, MemoryMut, NEVER, NO_FIBER, State};
 use super::op::Op;
+use core::fmt;
 
 /// No timer is shorter, or a loop around one would keep a processor busy.
 pub const TIMER_MIN_MS: i64 = 10;
@@ -106,6 +107,20 @@ pub enum Refusal {
     Unknown,
     /// The field of this number has no value, or one that does not fit its register.
     Field(u8),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Foreign => "what it knows belongs to another image",
+            Self::Over => "the run is over",
+            Self::Unasked => "nothing of it waits for that",
+            Self::Unknown => "that leads nowhere there: there is nothing behind it to go on with",
+            Self::Field(number) => {
+                return write!(f, "its value number {} is missing or does not fit", *number + 1);
+            }
+        })
+    }
 }
 
 /// Begins a run and makes its first step. `values` are those of the image's inputs, in their order.
