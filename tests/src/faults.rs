@@ -53,6 +53,12 @@ impl Tally {
         self.lock().get(fault).copied().unwrap_or(0)
     }
 
+    /// Whether every fault struck that was declared.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.lock().values().all(|count| *count > 0)
+    }
+
     /// Prints the tally of a finished run and says whether every fault struck.
     ///
     /// # Errors
