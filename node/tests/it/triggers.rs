@@ -5,8 +5,10 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use holdfast_core::flow::about::Placement;
 use holdfast_core::flow::effect::{Argument, Kind};
+use holdfast_core::log::alerts::{AlertCleared, AlertId, AlertRaised, ClearReason, Subject};
+use holdfast_core::log::events::{Event, Severity};
 use holdfast_core::reading::{Finite, Quality};
-use holdfast_core::{SeriesKey, Timestamp};
+use holdfast_core::{Device, SeriesKey, Timestamp};
 use holdfast_node::alerts::Plan;
 use holdfast_node::flow;
 use holdfast_node::pipeline::{Options, Pipeline, Progress};
@@ -473,5 +475,53 @@ async fn a_schedule_begins_runs_at_its_times_and_what_was_missed_once() {
     assert_eq!(node.says(3).await.len(), 3);
     node.pass_ms(HOUR_MS / 2).await;
     assert_eq!(node.says(5).await.len(), 5);
+    node.close().await;
+}
+
+const ALERTED: &str = r#"
+on:
+  - alert: {rule: "too-*", device: "tank-*", severity: warning}
+  - alert: {rule: "too-*", device: "tank-*", when: cleared}
+input: {name: text, device: text, severity: text}
+steps:
+  - publish: alerted
+    payload: {name: "${name}", device: "${device}", severity: "${severity}"}
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alert_begins_a_run_with_its_begin_and_its_end() {
+    let place = Place::new();
+    let node = place.open();
+    node.install("alerted", ALERTED).await;
+    let raise = async |id: u64, rule: &'static str, device: &'static str, severity: Severity| {
+        let raised = AlertRaised {
+            id: AlertId(id),
+            severity,
+            rule,
+            subject: Subject::Device(Device::new(device).unwrap()),
+            since: node.hand.now(),
+            value: None,
+            text: "",
+        };
+        let raised = Event::AlertRaised(raised);
+        node.store.write(move |tx| tx.append_events(&[raised])).await.unwrap();
+        node.read_all().await;
+    };
+    raise(1, "too-high", "tank-1", Severity::Info).await;
+    raise(2, "too-high", "pump-1", Severity::Critical).await;
+    raise(3, "silent", "tank-1", Severity::Critical).await;
+    // What its own runs raise begins none.
+    raise(4, "alerted/too-high", "tank-1", Severity::Critical).await;
+    raise(5, "too-high", "tank-2", Severity::Critical).await;
+    let told = |device: &str, severity: &str| {
+        let name = "too-high";
+        json!({ "name": name, "device": device, "severity": severity })
+    };
+    assert_eq!(node.says(1).await, [told("tank-2", "critical")]);
+    let (at, id) = (node.hand.now(), AlertId(1));
+    let cleared = AlertCleared { id, reason: ClearReason::Over, at, value: None };
+    let cleared = Event::AlertCleared(cleared);
+    node.store.write(move |tx| tx.append_events(&[cleared])).await.unwrap();
+    assert_eq!(node.says(2).await[1..], [told("tank-1", "info")]);
     node.close().await;
 }
