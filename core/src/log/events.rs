@@ -2,10 +2,11 @@
 //!
 //! A reader skips kinds it does not know and relays them unchanged. Kinds known today: the start of
 //! an incarnation, a declared gap, a changed unit, a notice for people, what became of alerts,
-//! which entries a traced request left, and what runs of workflows did.
+//! which entries a traced request left, what runs of workflows did, and which ones the hub is to
+//! begin.
 
 use super::alerts::{AlertAcknowledged, AlertCleared, AlertRaised};
-use super::runs::RunStep;
+use super::runs::{RunStep, RunWanted};
 use super::trace::Traced;
 use super::{FORMAT, Link, put_head, read_head};
 use crate::codec::{Reader, Sink};
@@ -25,6 +26,7 @@ const KIND_CLEARED: u8 = 6;
 const KIND_ACKNOWLEDGED: u8 = 7;
 const KIND_TRACED: u8 = 8;
 const KIND_RUN: u8 = 9;
+const KIND_WANTED: u8 = 10;
 /// Streams times the incarnations one start may have to close.
 const MAX_ENDS: u64 = 1024;
 
@@ -156,6 +158,8 @@ pub enum Event<'a> {
     Traced(Traced),
     /// A run of a workflow went on.
     Run(RunStep<'a>),
+    /// The hub is to begin a run.
+    Wanted(RunWanted<'a>),
     /// A kind of a later version, kept as it is.
     Unknown(Envelope<'a>),
 }
@@ -282,6 +286,10 @@ impl<'a> Event<'a> {
                 step.encode(&mut scratch)?;
                 KIND_RUN
             }
+            Self::Wanted(wanted) => {
+                wanted.encode(&mut scratch)?;
+                KIND_WANTED
+            }
             Self::Unknown(envelope) => return envelope.encode(out),
         };
         Envelope { kind, flags: 0, payload: scratch.as_ref() }.encode(out)
@@ -313,6 +321,7 @@ impl<'a> Event<'a> {
             KIND_ACKNOWLEDGED => Self::AlertAcknowledged(AlertAcknowledged::decode(&mut reader)?),
             KIND_TRACED => Self::Traced(Traced::decode(&mut reader)?),
             KIND_RUN => Self::Run(RunStep::decode(&mut reader)?),
+            KIND_WANTED => Self::Wanted(RunWanted::decode(&mut reader)?),
             _ => return Ok(Self::Unknown(envelope)),
         };
         reader.finish()?;
@@ -376,7 +385,7 @@ pub fn check(body: &[u8]) -> Result<u64, Reject> {
 #[cfg(test)]
 mod tests {
     use super::super::alerts::{AlertId, ClearReason, Subject};
-    use super::super::runs::{RunId, What};
+    use super::super::runs::{RunId, RunWanted, What};
     use super::super::trace::SpanContext;
     use super::*;
     use crate::{Device, NodeId, Value};
@@ -507,13 +516,39 @@ mod tests {
         assert_eq!(check(&body(&[nobody])), Err(Reject::Malformed));
     }
 
+    fn run() -> RunId {
+        let mut run = [0xab; 16];
+        run[..6].copy_from_slice(&1_800_000_000_000u64.to_be_bytes()[2..]);
+        RunId(run)
+    }
+
+    /// The vector of `docs/formats/log.md`: a run that is wanted of the hub.
+    #[test]
+    fn golden_vector_of_a_run_that_is_wanted() {
+        let wanted = RunWanted {
+            run: run(),
+            workflow: "restock",
+            version: "",
+            by: "ann",
+            input: "{\"n\":1}",
+        };
+        let bytes = body(&[Event::Wanted(wanted)]);
+        let read: Vec<_> = read(&bytes).unwrap().1.map(Result::unwrap).collect();
+        assert_eq!(read, [Event::Wanted(wanted)]);
+        let hex: String = bytes.iter().map(|b| std::format!("{b:02x}")).collect();
+        assert_eq!(hex, GOLDEN_WANTED);
+    }
+
+    const GOLDEN_WANTED: &str = concat!(
+        "010a010a002501a3185c5000abababababababababab",
+        "07726573746f636b0003616e6e077b226e223a317d33fea82c"
+    );
+
     /// The vector of `docs/formats/log.md`: a line of the history of a run.
     #[test]
     fn golden_vector_of_a_run() {
-        let mut run = [0xab; 16];
-        run[..6].copy_from_slice(&1_800_000_000_000u64.to_be_bytes()[2..]);
         let step = RunStep {
-            run: RunId(run),
+            run: run(),
             what: What::Done,
             workflow: "pump-guard",
             version: "1",

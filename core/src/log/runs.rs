@@ -1,7 +1,9 @@
-//! What the event stream says of runs of workflows: what was done, and what became of it.
+//! What the event stream says of runs of workflows: what was done, what became of it, and which
+//! runs a gateway wants the hub to begin.
 //!
-//! Nothing is computed from it: a run is its memory ([`crate::flow`]). It is for people, who see on
-//! the hub what a gateway did while nobody could look.
+//! Nothing is computed from what was done: a run is its memory ([`crate::flow`]). It is for people,
+//! who see on the hub what a gateway did while nobody could look. What is wanted of the hub travels
+//! like everything else that happened, so it arrives after an outage of any length, and once.
 
 use crate::codec::{Reader, Sink};
 use crate::limits::NOTE_MAX_BYTES;
@@ -10,6 +12,10 @@ use core::fmt;
 
 /// Bytes of the name of a workflow, and of a version.
 const NAME_MAX_BYTES: usize = 64;
+/// Bytes of the name of who wants a run.
+pub const BY_MAX_BYTES: usize = 128;
+/// Bytes of what a run is given, as JSON.
+pub const INPUT_MAX_BYTES: usize = 8 << 10;
 
 /// The name of a run: milliseconds of its start and random bits, so that later runs are greater.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -82,10 +88,14 @@ pub enum What {
     Ended = 9,
     /// The run is over, because somebody ended it.
     Cancelled = 10,
+    /// The run is for the hub to begin.
+    Forwarded = 11,
+    /// The run goes on as one of another version.
+    Migrated = 12,
 }
 
 impl What {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 13] = [
         Self::Started,
         Self::Asked,
         Self::Done,
@@ -97,6 +107,8 @@ impl What {
         Self::Succeeded,
         Self::Ended,
         Self::Cancelled,
+        Self::Forwarded,
+        Self::Migrated,
     ];
 
     /// Reads the number under which it is stored.
@@ -120,6 +132,8 @@ impl What {
             Self::Succeeded => "succeeded",
             Self::Ended => "ended",
             Self::Cancelled => "cancelled",
+            Self::Forwarded => "forwarded",
+            Self::Migrated => "migrated",
         }
     }
 }
@@ -165,5 +179,45 @@ impl<'a> RunStep<'a> {
         let (workflow, version) = (reader.str(NAME_MAX_BYTES)?, reader.str(NAME_MAX_BYTES)?);
         let line = u32::try_from(reader.uint()?).map_err(|_| Reject::Malformed)?;
         Ok(Self { run, what, workflow, version, line, text: reader.str(NOTE_MAX_BYTES)? })
+    }
+}
+
+/// A run that the hub is to begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunWanted<'a> {
+    /// The run.
+    pub run: RunId,
+    /// Of which workflow.
+    pub workflow: &'a str,
+    /// Of which version; empty for the newest.
+    pub version: &'a str,
+    /// Who or what wants it.
+    pub by: &'a str,
+    /// What it is given, as JSON.
+    pub input: &'a str,
+}
+
+impl<'a> RunWanted<'a> {
+    /// Appends it.
+    ///
+    /// # Errors
+    /// [`Reject::Full`] when the sink has no room.
+    pub fn encode(&self, out: &mut impl Sink) -> Result<(), Reject> {
+        out.put(&self.run.0)?;
+        for text in [self.workflow, self.version, self.by, self.input] {
+            out.put_bytes(text.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// Reads what [`RunWanted::encode`] wrote.
+    ///
+    /// # Errors
+    /// What is wrong with the bytes.
+    pub fn decode(reader: &mut Reader<'a>) -> Result<Self, Reject> {
+        let run = RunId(reader.array()?);
+        let (workflow, version) = (reader.str(NAME_MAX_BYTES)?, reader.str(NAME_MAX_BYTES)?);
+        let by = reader.str(BY_MAX_BYTES)?;
+        Ok(Self { run, workflow, version, by, input: reader.str(INPUT_MAX_BYTES)? })
     }
 }
