@@ -21,6 +21,7 @@ pub mod field;
 pub mod image;
 pub mod machine;
 pub mod memory;
+pub mod migrate;
 pub mod op;
 pub mod schedule;
 pub mod signal;
@@ -35,6 +36,7 @@ pub use error::Code;
 pub use image::{Image, Slot, Type};
 pub use machine::{Given, Input, Moment, Outcome, Refusal, Resolution, clock_set, start, step};
 pub use memory::{Memory, NEVER, Phase};
+pub use migrate::{Obstacle, Version, migrate};
 pub use op::{Op, Pc, Reg};
 pub use verify::{Rejection, Tier, Why, verify};
 

@@ -5,6 +5,7 @@ mod branches;
 mod effects;
 mod explained;
 mod expressions;
+mod migrate;
 mod reference;
 mod schema;
 mod spoiled;
