@@ -55,6 +55,7 @@ pub fn fetch(bench: &str) -> Result<(), Problem> {
     let dir = dir(&metadata);
     match bench {
         "docs" => documents(&dir),
+        "workflow" => flows(&dir),
         "mqtt" => packages(&dir, &BROKERS),
         _ => packages(&dir, &PACKAGES),
     }
@@ -77,6 +78,12 @@ pub fn clients(dir: &Path) -> Result<(), Problem> {
 fn documents(dir: &Path) -> Result<(), Problem> {
     build(dir, "samod", &["--release"])?;
     packages_of(dir, "pouchdb", &["package.json"], &["install", "--no-package-lock"])
+}
+
+/// Builds the one that is Rust, and fetches what the ones for Node.js are.
+fn flows(dir: &Path) -> Result<(), Problem> {
+    build(dir, "duroxide", &["--release"])?;
+    packages_of(dir, "node-red", &["package.json"], &["install", "--no-package-lock"])
 }
 
 fn sources() -> PathBuf {

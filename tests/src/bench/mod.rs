@@ -15,6 +15,7 @@ mod query;
 mod size;
 mod sync;
 mod wire;
+mod workflow;
 
 pub use docs::docs;
 pub use ingest::ingest;
@@ -23,6 +24,7 @@ pub use mqtt::{System, mqtt};
 pub use query::query;
 pub use size::size;
 pub use sync::sync;
+pub use workflow::workflow;
 
 use self::peers::Peers;
 use crate::client::Client;

@@ -34,6 +34,8 @@ enum Name {
     Docs,
     /// Messages over MQTT: acknowledged, fanned out, kept for who is away; memory.
     Mqtt,
+    /// Workflows: durable steps, from a reading to a message, rules, runs that wait.
+    Workflow,
 }
 
 #[tokio::main]
@@ -47,6 +49,7 @@ async fn main() -> ExitCode {
         Name::Size => bench::size(options.json).await,
         Name::Docs => bench::docs(options.json).await,
         Name::Mqtt => bench::mqtt(options.only, options.json).await,
+        Name::Workflow => bench::workflow(options.json).await,
     };
     match ran {
         Ok(()) => ExitCode::SUCCESS,

@@ -11,7 +11,8 @@ mod compare;
 mod large;
 mod site;
 
-use super::peers::documents::{self, Measured};
+use super::peers::documents;
+use super::peers::programs::Measured;
 use super::{Better, Figure};
 use serde_json::json;
 use site::{Carried, Site};

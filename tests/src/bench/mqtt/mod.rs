@@ -10,7 +10,7 @@ mod brokers;
 mod connection;
 mod durable;
 mod fan_out;
-mod histogram;
+pub(in crate::bench) mod histogram;
 mod idle;
 mod publish;
 mod reading;

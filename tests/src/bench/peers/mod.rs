@@ -6,8 +6,10 @@
 //! says how to get it. What a peer promises with its answer is said, since they differ.
 
 pub mod documents;
+pub mod flows;
 pub mod influx;
 pub mod nats;
+pub mod programs;
 pub mod rows;
 
 use crate::process::Launch;
