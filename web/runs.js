@@ -1,5 +1,5 @@
-// The page of runs on the hub: what waits for a person on any gateway first, then the runs of all
-// of them. It is told from their logs, so one looks here and decides there. The address holds the
+// The page of runs on the hub: what waits for a person on any node first, then the runs of all of
+// them. It is told from their logs, so one looks here and decides there. The address holds the
 // filters and what is open (`?node=north/ps-017&state=parked#run=ID`), so a view can be a bookmark.
 
 import { classes, html, render, useRef } from './lib/ui.js';
@@ -9,6 +9,7 @@ import { feedOf, useAnswer, useHash, usePolled, useQuery } from './lib/hooks.js'
 import { INCIDENTS_MAX, INCIDENTS_MS, Incidents } from './lib/incidents.js';
 import { Head, Tabs, fleetTitleOf } from './lib/parts.js';
 import { Run } from './lib/run.js';
+import { HUB } from './lib/told.js';
 import { RunList, RUNS_MS, runsUrl } from './lib/runlist.js';
 import { Gate } from './lib/session.js';
 
@@ -37,7 +38,7 @@ function Runs({ session, signOut }) {
           <${Incidents} incidents=${incidents} open=${open} gateways=${gateways}
             where=${incidents.url === parkedUrl ? node : undefined} />
           <${RunList} list=${runs} names=${seen} query=${query} ask=${ask} open=${open}
-            opened=${hash.run} nodes=${gateways.map(nameOf)} />
+            opened=${hash.run} nodes=${[HUB, ...gateways.map(nameOf)]} />
         </div>
         ${hash.run && html`<${Run} key=${hash.run} id=${hash.run} close=${() => go({})}
           gateways=${gateways} />`}

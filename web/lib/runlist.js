@@ -5,7 +5,7 @@ import { classes, html } from './ui.js';
 import { path } from './api.js';
 import { Age, When, Words } from './parts.js';
 import { Table } from './table.js';
-import { HEARD_STATES, STATES, badgesOf, failureOf, shortRun, waitWords } from './runs.js';
+import { STATES, badgesOf, failureOf, shortRun, waitWords } from './runs.js';
 
 export const RUNS_MS = 4_000;
 /** Runs of a page. */
@@ -33,7 +33,7 @@ export function RunList({ list, names, nodes, query, ask, open, opened }) {
         <${Choice} name="workflow" label="Workflow" all="all workflows" value=${query.workflow}
           of=${inOrder(names, query.workflow)} choose=${(workflow) => filter({ workflow })} />
         <${Choice} name="state" label="State" all="all states" value=${query.state}
-          of=${nodes ? HEARD_STATES : STATES} choose=${(state) => filter({ state })} />
+          of=${STATES} choose=${(state) => filter({ state })} />
         <input type="search" value=${query.q ?? ''}
           placeholder=${`${nodes ? 'Workflow' : 'Device'}, who began it, error…`}
           aria-label="Filter by a text that a run knows"

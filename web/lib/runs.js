@@ -8,11 +8,8 @@ const DAY = 24 * HOUR;
 
 /** The states that one may ask for. */
 export const STATES = [
-  'parked', 'waiting', 'running', 'undoing', 'succeeded', 'failed', 'cancelled',
+  'parked', 'waiting', 'running', 'undoing', 'succeeded', 'failed', 'cancelled', 'forwarded',
 ];
-
-/** Those of them that a hub hears of: what waits for room has done nothing yet. */
-export const HEARD_STATES = STATES.filter((state) => state !== 'waiting');
 
 const TONES = { succeeded: 'good', undoing: 'warn', failed: 'alarm' };
 
@@ -26,7 +23,9 @@ export function badgesOf({ state, waits }) {
 
 export const isParked = (wait) => wait.for === 'decision';
 
-export const isOver = ({ state }) => ['succeeded', 'failed', 'cancelled'].includes(state);
+export const isOver = ({ state }) => (
+  ['succeeded', 'failed', 'cancelled', 'forwarded'].includes(state)
+);
 
 /** With what a run fails or ended; of one that goes on, what was decided about is past. */
 export const failureOf = ({ state, error }) => (state === 'running' ? null : error);

@@ -20,15 +20,17 @@ export function Timeline({ run }) {
   const now = useNow();
   const [most, setMost] = useState(LAST);
   const moments = timelineOf(run, now);
+  const isSplit = new Set(run.history.map(({ node }) => node)).size > 1;
   const hidden = Math.max(0, moments.length - most);
   return html`
     ${hidden > 0 && html`<p class="more"><button onClick=${() => setMost(most * 4)}>
       Show earlier (${count(hidden)} hidden)</button></p>`}
     <ol class="timeline" aria-label="History">${moments.slice(hidden).map((one, n) => html`
-      <${Moment} key=${hidden + n} moment=${one} isFirst=${n === 0} />`)}</ol>`;
+      <${Moment} key=${hidden + n} moment=${one} isFirst=${n === 0} isSplit=${isSplit} />`)}</ol>`;
 }
 
-function Moment({ moment: { at, what, line, text, gap }, isFirst }) {
+/** One of a run that two nodes tell of says which one does. */
+function Moment({ moment: { at, what, line, text, node, gap }, isFirst, isSplit }) {
   const isAhead = what === 'until';
   const lasted = isAhead ? `in ${duration(gap.ms)}`
     : what === 'now' ? `${duration(gap.ms)} so far` : `${duration(gap.ms)} later`;
@@ -38,6 +40,7 @@ function Moment({ moment: { at, what, line, text, gap }, isFirst }) {
     <li class=${classes('moment', TONES[what], isAhead && 'ahead')}>
       <p><time datetime=${at} title=${utc(at)}>${local(at)}</time>
         ${' '}<strong>${isAhead ? 'at the latest' : what}</strong>
+        ${isSplit && node && html` <span class="muted">on ${node}</span>`}
         ${line && html` <span class="muted">line ${line}</span>`}</p>
       ${text && html`<p class="text"><${Words} text=${text} /></p>`}
     </li>`;
