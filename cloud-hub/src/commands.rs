@@ -7,10 +7,11 @@ use crate::report;
 use crate::routes;
 use crate::service::{self, ROOT_FILE};
 use crate::settings::Settings;
+use crate::workflows;
 use clap::{Parser, Subcommand};
 use holdfast_node::cli::{
     self, AlertAction, BackupArgs, ConflictAction, ExportArgs, Failure, Local, Place, PolicyAction,
-    Reach, RestoreArgs, TokenBook, TwinAction, VerifyArgs, WorkflowAction,
+    Reach, RestoreArgs, TokenBook, TwinAction, VerifyArgs, WorkflowCommand,
 };
 use holdfast_node::logs::Format;
 use holdfast_sync::env::System;
@@ -118,13 +119,15 @@ enum Command {
         #[command(subcommand)]
         action: HubArtefactAction,
     },
-    /// Workflows: definitions checked, compiled and explained, without a running node.
-    #[command(after_help = "Examples:\n  holdfast-hub workflow check pump-guard.yaml\n  \
-        holdfast-hub workflow compile pump-guard.yaml -o pump-guard.flow\n  \
-        holdfast-hub workflow explain pump-guard.flow\n")]
+    /// Workflows: definitions checked, compiled and explained without a running hub; installed,
+    /// run and looked after on a running one.
+    #[command(after_help = "Examples:\n  holdfast-hub workflow check restock.yaml\n  \
+        holdfast-hub workflow add restock.yaml\n  \
+        holdfast-hub workflow runs\n\n\
+        What is for gateways is published and assigned: `holdfast-hub artefact publish --help`.")]
     Workflow {
         #[command(subcommand)]
-        action: WorkflowAction,
+        action: HubWorkflowCommand,
     },
     /// Names who may publish artefacts.
     #[command(after_help = "Example:\n  holdfast-hub publisher new works --kind flow\n")]
@@ -165,6 +168,22 @@ enum Command {
     Export {
         #[command(flatten)]
         args: ExportArgs,
+    },
+}
+
+#[derive(Subcommand)]
+enum HubWorkflowCommand {
+    #[command(flatten)]
+    Either(WorkflowCommand),
+    /// Lists which workflows the gateways of a site have, and how they stand there.
+    #[command(after_help = "Example:\n  holdfast-hub workflow site north\n\n\
+        `holdfast-hub artefact assign` has a site use one.")]
+    Site {
+        /// The site.
+        site: String,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -255,7 +274,12 @@ async fn run(place: Place, command: Command) -> Result<ExitCode, Failure> {
             publish::artefact(&hub()?, action).await?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Workflow { action } => action.run(),
+        Command::Workflow { action: HubWorkflowCommand::Either(action) } => action.run(hub).await,
+        Command::Workflow { action: HubWorkflowCommand::Site { site, json } } => {
+            workflows::print_site(&hub()?, &site, json).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+
         Command::Publisher { action } => {
             publish::publisher(&hub()?, action)?;
             Ok(ExitCode::SUCCESS)

@@ -16,7 +16,7 @@ use holdfast_sync::identity::{
 use holdfast_sync::net::{Enroller, Joined, Refusal};
 use holdfast_sync::session::{Admission, Policy, RefusalCode};
 use holdfast_sync::store::{Snapshot, Store, Table, WriteError, WriteTx};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -213,6 +213,14 @@ impl Fleet {
         });
         out.sort_by_key(Member::called);
         out
+    }
+
+    /// The sites of its members.
+    #[must_use]
+    pub fn sites(&self) -> Vec<String> {
+        let sites: BTreeSet<String> =
+            self.members().into_iter().map(|m| m.membership.grant().site.clone()).collect();
+        sites.into_iter().collect()
     }
 
     /// Whether any gateway is of this site.

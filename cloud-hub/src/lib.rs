@@ -18,6 +18,7 @@ pub mod settings;
 pub mod shapes;
 mod steward;
 mod traces;
+mod workflows;
 
 /// The program's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

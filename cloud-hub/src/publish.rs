@@ -10,7 +10,12 @@ use clap::{Subcommand, value_parser};
 use data_encoding::BASE64;
 use holdfast_core::artefact::Publisher;
 use holdfast_core::artefact::limits::{BLOCK_BYTES, CONTENT_BYTES};
+use holdfast_core::flow::Image;
+use holdfast_core::flow::about::About;
+use holdfast_core::flow::image::{FORMAT, Part};
 use holdfast_node::cli::{ArtefactAction, Failure, Local, find_artefact, short_artefact};
+use holdfast_node::flow::compile;
+use holdfast_node::runs::assigned::KIND;
 use holdfast_sync::Fault;
 use holdfast_sync::artefact::{Grant, Publishing};
 use holdfast_sync::env::System;
@@ -55,9 +60,13 @@ pub enum HubArtefactAction {
     #[command(flatten)]
     Either(ArtefactAction),
     /// Signs a file and publishes it. What was cut off goes on where it was.
-    #[command(after_help = "Example:\n  \
-        holdfast-hub artefact publish guard.flow --kind flow --version 1.2.0 --key works.key\n\n\
-        `holdfast-hub artefact assign` then has sites use it.")]
+    #[command(
+        after_help = "A workflow may be a definition, which is compiled first, or its image; \
+        name and version\nare those that stand in it.\n\nExamples:\n  \
+        holdfast-hub artefact publish guard.yaml --kind flow --key works.key\n  \
+        holdfast-hub artefact publish pump.bin --kind firmware --version 1.2.0 --key works.key\n\n\
+        `holdfast-hub artefact assign` then has sites use it."
+    )]
     Publish {
         /// The file.
         file: PathBuf,
@@ -67,9 +76,9 @@ pub enum HubArtefactAction {
         /// Its name [default: that of the file, without its ending].
         #[arg(long)]
         name: Option<String>,
-        /// Its version.
+        /// Its version; a workflow has one of its own.
         #[arg(long)]
-        version: String,
+        version: Option<String>,
         /// The publisher's key; its certificate lies beside it.
         #[arg(long)]
         key: PathBuf,
@@ -144,9 +153,24 @@ pub async fn artefact(hub: &Local<Settings>, action: HubArtefactAction) -> Resul
     match action {
         HubArtefactAction::Either(action) => action.run(hub).await,
         HubArtefactAction::Publish { file, kind, name, version, key } => {
+            let content = content(&file)?;
+            if kind == KIND {
+                let flow = workflow(&file, content)?;
+                let (own, given) = ((flow.id, flow.version), (name, version));
+                let differs = |given: &Option<String>, own: &str| {
+                    given.as_ref().is_some_and(|given| given != own)
+                };
+                if differs(&given.0, &own.0) || differs(&given.1, &own.1) {
+                    let (id, version) = own;
+                    let text = format!("{} is `{id}` version {version}", file.display());
+                    return Err(text.into());
+                }
+                return publish(hub, &file, (&kind, &own.0, &own.1), &flow.image, &key).await;
+            }
             let named = file.file_stem().and_then(|name| name.to_str()).map(str::to_owned);
             let name = name.or(named).unwrap_or_default();
-            publish(hub, &file, (&kind, &name, &version), &key).await
+            let version = version.ok_or("which version is it? --version 1.2.0")?;
+            publish(hub, &file, (&kind, &name, &version), &content, &key).await
         }
         HubArtefactAction::Remove { id } => {
             let id = find_artefact(hub, &id).await?;
@@ -184,23 +208,54 @@ fn publishing(path: &Path, kind: &str) -> Result<Publishing, Failure> {
     })
 }
 
-async fn publish(
-    hub: &Local<Settings>,
-    file: &Path,
-    named: (&str, &str, &str),
-    key: &Path,
-) -> Result<(), Failure> {
-    let publishing = publishing(key, named.0)?;
+/// What is to be published, if it is not too long.
+fn content(file: &Path) -> Result<Vec<u8>, Failure> {
     let meta = fs::metadata(file).map_err(|source| Fault::file(file, source))?;
     if meta.len() == 0 || meta.len() > CONTENT_BYTES {
         let name = file.display();
         return Err(format!("{name} has {} bytes, not 1 to {CONTENT_BYTES}", meta.len()).into());
     }
+    read(file)
+}
+
+/// A workflow that is to be published.
+struct Workflow {
+    id: String,
+    version: String,
+    image: Vec<u8>,
+}
+
+/// The workflow of a file, which is its image or its definition.
+fn workflow(file: &Path, content: Vec<u8>) -> Result<Workflow, Failure> {
+    let name = file.display();
+    if content.first() == Some(&FORMAT) {
+        let image = Image::parse(&content).map_err(|why| format!("{name} is no image: {why}"))?;
+        let about = About::read(image.part(Part::About));
+        let about = about.map_err(|why| format!("{name} is no image: {why}"))?;
+        let (id, version) = (about.id.to_owned(), about.version.to_owned());
+        return Ok(Workflow { id, version, image: content });
+    }
+    let text = String::from_utf8(content).map_err(|_| format!("{name} is no text"))?;
+    let compiled = compile(&text).map_err(|wrong| {
+        let lines: Vec<_> = wrong.iter().map(|one| format!("{name}:{one}")).collect();
+        lines.join("\n")
+    })?;
+    Ok(Workflow { id: compiled.id, version: compiled.version, image: compiled.image })
+}
+
+async fn publish(
+    hub: &Local<Settings>,
+    file: &Path,
+    named: (&str, &str, &str),
+    content: &[u8],
+    key: &Path,
+) -> Result<(), Failure> {
+    let publishing = publishing(key, named.0)?;
+    let meta = fs::metadata(file).map_err(|source| Fault::file(file, source))?;
     // The file's own time and not the clock's: published again, it is the same artefact.
     let modified = meta.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     let made_s = modified.map_or(0, |since| since.as_secs() as i64);
-    let content = read(file)?;
-    let (id, manifest) = publishing.sign(named, made_s, &content).map_err(|reject| {
+    let (id, manifest) = publishing.sign(named, made_s, content).map_err(|reject| {
         let (kind, name, version) = named;
         format!(
             "{reject}: kind `{kind}` has 1 to 16 of a-z 0-9 -, name `{name}` 1 to 64 and version \
@@ -209,7 +264,7 @@ async fn publish(
     })?;
     let first = json!({
         "manifest": BASE64.encode(&manifest),
-        "outline": BASE64.encode(&holdfast_sync::artefact::outline(&content)),
+        "outline": BASE64.encode(&holdfast_sync::artefact::outline(content)),
     });
     let mut here = hub.call("POST", "/v1/artefacts", Some(&first)).await?;
     let path = format!("/v1/artefacts/{id}/blocks");

@@ -6,6 +6,7 @@ use crate::shapes::{
     GapShape, HubShape, Invited, LagList, NodeCounts, NodeDetail, NodeLabel, NodeList, NodeShape,
     Status,
 };
+use crate::workflows;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -48,6 +49,7 @@ pub fn routes() -> Routes<App> {
         .with(|operation| operation.may_fail(&[StatusCode::CONFLICT]))
         .with(|operation| operation.may_fail(may_be_full))
         .get("/v1/lag", "How far behind each gateway is", lag)
+        .get("/v1/sites/{site}/workflows", "Which workflows its gateways have", workflows::of_site)
         .merge(api::data_routes())
         .merge(api::alert_routes())
         .merge(api::twin_routes())

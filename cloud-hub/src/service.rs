@@ -7,6 +7,7 @@ use crate::routes;
 use crate::settings::Settings;
 use crate::steward::FleetSteward;
 use crate::traces;
+use crate::workflows;
 use axum::Router;
 use axum::extract::FromRef;
 use holdfast_core::state::Role;
@@ -18,7 +19,6 @@ use holdfast_node::cli::{Failure, Local, Service as _};
 use holdfast_node::events::Events;
 use holdfast_node::health::{Health, Level};
 use holdfast_node::http::{self, HttpCounts, Limits};
-
 use holdfast_node::labels::Labels;
 use holdfast_node::logs;
 use holdfast_node::manager::Manager;
@@ -26,6 +26,7 @@ use holdfast_node::metrics;
 use holdfast_node::pages;
 use holdfast_node::pipeline::{self, Catalog, OnLive, Pipeline};
 use holdfast_node::rebirth;
+use holdfast_node::runs::{Desk, Runs};
 use holdfast_node::sources::Sources;
 use holdfast_node::supervise::{Restarts, Supervisor, announce, stop_on_signals};
 use holdfast_node::time_text::Time;
@@ -83,6 +84,8 @@ pub struct App {
     reborn: Arc<AtomicBool>,
     /// The twins of devices.
     pub(crate) twins: Twins,
+    /// The runs of workflows.
+    pub(crate) runs: Runs,
     auth: Auth,
     tokens: Tokens,
     events: Events,
@@ -98,6 +101,7 @@ holdfast_node::parts!(
     App: Data => data,
     Alerts => alerts,
     Twins => twins,
+    Runs => runs,
     Auth => auth,
     Tokens => tokens,
     Events => events,
@@ -204,7 +208,9 @@ fn start(
     let (life, invited) = (settings.fleet.membership_life.0, settings.fleet.invitation_life.0);
     let fleet = Fleet::load(store.clone(), root, life, invited).map_err(text)?;
     let live = Arc::new(LiveBook::default());
-    let plan = plan(settings, &store, &fleet, &live, &events);
+    let desk = Desk::load(&store, Role::Hub).map_err(text)?;
+    let plan =
+        Plan { desk: Some(desk.0.clone()), ..plan(settings, &store, &fleet, &live, &events) };
     let on_alerts = Arc::clone(&plan.on_alerts);
     let (tracer, on_traced) = traces::start(settings, supervisor, &store);
     let options = pipeline::Options {
@@ -239,6 +245,7 @@ fn start(
     );
     let tokens = Tokens::load(store.clone()).map_err(text)?;
     let twins = twins(library, &data, supervisor.stop().clone()).map_err(text)?;
+    let runs = workflows::start(supervisor, desk, &data, (&twins, &fleet)).map_err(text)?;
     let outward = Some(twins.clone());
     let alerts = Alerts { data: data.clone(), book, on_alerts, outward };
     let app = App {
@@ -255,6 +262,7 @@ fn start(
         tls: None,
         reborn: Arc::default(),
         twins,
+        runs,
         auth: Auth::new(tokens.book(), Sources::of(store.env())),
         tokens,
         events,

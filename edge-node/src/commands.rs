@@ -14,8 +14,8 @@ use crate::uplink::leave_invitation;
 use clap::{Parser, Subcommand};
 use holdfast_node::cli::{
     self, AlertAction, ArtefactAction, BackupArgs, ConflictAction, ExportArgs, Failure, Local,
-    Place, PolicyAction, Reach, RestoreArgs, RunAction, TokenBook, TokenKind, TwinAction,
-    VerifyArgs, WorkflowAction,
+    Place, PolicyAction, Reach, RestoreArgs, TokenBook, TokenKind, TwinAction, VerifyArgs,
+    WorkflowCommand,
 };
 use holdfast_node::logs::Format;
 use holdfast_sync::identity::Invitation;
@@ -212,14 +212,6 @@ enum Command {
 }
 
 #[derive(Subcommand)]
-enum WorkflowCommand {
-    #[command(flatten)]
-    File(WorkflowAction),
-    #[command(flatten)]
-    Node(RunAction),
-}
-
-#[derive(Subcommand)]
 enum TokenAction {
     /// Makes a token and prints it as the last line, or one for each device of a list; it is shown
     /// only once.
@@ -278,10 +270,7 @@ async fn run(place: Place, command: Command) -> Result<ExitCode, Failure> {
             action.run(&node()?).await?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Workflow { action: WorkflowCommand::File(action) } => action.run(),
-        Command::Workflow { action: WorkflowCommand::Node(action) } => {
-            action.run(&node()?).await.map(|()| ExitCode::SUCCESS)
-        }
+        Command::Workflow { action } => action.run(node).await,
         Command::Device { action } => {
             action.run(&node()?).await?;
             Ok(ExitCode::SUCCESS)

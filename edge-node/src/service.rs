@@ -13,8 +13,6 @@ use crate::uplink::{Fleet, Keeper};
 use crate::workflows::Outward;
 use axum::Router;
 use holdfast_core::NodeId;
-use holdfast_core::flow::about::Placement;
-use holdfast_core::flow::trigger;
 use holdfast_core::state::Role;
 use holdfast_node::alerts::{self, Book, OnAlerts, Plan, notice};
 use holdfast_node::api::{self, Alerts, Data, Nodes, Tokens};
@@ -31,6 +29,7 @@ use holdfast_node::metrics;
 use holdfast_node::pages;
 use holdfast_node::pipeline::{self, Pipeline};
 use holdfast_node::rebirth;
+use holdfast_node::runs::assigned::Assignments;
 use holdfast_node::runs::{Abilities, Desk, Here, Runs, Tray, begin_by_twins};
 use holdfast_node::sources::Sources;
 use holdfast_node::supervise::{Restarts, Supervisor, announce, stop_on_signals};
@@ -278,12 +277,13 @@ fn start(
     let told = (events.clone(), Arc::clone(&nodes));
     let documents = Arc::new(Documents::new(&store, key.clone(), Role::Edge));
     let steward = Arc::new(SiteSteward::load(&store).map_err(text)?);
+    let site = Arc::clone(&steward);
     let keeper = Keeper::new(store.clone(), key, (&settings.sync).into(), documents, steward);
     let (uplink, library) = (keeper.state(), keeper.library());
     let (tracer, on_traced) = traces::start(settings, supervisor, &store, uplink.clone());
     let ingest = Ingest::load(store.clone(), settings.ingest.auto_register, tracer.clone());
     let ingest = ingest.map_err(text)?;
-    let desk = Desk::load(&store).map_err(text)?;
+    let desk = Desk::load(&store, Role::Edge).map_err(text)?;
     let told_of = (on_alerts(&events, &nodes), desk.0.clone());
     let plan = plan(settings, &store, &ingest, uplink.clone(), told_of);
     let on_alerts = Arc::clone(&plan.on_alerts);
@@ -311,7 +311,7 @@ fn start(
         auth.clone(),
         sockets,
     )?;
-    let runs = workflows(supervisor, desk, &data, &twins, mqtt.clone()).map_err(text)?;
+    let runs = workflows(supervisor, desk, &data, (&twins, site), mqtt.clone()).map_err(text)?;
     let app = App {
         ingest,
         data,
@@ -345,23 +345,25 @@ fn workflows(
     supervisor: &Supervisor,
     desk: (Desk, Tray),
     data: &Data,
-    twins: &Twins,
+    (twins, site): (&Twins, Arc<SiteSteward>),
     mqtt: Mqtt,
 ) -> Result<Runs, Fault> {
     let zone = jiff::tz::TimeZone::system();
     let (catalog, twins) = (Arc::clone(&data.catalog), twins.clone());
     let by_twins = desk.0.clone();
     let here = Here { catalog, twins: twins.clone(), zone: zone.clone() };
+    let of_site = twins.clone();
     supervisor.run_once("workflows by twins", |stop| begin_by_twins(twins, by_twins, stop));
     let abilities = Abilities {
         local: Arc::new(here),
         outside: Arc::new(Outward { mqtt, store: data.store.clone() }),
         zone,
-        triggers: trigger::Kind::ALL.iter().fold(0, |bits, kind| bits | kind.bit()),
-        placements: &[Placement::Any, Placement::Edge],
     };
     let (runs, engine) = Runs::load(data.store.clone(), desk, abilities)?;
     supervisor.run_once("workflows", |stop| engine.run(stop));
+    let sites = Arc::new(move || site.site().into_iter().collect());
+    let assignments = Assignments { twins: of_site, runs: runs.clone(), sites };
+    supervisor.run_once("workflows of the site", |stop| assignments.follow(stop));
     Ok(runs)
 }
 

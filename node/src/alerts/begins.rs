@@ -16,6 +16,7 @@ use holdfast_core::flow::trigger::{Devices, On, Statistic, Trigger};
 use holdfast_core::log::alerts::{AlertRaised, Subject};
 use holdfast_core::log::events::{Event, Severity};
 use holdfast_core::rollup::{Summary, Window};
+use holdfast_core::state::Role;
 use holdfast_core::{NodeId, Quality, Timestamp, Value};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -62,6 +63,11 @@ impl Rule {
 }
 
 impl Watch {
+    /// Whether this is the hub, which begins runs that gateways want.
+    pub(crate) fn is_hub(&self) -> bool {
+        self.plan.desk.as_ref().is_some_and(|desk| desk.role() == Role::Hub)
+    }
+
     /// Takes over the triggers of the workflows that are installed, if those have changed.
     pub(super) fn renew(&mut self, catalog: &Catalog) {
         let Some(desk) = self.plan.desk.clone() else { return };

@@ -28,6 +28,7 @@ use holdfast_sync::store::{Snapshot, Store, WriteError, WriteTx};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// The routes of both services.
 pub fn routes<S: Clone + Send + Sync + 'static>() -> Routes<S>
@@ -136,6 +137,9 @@ struct AssignedShape {
     name: String,
     /// The artefact's id.
     id: String,
+    /// Of a workflow: tags that a device must have for what is found of it to begin a run.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    only: BTreeMap<String, String>,
 }
 
 /// What a site uses.
@@ -339,7 +343,10 @@ async fn used(twins: &Twins, site: String) -> Result<AssignedList, Problem> {
     let of = site.clone();
     let look = move |view: &Snapshot<'_>| assigned(view, &of);
     let found = twins.store().read(look).await.map_err(fault_problem)?;
-    let shape = |Assigned { name, id }| AssignedShape { name, id: id.to_string() };
+    let shape = |Assigned { name, id, only }| {
+        let only = only.into_iter().collect();
+        AssignedShape { name, id: id.to_string(), only }
+    };
     Ok(AssignedList { site, artefacts: found.into_iter().map(shape).collect() })
 }
 
@@ -356,7 +363,7 @@ async fn assign(
     Admin(_): Admin,
     State(twins): State<Twins>,
     Path(site): Path<String>,
-    Body(AssignedShape { name, id }): Body<AssignedShape>,
+    Body(AssignedShape { name, id, only }): Body<AssignedShape>,
 ) -> Result<Json<AssignedList>, Problem> {
     let document = site_document(&twins, &site)?;
     if !valid_name(&name) {
@@ -371,7 +378,13 @@ async fn assign(
         let detail = format!("{} of {} blocks of it are here", known.held, known.blocks);
         return Err(Problem::conflict("not-whole", detail).expected("one that is here whole"));
     }
-    refer(&twins, document, &name, id.to_string().into()).await?;
+    let text = Assigned { name: name.clone(), id, only: only.into_iter().collect() }.text();
+    if Assigned::read(&name, &text).is_none() {
+        let detail = "these are no tags: a name and a value have 1 to 64 bytes, no space, and a \
+                      name no `=`";
+        return Err(Problem::malformed(detail).at("/only").expected("at most 8 of them"));
+    }
+    refer(&twins, document, &name, text.into()).await?;
     used(&twins, site).await.map(Json)
 }
 

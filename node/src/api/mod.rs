@@ -8,6 +8,7 @@ mod alerts;
 mod artefacts;
 mod conflicts;
 mod data;
+mod migrations;
 mod policies;
 mod rollups;
 mod runs;

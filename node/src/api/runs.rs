@@ -11,7 +11,7 @@ use crate::problem::Problem;
 use crate::routes::{NoContent, Operation, Routes};
 use crate::runs::effect::{given, shown};
 use crate::runs::record::Waiting as Queued;
-use crate::runs::{Flow, Line, Run, RunError, Runs, Start};
+use crate::runs::{Flow, Line, Run, RunError, Runs, Start, Started};
 use crate::time_text::Time;
 use axum::Json;
 use axum::extract::{FromRef, State};
@@ -22,14 +22,29 @@ use holdfast_core::flow::memory::Phase;
 use holdfast_core::flow::view::{self, Wait, Waiting};
 use holdfast_core::flow::{Image, Memory, NEVER};
 use holdfast_core::log::runs::RunId;
+use holdfast_sync::Fault;
 use holdfast_sync::store::{ReadRecords, Snapshot, Table};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use wanted::Wanted;
 
-/// The routes.
+/// The routes of a gateway.
 pub fn routes<S: Clone + Send + Sync + 'static>() -> Routes<S>
+where
+    Auth: FromRef<S>,
+    Data: FromRef<S>,
+    Runs: FromRef<S>,
+{
+    acting().get("/v1/runs", "Runs, the newest first", runs).get(
+        "/v1/runs/{run}",
+        "A run: what it waits for, and its history",
+        run,
+    )
+}
+
+/// Those that do something with runs and workflows of this node.
+pub(super) fn acting<S: Clone + Send + Sync + 'static>() -> Routes<S>
 where
     Auth: FromRef<S>,
     Data: FromRef<S>,
@@ -38,8 +53,6 @@ where
     Routes::new()
         .post("/v1/workflows/{workflow}/runs", "Begins a run", begin)
         .with(may_conflict)
-        .get("/v1/runs", "Runs, the newest first", runs)
-        .get("/v1/runs/{run}", "A run: what it waits for, and its history", run)
         .post("/v1/runs/{run}/cancel", "Ends a run; what it did is undone", cancel)
         .with(may_conflict)
         .post("/v1/runs/{run}/signals/{signal}", "Sends a run a signal", signal)
@@ -48,6 +61,7 @@ where
         .with(may_conflict)
         .merge(super::workflows::routes())
         .merge(super::standing::routes())
+        .merge(super::migrations::routes())
 }
 
 pub(super) fn may_conflict(operation: &mut Operation) {
@@ -68,6 +82,7 @@ impl RunError {
         match self {
             Self::NoWorkflow(_) | Self::NoRun => Problem::not_found(text),
             Self::OtherImage => conflict("version-exists").expected("another version"),
+            Self::OfHub(_) => conflict("runs-on-hub"),
             Self::InUse(_) => conflict("in-use"),
             Self::Over => conflict("run-over"),
             Self::NotBegun => conflict("run-not-begun"),
@@ -105,6 +120,9 @@ pub struct BegunShape {
     pub waits: bool,
     /// Whether it had begun before.
     pub was_there: bool,
+    /// Whether it was handed to the hub, which begins it once it has heard of it.
+    #[serde(default)]
+    pub forwarded: bool,
 }
 
 async fn begin(
@@ -118,8 +136,8 @@ async fn begin(
     let by = who.grant.name.clone();
     let start = Start { workflow, version, input, by, id, ..Start::default() };
     let begun = runs.start(start).await.map_err(|error| error.problem())?;
-    let (run, waits, was_there) = (begun.run.to_string(), begun.waits, begun.was_there);
-    Ok(Json(BegunShape { run, waits, was_there }))
+    let Started { run, is_forwarded: forwarded, waits, was_there } = begun;
+    Ok(Json(BegunShape { run: run.to_string(), waits, was_there, forwarded }))
 }
 
 /// What a part of a run waits for.
@@ -151,12 +169,15 @@ pub struct LineShape {
     pub line: Option<u32>,
     /// In words.
     pub text: String,
+    /// The node that tells of it, where a hub knows of more than one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
 }
 
 impl LineShape {
     pub(super) fn of(at_ms: i64, Line { what, line, text }: Line) -> Self {
         let line = (line > 0).then_some(line);
-        Self { at: time(at_ms), what: what.name().to_owned(), line, text }
+        Self { at: time(at_ms), what: what.name().to_owned(), line, text, node: None }
     }
 }
 
@@ -174,7 +195,7 @@ pub struct RunShape {
     /// The version to which it is pinned.
     pub version: String,
     /// `waiting` until there is room for it, then `running`, `undoing`, `succeeded`, `failed` or
-    /// `cancelled`.
+    /// `cancelled`; `forwarded` where the hub is to begin it.
     pub state: String,
     /// Who or what began it.
     pub by: String,
@@ -264,7 +285,8 @@ impl RunShape {
             node: None,
             workflow: run.workflow.clone(),
             version: run.version.clone(),
-            state: phase_word(phase).to_owned(),
+            // One that is for the hub has none here.
+            state: if run.memory.is_empty() { "forwarded" } else { phase_word(phase) }.to_owned(),
             by: run.by.clone(),
             began: time(id.began_ms()),
             stepped: time(run.stepped_ms),
@@ -323,7 +345,7 @@ struct RunQuery {
     /// Only those of this workflow.
     workflow: Option<String>,
     /// Only those in this state: `waiting`, `running`, `undoing`, `succeeded`, `failed`,
-    /// `cancelled`; or `parked`, where somebody has to decide.
+    /// `cancelled`, `forwarded`; or `parked`, where somebody has to decide.
     state: Option<String>,
     /// Only those that have this text in their id, in who began them, in what they wait for, in
     /// their error or in a variable.
@@ -345,15 +367,7 @@ async fn runs(
     let before = query.before.as_deref().map(id_of).transpose()?;
     let library = runs.library();
     let look = move |view: &Snapshot<'_>| {
-        let waiting = view.scan(Table::RunWaiting, &[], &[], usize::MAX)?;
-        let waiting =
-            waiting.iter().filter_map(|(key, value)| Some((RunShape::waiting(key, value)?, value)));
-        let before_text = before.map(|run| run.to_string());
-        let is_before =
-            |shape: &RunShape| before_text.as_ref().is_none_or(|before| shape.id < *before);
-        let waiting =
-            waiting.filter(|(shape, value)| is_before(shape) && wanted.takes_waiting(shape, value));
-        let mut found: Vec<RunShape> = waiting.map(|(shape, _)| shape).collect();
+        let mut found = waiting(view, before, |shape, value| wanted.takes_waiting(shape, value))?;
         for table in [Table::Run, Table::RunOver] {
             let mut before = before.map(|run| run.0.to_vec());
             let mut of_table = 0;
@@ -385,6 +399,21 @@ async fn runs(
     Ok(Json(RunList { runs: found, more }))
 }
 
+/// Runs that wait for room, and are wanted.
+pub(super) fn waiting(
+    view: &Snapshot<'_>,
+    before: Option<RunId>,
+    is_wanted: impl Fn(&RunShape, &[u8]) -> bool,
+) -> Result<Vec<RunShape>, Fault> {
+    let before = before.map(|run| run.to_string());
+    let is_before = |shape: &RunShape| before.as_ref().is_none_or(|before| shape.id < *before);
+    let all = view.scan(Table::RunWaiting, &[], &[], usize::MAX)?;
+    let shapes =
+        all.iter().filter_map(|(key, value)| Some((RunShape::waiting(key, value)?, value)));
+    let wanted = shapes.filter(|(shape, value)| is_before(shape) && is_wanted(shape, value));
+    Ok(wanted.map(|(shape, _)| shape).collect())
+}
+
 pub(super) fn id_of(text: &str) -> Result<RunId, Problem> {
     RunId::parse(text).ok_or_else(|| {
         Problem::parameter("run", format!("`{text}` is no run's id"))
@@ -393,14 +422,21 @@ pub(super) fn id_of(text: &str) -> Result<RunId, Problem> {
 }
 
 /// A run as it is kept, under way or over.
-async fn find(data: &Data, id: RunId) -> Result<Run, Problem> {
+async fn kept(data: &Data, id: RunId) -> Result<Option<Run>, Problem> {
     let look = move |view: &Snapshot<'_>| match view.get(Table::Run, &id.0)? {
         Some(found) => Ok(Some(found)),
         None => view.get(Table::RunOver, &id.0),
     };
     let found = data.store.read(look).await.map_err(fault_problem)?;
-    let run = found.and_then(|value| Run::decode(&value).ok());
-    run.ok_or_else(|| Problem::not_found(format!("there is no run `{id}` here")))
+    Ok(found.and_then(|value| Run::decode(&value).ok()))
+}
+
+async fn find(data: &Data, id: RunId) -> Result<Run, Problem> {
+    kept(data, id).await?.ok_or_else(|| no_run(id))
+}
+
+fn no_run(id: RunId) -> Problem {
+    Problem::not_found(format!("there is no run `{id}` here"))
 }
 
 async fn run(
@@ -410,14 +446,23 @@ async fn run(
     Path(text): Path<String>,
 ) -> Result<Json<RunShape>, Problem> {
     let id = id_of(&text)?;
+    of_this_node(&data, &runs, id).await?.map(Json).ok_or_else(|| no_run(id))
+}
+
+/// A run of this node, with its history.
+pub(super) async fn of_this_node(
+    data: &Data,
+    runs: &Runs,
+    id: RunId,
+) -> Result<Option<RunShape>, Problem> {
     let waits = |view: &Snapshot<'_>| view.scan(Table::RunWaiting, &[], &[], usize::MAX);
     let waiting = data.store.read(waits).await.map_err(fault_problem)?;
     if let Some((key, value)) = waiting.iter().find(|(key, _)| key.ends_with(&id.0))
         && let Some(shape) = RunShape::waiting(key, value)
     {
-        return Ok(Json(shape));
+        return Ok(Some(shape));
     }
-    let run = find(&data, id).await?;
+    let Some(run) = kept(data, id).await? else { return Ok(None) };
     let flow = runs.library().get(&run.workflow, &run.version).cloned();
     let mut shape = RunShape::of(id, &run, flow.as_deref());
     if let Some(flow) = &flow {
@@ -437,7 +482,7 @@ async fn run(
         .filter_map(|(_, value)| Line::decode(value).ok())
         .map(|(at_ms, line)| LineShape::of(at_ms, line))
         .collect();
-    Ok(Json(shape))
+    Ok(Some(shape))
 }
 
 async fn cancel(

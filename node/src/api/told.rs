@@ -1,13 +1,16 @@
-//! `/v1/runs` of a hub: what its gateways do and did, as their logs tell.
+//! `/v1/runs` of a hub: what its gateways do and did, as their logs tell, and what it does itself.
 
 use super::Nodes;
 use super::data::{Data, fault_problem};
-use super::runs::{LineShape, RunList, RunShape, WaitShape, id_of, time};
+use super::runs::{
+    LineShape, RunList, RunShape, WaitShape, acting, id_of, of_this_node, time, waiting,
+};
 use super::twins::limit;
 use crate::auth::{Auth, Reader};
 use crate::http::{Path, Query};
 use crate::problem::Problem;
 use crate::routes::Routes;
+use crate::runs::Runs;
 use crate::runs::told::{Told, told_lines, told_of};
 use axum::Json;
 use axum::extract::{FromRef, State};
@@ -19,7 +22,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Map;
 
-const STATES: [&str; 6] = ["running", "undoing", "succeeded", "failed", "cancelled", "parked"];
+const STATES: [&str; 8] =
+    ["waiting", "running", "undoing", "succeeded", "failed", "cancelled", "forwarded", "parked"];
+/// Nodes that tell of one run: who found that it is wanted, and who does it.
+const NODES_MAX: usize = 8;
 /// Rows that are looked at in one piece.
 const BATCH: usize = 512;
 
@@ -28,10 +34,11 @@ pub fn routes<S: Clone + Send + Sync + 'static>() -> Routes<S>
 where
     Auth: FromRef<S>,
     Data: FromRef<S>,
+    Runs: FromRef<S>,
 {
-    Routes::new().get("/v1/runs", "Runs on all gateways, the newest first", runs).get(
+    acting().get("/v1/runs", "Runs on the hub and on all gateways, the newest first", runs).get(
         "/v1/runs/{run}",
-        "A run on a gateway, with its history",
+        "A run, with its history on all nodes",
         run,
     )
 }
@@ -43,8 +50,8 @@ struct RunQuery {
     node: Option<String>,
     /// Only those of this workflow.
     workflow: Option<String>,
-    /// Only those in this state: `running`, `undoing`, `succeeded`, `failed`, `cancelled`; or
-    /// `parked`, where somebody has to decide.
+    /// Only those in this state: `waiting` (of the hub's own), `running`, `undoing`, `succeeded`,
+    /// `failed`, `cancelled`, `forwarded`; or `parked`, where somebody has to decide.
     state: Option<String>,
     /// Only those that have this text in their id, in who began them, or in their error.
     text: Option<String>,
@@ -78,6 +85,18 @@ impl Wanted {
         Ok(Self { node: node.map(found).transpose()?, workflow, state, text })
     }
 
+    /// Whether a run of the hub is meant that waits for room.
+    fn takes_waiting(&self, shape: &RunShape, hub: NodeId) -> bool {
+        let says = |text: &String| {
+            let all = [&shape.id, &shape.workflow, &shape.version, &shape.by];
+            all.iter().any(|one| one.to_lowercase().contains(text))
+        };
+        self.node.is_none_or(|wanted| wanted == hub)
+            && self.workflow.as_ref().is_none_or(|workflow| shape.workflow == *workflow)
+            && self.state.as_ref().is_none_or(|state| state == "waiting")
+            && self.text.as_ref().is_none_or(says)
+    }
+
     fn takes(&self, run: RunId, node: &NodeId, told: &Told) -> bool {
         let is_in = |state: &str| match state {
             "parked" => told.is_parked(),
@@ -102,6 +121,7 @@ const fn word(phase: What) -> &'static str {
         What::Ended => "failed",
         What::Cancelled => "cancelled",
         What::Undoing => "undoing",
+        What::Forwarded => "forwarded",
         _ => "running",
     }
 }
@@ -116,7 +136,7 @@ fn shape(run: RunId, node: &NodeId, told: Told, nodes: &dyn Nodes) -> RunShape {
     };
     let (is_parked, phase) = (told.is_parked(), told.phase());
     // What it was parked for is no reason any more once it goes on.
-    let has_failed = !is_parked && phase != What::Started;
+    let has_failed = !is_parked && !matches!(phase, What::Started | What::Forwarded);
     RunShape {
         id: run.to_string(),
         node: Some(nodes.name(node)),
@@ -132,6 +152,12 @@ fn shape(run: RunId, node: &NodeId, told: Told, nodes: &dyn Nodes) -> RunShape {
         variables: Map::new(),
         history: Vec::new(),
     }
+}
+
+/// Whether a run that was handed to the hub has begun there: then that one is shown.
+fn goes_on(view: &Snapshot<'_>, run: RunId, told: &Told) -> Result<bool, Fault> {
+    let is_forwarded = told.phase() == What::Forwarded;
+    Ok(is_forwarded && view.scan(Table::RunTold, &run.0, &[], 2)?.len() > 1)
 }
 
 /// Rows before a key that are wanted, the newest first, and one more than `most` if there are so
@@ -150,7 +176,7 @@ fn look(
             let (Some((run, node)), Ok(told)) = (told_of(key), Told::decode(value)) else {
                 continue;
             };
-            if wanted.takes(run, &node, &told) {
+            if wanted.takes(run, &node, &told) && !goes_on(view, run, &told)? {
                 found.push((run, node, told));
             }
             if found.len() > most {
@@ -166,38 +192,64 @@ async fn runs(
     Query(query): Query<RunQuery>,
 ) -> Result<Json<RunList>, Problem> {
     let most = limit(query.limit, 100, 1_000)?;
-    let before = query.before.as_deref().map(id_of).transpose()?.map(|run| run.0.to_vec());
+    let before = query.before.as_deref().map(id_of).transpose()?;
     let wanted = Wanted::of(query, data.nodes.as_ref())?;
-    let look = move |view: &Snapshot<'_>| look(view, &wanted, (before, most));
-    let mut found = data.store.read(look).await.map_err(fault_problem)?;
-    let more = found.len() > most;
-    found.truncate(most);
+    let hub = data.store.node();
+    let look = move |view: &Snapshot<'_>| {
+        let waiting = waiting(view, before, |shape, _| wanted.takes_waiting(shape, hub))?;
+        let before = before.map(|run| run.0.to_vec());
+        Ok((waiting, look(view, &wanted, (before, most))?))
+    };
+    let (waiting, told) = data.store.read(look).await.map_err(fault_problem)?;
     let nodes = data.nodes.as_ref();
-    let runs = found.into_iter().map(|(run, node, told)| shape(run, &node, told, nodes));
-    Ok(Json(RunList { runs: runs.collect(), more }))
+    let own = waiting.into_iter().map(|shape| of_node(shape, &hub, nodes));
+    let told = told.into_iter().map(|(run, node, told)| shape(run, &node, told, nodes));
+    let mut runs: Vec<RunShape> = own.chain(told).collect();
+    runs.sort_by(|a, b| b.id.cmp(&a.id));
+    let more = runs.len() > most;
+    runs.truncate(most);
+    Ok(Json(RunList { runs, more }))
+}
+
+fn of_node(shape: RunShape, node: &NodeId, nodes: &dyn Nodes) -> RunShape {
+    RunShape { node: Some(nodes.name(node)), ..shape }
 }
 
 async fn run(
     _: Reader,
     State(data): State<Data>,
+    State(runs): State<Runs>,
     Path(text): Path<String>,
 ) -> Result<Json<RunShape>, Problem> {
     let id = id_of(&text)?;
     let look = move |view: &Snapshot<'_>| {
-        // A run belongs to one node.
-        let Some((key, value)) = view.scan(Table::RunTold, &id.0, &[], 1)?.into_iter().next()
-        else {
-            return Ok(None);
-        };
-        let (Some((run, node)), Ok(told)) = (told_of(&key), Told::decode(&value)) else {
-            return Ok(None);
-        };
-        Ok(Some((node, told, told_lines(view, run, &node)?)))
+        let mut found = Vec::new();
+        for (key, value) in view.scan(Table::RunTold, &id.0, &[], NODES_MAX)? {
+            if let (Some((_, node)), Ok(told)) = (told_of(&key), Told::decode(&value)) {
+                found.push((node, told, told_lines(view, id, &node)?));
+            }
+        }
+        Ok(found)
     };
-    let found = data.store.read(look).await.map_err(fault_problem)?;
-    let (node, told, lines) =
-        found.ok_or_else(|| Problem::not_found(format!("nothing was heard of a run `{id}`")))?;
-    let mut shape = shape(id, &node, told, data.nodes.as_ref());
-    shape.history = lines.into_iter().map(|(at_ms, line)| LineShape::of(at_ms, line)).collect();
-    Ok(Json(shape))
+    let mut told = data.store.read(look).await.map_err(fault_problem)?;
+    let nodes = data.nodes.as_ref();
+    // The clocks of two nodes need not agree: who hands a run on comes before who takes it up.
+    told.sort_by_key(|(_, told, _)| told.phase() != What::Forwarded);
+    let lines = told
+        .iter()
+        .flat_map(|(node, _, lines)| lines.iter().map(|line| (nodes.name(node), line.clone())));
+    let history = lines.map(|(node, (at_ms, line))| {
+        let shape = LineShape::of(at_ms, line);
+        LineShape { node: Some(node), ..shape }
+    });
+    let history: Vec<_> = history.collect();
+    if let Some(own) = of_this_node(&data, &runs, id).await? {
+        let own = of_node(own, &data.store.node(), nodes);
+        return Ok(Json(RunShape { history, ..own }));
+    }
+    // A run goes on at one node; where another one has handed it on, that is over.
+    let (node, told, _) = told
+        .pop()
+        .ok_or_else(|| Problem::not_found(format!("nothing was heard of a run `{id}`")))?;
+    Ok(Json(RunShape { history, ..shape(id, &node, told, nodes) }))
 }

@@ -1,9 +1,11 @@
 //! Which artefacts a site uses.
 //!
-//! The document `site/<site>` refers to them: `artefacts/<name>` is a text with the id of one. So
-//! what a site uses is state like any other, and what its gateways fetch and keep follows from it
-//! alone: they hold what is referred to, and drop what is not.
+//! The document `site/<site>` refers to them: `artefacts/<name>` is a text with the id of one, and
+//! behind it, each as `name=value`, tags that a device must have for it. So what a site uses is
+//! state like any other, and what its gateways fetch and keep follows from it alone: they hold what
+//! is referred to, and drop what is not.
 
+use crate::runs::record::{ONLY_MAX, TAG_MAX_BYTES};
 use holdfast_core::artefact::ArtefactId;
 use holdfast_core::state::{Path, Policy, Shown, Value};
 use holdfast_sync::Fault;
@@ -20,9 +22,34 @@ pub struct Assigned {
     pub name: String,
     /// Which one.
     pub id: ArtefactId,
+    /// Tags that a device must have for it, names and values.
+    pub only: Vec<(String, String)>,
 }
 
-/// What a site refers to, by name. A text that is no id is passed over, everywhere alike.
+impl Assigned {
+    /// Reads the text of a reference.
+    #[must_use]
+    pub fn read(name: &str, text: &str) -> Option<Self> {
+        let mut words = text.split(' ');
+        let id = ArtefactId::from_hex(words.next()?)?;
+        let tag = |word: &str| {
+            let (name, value) = word.split_once('=')?;
+            let is_short = |text: &str| (1..=TAG_MAX_BYTES).contains(&text.len());
+            (is_short(name) && is_short(value)).then(|| (name.to_owned(), value.to_owned()))
+        };
+        let only = words.map(tag).collect::<Option<Vec<_>>>()?;
+        (only.len() <= ONLY_MAX).then(|| Self { name: name.to_owned(), id, only })
+    }
+
+    /// The text of the reference.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let tags = self.only.iter().map(|(name, value)| format!(" {name}={value}"));
+        std::iter::once(self.id.to_string()).chain(tags).collect()
+    }
+}
+
+/// What a site refers to, by name. A text that is no reference is passed over, everywhere alike.
 ///
 /// # Errors
 /// A database fault, or [`Fault::Damaged`].
@@ -31,9 +58,9 @@ pub fn assigned(records: &(impl ReadRecords + ?Sized), site: &str) -> Result<Vec
     let contents = Contents::read(records, &document)?;
     Ok(contents.view(&document, &Policy::LWW, |view| {
         let reference = |path: Path<'_>, shown: Shown<'_>| {
-            let name = path.as_str().strip_prefix(FOLDER)?.to_owned();
+            let name = path.as_str().strip_prefix(FOLDER)?;
             let Shown::Value(Value::Text(text)) = shown else { return None };
-            Some(Assigned { name, id: ArtefactId::from_hex(text.as_str())? })
+            Assigned::read(name, text.as_str())
         };
         let live = view.filter(|resolved| !resolved.is_hidden);
         live.filter_map(|resolved| reference(resolved.path, resolved.outcome.shown())).collect()

@@ -3,7 +3,7 @@
 use super::{Failure, Local, Service};
 use clap::Subcommand;
 use holdfast_sync::identity::valid_name;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// Digits of an id that a table shows, and the fewest that name one.
 const SHORT: usize = 12;
@@ -20,8 +20,11 @@ pub enum ArtefactAction {
     },
     /// Has a site use an artefact: its gateways fetch it and keep it.
     #[command(after_help = "What a site used under that name before, its gateways drop.\n\n\
-        Example (holdfast-hub has the same):\n  \
-        holdfast-hub artefact assign north pump-guard e67a962bacae\n")]
+        A workflow is installed on the gateways as soon as it is there; with --only it looks only \
+        at\ndevices that have these tags.\n\n\
+        Examples (holdfast-hub has the same):\n  \
+        holdfast-hub artefact assign north pump-guard e67a962bacae\n  \
+        holdfast-hub artefact assign north pump-guard e67a962bacae --only kind=sewage\n")]
     Assign {
         /// The site.
         site: String,
@@ -29,6 +32,9 @@ pub enum ArtefactAction {
         name: String,
         /// The artefact's id, or the first digits of it.
         id: String,
+        /// Of a workflow: a tag that a device must have for what is found of it to begin a run.
+        #[arg(long, value_name = "TAG=VALUE", value_parser = tag)]
+        only: Vec<(String, String)>,
     },
     /// Has a site use an artefact no more: its gateways drop it.
     #[command(after_help = "Example (holdfast-hub has the same):\n  \
@@ -52,10 +58,13 @@ impl ArtefactAction {
                 let listed = node.call("GET", "/v1/artefacts", None).await?;
                 if json { println!("{listed}") } else { print(&listed, S::PROGRAM) }
             }
-            Self::Assign { site, name, id } => {
+            Self::Assign { site, name, id, only } => {
                 let path = site_path(&site)?;
                 let id = find_artefact(node, &id).await?;
-                let used = node.call("POST", &path, Some(&json!({"name": name, "id": id}))).await?;
+                let only: Map<String, Value> =
+                    only.into_iter().map(|(name, value)| (name, value.into())).collect();
+                let body = json!({"name": name, "id": id, "only": only});
+                let used = node.call("POST", &path, Some(&body)).await?;
                 print_used(&used);
             }
             Self::Unassign { site, name } => {
@@ -68,6 +77,11 @@ impl ArtefactAction {
         }
         Ok(())
     }
+}
+
+fn tag(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("a tag is NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 fn site_path(site: &str) -> Result<String, Failure> {
@@ -151,7 +165,13 @@ fn print_used(used: &Value) {
     println!("{site} uses:");
     for one in all {
         let text = |key: &str| one[key].as_str().unwrap_or("-");
-        println!("  {:<24} {}", text("name"), text("id"));
+        let only = one["only"].as_object().into_iter().flatten();
+        let only: Vec<_> = only
+            .map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default()))
+            .collect();
+        let only =
+            if only.is_empty() { String::new() } else { format!("  only {}", only.join(" ")) };
+        println!("  {:<24} {}{only}", text("name"), text("id"));
     }
     println!("`artefact list` at its gateways tells how much of it is there.");
 }

@@ -26,7 +26,7 @@ pub use export::{ExportArgs, export};
 pub use place::{Local, Place, Service};
 pub use policy::PolicyAction;
 pub use reach::Reach;
-pub use runs::RunAction;
+pub use runs::{RunAction, WorkflowCommand};
 pub use token::{TokenBook, TokenKind, print_new_token};
 pub use twin::TwinAction;
 pub use verify::{VerifyArgs, verify};

@@ -1,10 +1,38 @@
 //! `workflow add`, `start`, `runs`, `show` and so on: workflows and runs of the running node.
 
-use super::{Failure, Local, Service};
+use super::{Failure, Local, Service, WorkflowAction};
 use crate::client::encoded;
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// What is done with workflows, by files alone or on the running node.
+#[derive(Subcommand)]
+pub enum WorkflowCommand {
+    /// By files alone.
+    #[command(flatten)]
+    File(WorkflowAction),
+    /// On the running node.
+    #[command(flatten)]
+    Node(RunAction),
+}
+
+impl WorkflowCommand {
+    /// Does it.
+    ///
+    /// # Errors
+    /// What is wrong with a file, or what the node answers.
+    pub async fn run<S: Service>(
+        self,
+        node: impl FnOnce() -> Result<Local<S>, Failure>,
+    ) -> Result<ExitCode, Failure> {
+        match self {
+            Self::File(action) => action.run(),
+            Self::Node(action) => action.run(&node()?).await.map(|()| ExitCode::SUCCESS),
+        }
+    }
+}
 
 /// What is done with workflows and runs of the running node.
 #[derive(Subcommand)]
@@ -65,8 +93,8 @@ pub enum RunAction {
         /// Only those of this workflow.
         #[arg(long)]
         workflow: Option<String>,
-        /// Only those in this state: waiting, running, undoing, succeeded, failed, cancelled or
-        /// parked.
+        /// Only those in this state: waiting, running, undoing, succeeded, failed, cancelled,
+        /// forwarded or parked.
         #[arg(long)]
         state: Option<String>,
         /// As JSON.
@@ -100,6 +128,21 @@ pub enum RunAction {
         name: String,
         /// What it brings, as a JSON object.
         values: Option<String>,
+    },
+    /// Has runs of one version go on as ones of another.
+    #[command(after_help = "A run can change where it waits at a label that both versions have. \
+        Those that cannot stay as\nthey are; with --dry-run nothing is changed.\n\nExample:\n  \
+        holdfast-edge workflow migrate pump-guard 1 2 --dry-run")]
+    Migrate {
+        /// The workflow.
+        workflow: String,
+        /// Of which version the runs are.
+        from: String,
+        /// Of which version they are to be.
+        to: String,
+        /// Only says what would become of each.
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Decides about what is parked: retry, skip, set or compensate.
     #[command(after_help = "Example:\n  \
@@ -140,8 +183,14 @@ impl RunAction {
                 let path = format!("/v1/workflows/{}/runs", encoded(&workflow));
                 let begun = node.call("POST", &path, Some(&body)).await?;
                 let run = begun["run"].as_str().unwrap_or_default();
-                let waits = begun["waits"].as_bool() == Some(true);
-                println!("{} {run}", if waits { "Waits for room:" } else { "Begun:" });
+                let is = |key: &str| begun[key].as_bool() == Some(true);
+                let word = match (is("forwarded"), is("waits")) {
+                    (true, _) => "Handed to the hub:",
+                    (_, true) => "Waits for room:",
+                    _ => "Begun:",
+                };
+                println!("{word} {run}");
+                let program = if is("forwarded") { "holdfast-hub" } else { program };
                 println!("What it does: {program} workflow show {run}");
                 Ok(())
             }
@@ -159,6 +208,9 @@ impl RunAction {
                 println!("Sent `{name}`.");
                 Ok(())
             }
+            Self::Migrate { workflow, from, to, dry_run } => {
+                migrate(node, &workflow, (from, to), dry_run).await
+            }
             Self::Decide { run, how, values, fiber } => {
                 let values = object(values.as_deref())?;
                 let body = json!({ "how": how, "values": values, "fiber": fiber });
@@ -169,6 +221,28 @@ impl RunAction {
             }
         }
     }
+}
+
+async fn migrate<S: Service>(
+    node: &Local<S>,
+    workflow: &str,
+    (from, to): (String, String),
+    dry_run: bool,
+) -> Result<(), Failure> {
+    let body = json!({ "from": from, "to": to, "dry_run": dry_run });
+    let path = format!("/v1/workflows/{}/migrations", encoded(workflow));
+    let done = node.call("POST", &path, Some(&body)).await?;
+    let (changed, stay) = (&done["changed"], &done["stay"]);
+    let would = if dry_run { "would go on" } else { "go on" };
+    println!("{changed} runs of `{workflow}` version {from} {would} as ones of {to}; {stay} stay.");
+    for one in done["staying"].as_array().into_iter().flatten() {
+        let text = |key: &str| one[key].as_str().unwrap_or_default();
+        println!("{} stays: {}", text("run"), text("why"));
+    }
+    if dry_run && done["changed"] != 0 {
+        println!("Do it: {} workflow migrate {workflow} {from} {to}", S::PROGRAM);
+    }
+    Ok(())
 }
 
 fn path(workflow: &str, version: &str) -> String {
@@ -256,17 +330,19 @@ async fn runs<S: Service>(
         println!("No run. Begin one: {} workflow start WORKFLOW", S::PROGRAM);
         return Ok(());
     }
-    println!("{:<34} {:<24} {:<10} {:<20} WHAT IT WAITS FOR", "RUN", "WORKFLOW", "STATE", "BEGAN");
+    // A hub tells of the runs of all nodes, a gateway only of its own.
+    let has_nodes = all.iter().any(|one| one["node"].is_string());
+    let node = |text: &str| if has_nodes { format!("{text:<20} ") } else { String::new() };
+    let (run, workflow, state, began) = ("RUN", "WORKFLOW", "STATE", "BEGAN");
+    let of = node("NODE");
+    println!("{run:<34} {of}{workflow:<24} {state:<10} {began:<20} WHAT IT WAITS FOR");
     for one in all {
         let text = |key: &str| one[key].as_str().unwrap_or("-");
         let began = text("began").get(..19).unwrap_or_default();
         let wait = one["waits"][0]["text"].as_str().or(one["error"].as_str()).unwrap_or_default();
-        println!(
-            "{:<34} {:<24} {:<10} {began:<20} {wait}",
-            text("id"),
-            text("workflow"),
-            text("state")
-        );
+        let (run, workflow, state) = (text("id"), text("workflow"), text("state"));
+        let of = node(text("node"));
+        println!("{run:<34} {of}{workflow:<24} {state:<10} {began:<20} {wait}");
     }
     if listed["more"].as_bool() == Some(true) {
         println!("... and more");
@@ -284,6 +360,9 @@ async fn show<S: Service>(node: &Local<S>, run: &str, json: bool) -> Result<(), 
     let error = shown["error"].as_str().map(|error| format!(" ({error})")).unwrap_or_default();
     println!("{} version {}: {}{error}", text("workflow"), text("version"), text("state"));
     println!("begun {} by {}", text("began"), text("by"));
+    if let Some(of) = shown["node"].as_str() {
+        println!("on {of}");
+    }
     for (name, value) in shown["output"].as_object().into_iter().flatten() {
         println!("left {name} = {value}");
     }
@@ -304,7 +383,8 @@ async fn show<S: Service>(node: &Local<S>, run: &str, json: bool) -> Result<(), 
         let told = |key: &str| line[key].as_str().unwrap_or_default();
         let at = told("at").get(..23).unwrap_or_default();
         let of = line["line"].as_u64().map_or(String::new(), |line| format!("line {line}"));
-        println!("{at:<24} {of:<9} {:<10} {}", told("what"), told("text"));
+        let by = line["node"].as_str().map(|node| format!("{node:<20} ")).unwrap_or_default();
+        println!("{at:<24} {by}{of:<9} {:<10} {}", told("what"), told("text"));
     }
     Ok(())
 }

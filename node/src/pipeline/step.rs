@@ -6,6 +6,7 @@ use super::rolled::Rolled;
 use super::windows::{ROLLUPS_MAX, WindowKey};
 use super::{Live, Pending, Pipeline, Progress};
 use crate::alerts::{Alert, Reading, Round, Writing};
+use crate::runs::Due;
 use crate::runs::told::{self, ToldLine};
 use crate::runs::{Moved, WaitRows, Waits};
 use crate::trace::TracedCommit;
@@ -35,7 +36,7 @@ struct Findings {
     wait: BTreeSet<WindowKey>,
     alerts: Round,
     waits: Moved,
-    /// What runs of other nodes did.
+    /// What runs of other nodes did, on a hub also what its own did.
     runs: Vec<ToldLine>,
     unreadable: u64,
     traced: Vec<TracedCommit>,
@@ -177,12 +178,21 @@ impl Pipeline {
     }
 
     /// Alerts as their nodes tell of them; of this node's own everything is known already, unless
-    /// a record was lost. Traces where somebody wants to know.
+    /// a record was lost. Runs, and those that gateways want of the hub. Traces where somebody
+    /// wants to know.
     fn events(&self, chain: &ChainId, commit: &StoredCommit, findings: &mut Findings) {
         let (at, events) = events::read(&commit.body).expect("it was checked");
+        let (is_hub, is_foreign) = (self.watch.is_hub(), chain.origin != self.store.node());
         for (event, seq) in events.flatten().zip(commit.first..) {
-            if let (Event::Run(step), true) = (event, chain.origin != self.store.node()) {
-                findings.runs.push(ToldLine::of(&step, chain, seq, at));
+            match event {
+                Event::Run(step) if is_hub || is_foreign => {
+                    findings.runs.push(ToldLine::of(&step, chain, seq, at));
+                }
+                // The log is read a second time: what is wanted now was wanted the first time.
+                Event::Wanted(wanted) if is_hub && is_foreign && !findings.alerts.is_again => {
+                    findings.alerts.due.push(Due::wanted(&wanted));
+                }
+                _ => {}
             }
             if let (Event::Traced(traced), true) = (event, self.options.on_traced.is_some()) {
                 findings.traced.push(TracedCommit { chain: *chain, traced, at });

@@ -8,8 +8,10 @@ use super::due::Due;
 use super::engine::Command;
 use super::library::{Flow, Library};
 use holdfast_core::condition::Rule;
+use holdfast_core::flow::about::Placement;
 use holdfast_core::flow::trigger::{On, Trigger};
 use holdfast_core::log::runs::RunId;
+use holdfast_core::state::Role;
 use holdfast_sync::Fault;
 use holdfast_sync::store::Store;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -71,6 +73,7 @@ impl Begins {
 /// What the parts of a node share that begin runs; clones are the same desk.
 #[derive(Clone)]
 pub struct Desk {
+    role: Role,
     library: Arc<RwLock<Library>>,
     changes: Arc<AtomicU64>,
     waits: Arc<Mutex<Vec<WaitChange>>>,
@@ -82,16 +85,16 @@ pub struct Desk {
 pub struct Tray(pub(super) mpsc::UnboundedReceiver<Command>);
 
 impl Desk {
-    /// Reads the workflows that are installed.
+    /// Reads the workflows that are installed on a gateway, or on the hub.
     ///
     /// # Errors
     /// A fault of the store.
-    pub fn load(store: &Store) -> Result<(Self, Tray), Fault> {
+    pub fn load(store: &Store, role: Role) -> Result<(Self, Tray), Fault> {
         let library = store.read_blocking(|view| Library::load(view))?;
         let (found, tray) = mpsc::unbounded_channel();
         let library = Arc::new(RwLock::new(library));
         let (changes, waits, wake) = (Arc::default(), Arc::default(), Arc::default());
-        Ok((Self { library, changes, waits, wake, found }, Tray(tray)))
+        Ok((Self { role, library, changes, waits, wake, found }, Tray(tray)))
     }
 
     pub(super) fn library(&self) -> RwLockReadGuard<'_, Library> {
@@ -110,13 +113,22 @@ impl Desk {
         self.changes.load(Ordering::Acquire)
     }
 
+    /// What this node is.
+    pub(crate) const fn role(&self) -> Role {
+        self.role
+    }
+
     /// The triggers of the workflows of which new runs may begin, of each of its newest version.
     #[must_use]
     pub fn triggers(&self, is: impl Fn(&On<'_>) -> bool) -> Vec<Begins> {
         let library = self.library();
         let newest = library.ids().filter_map(|id| library.newest(id));
         let all = newest.flat_map(|flow| {
-            let triggers = flow.image().triggers().filter(|(_, trigger)| is(&trigger.on));
+            let of_hub = flow.about().placement == Placement::Hub;
+            let is_here = |on: &On<'_>| !of_hub || is_hubs(on) == (self.role == Role::Hub);
+            let image = flow.image();
+            let triggers =
+                image.triggers().filter(|(_, trigger)| is_here(&trigger.on) && is(&trigger.on));
             let numbers: Vec<u16> = triggers.map(|(number, _)| number).collect();
             let begins = |trigger| Begins { flow: Arc::clone(flow), trigger };
             numbers.into_iter().map(begins).collect::<Vec<_>>()
@@ -155,4 +167,10 @@ impl Desk {
     pub(crate) fn take_waits(&self) -> Vec<WaitChange> {
         std::mem::take(&mut *self.waits.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// What the hub looks for itself: the time, and alerts, of which it hears from everywhere. All else
+/// is found where it happens.
+pub(super) const fn is_hubs(on: &On<'_>) -> bool {
+    matches!(on, On::Schedule { .. } | On::Alert { .. })
 }

@@ -5,9 +5,9 @@
 //! `docs/formats/runs.md`.
 
 use super::library::Flow;
-use super::record::{NAME_MAX_BYTES, open, started};
-use holdfast_core::codec::Sink;
-use holdfast_core::log::runs::RunId;
+use super::record::{BY_MAX_BYTES, INPUT_MAX_BYTES, NAME_MAX_BYTES, open, started};
+use holdfast_core::codec::{Reader, Sink};
+use holdfast_core::log::runs::{RunId, RunWanted};
 use holdfast_core::{Reject, Timestamp};
 use holdfast_sync::Fault;
 use holdfast_sync::env::Env;
@@ -16,6 +16,8 @@ use serde_json::{Map, Value as Json, json};
 
 /// Bytes of the facts of what was found, as JSON.
 pub const FACTS_MAX_BYTES: usize = 16 << 10;
+const BEGIN: u8 = 0;
+const WANTED: u8 = 1;
 
 /// Something that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +41,17 @@ pub enum DueWhat {
         trigger: u16,
         /// What is known of it, JSON.
         facts: String,
+    },
+    /// A gateway wants it to begin.
+    Wanted {
+        /// Of which workflow.
+        workflow: String,
+        /// Of which version; empty for the newest.
+        version: String,
+        /// Who or what wants it.
+        by: String,
+        /// What it is given, JSON.
+        input: String,
     },
     /// A condition that the run waits for came true: the number of the signal.
     Condition(u8),
@@ -84,11 +97,19 @@ impl Due {
         Self { run, what: DueWhat::Begin { workflow, version, trigger, facts } }
     }
 
+    /// A run of a workflow that a gateway wants, as its log tells.
+    #[must_use]
+    pub fn wanted(wanted: &RunWanted<'_>) -> Self {
+        let RunWanted { run, workflow, version, by, input } = *wanted;
+        let [workflow, version, by, input] = [workflow, version, by, input].map(str::to_owned);
+        Self { run, what: DueWhat::Wanted { workflow, version, by, input } }
+    }
+
     /// Its key.
     #[must_use]
     pub fn key(&self) -> Vec<u8> {
         match self.what {
-            DueWhat::Begin { .. } => self.run.0.to_vec(),
+            DueWhat::Begin { .. } | DueWhat::Wanted { .. } => self.run.0.to_vec(),
             DueWhat::Condition(signal) => [&self.run.0[..], &[signal]].concat(),
         }
     }
@@ -97,15 +118,7 @@ impl Due {
     #[must_use]
     pub fn record(&self) -> (Vec<u8>, Vec<u8>) {
         let mut out = started();
-        if let DueWhat::Begin { workflow, version, trigger, facts } = &self.what {
-            let mut put = || {
-                out.put_bytes(workflow.as_bytes())?;
-                out.put_bytes(version.as_bytes())?;
-                out.put_uint(u64::from(*trigger))?;
-                out.put_bytes(facts.as_bytes())
-            };
-            put().expect("a vector has room");
-        }
+        self.what.put(&mut out).expect("a vector has room");
         (self.key(), out)
     }
 
@@ -127,16 +140,50 @@ impl Due {
         let (run, rest) = key.split_first_chunk().ok_or(Reject::Malformed)?;
         let run = RunId(*run);
         let what = match rest {
-            [] => DueWhat::Begin {
-                workflow: reader.str(NAME_MAX_BYTES)?.to_owned(),
-                version: reader.str(NAME_MAX_BYTES)?.to_owned(),
-                trigger: u16::try_from(reader.uint()?).map_err(|_| Reject::Malformed)?,
-                facts: reader.str(FACTS_MAX_BYTES)?.to_owned(),
-            },
+            [] => DueWhat::read(&mut reader)?,
             [signal] => DueWhat::Condition(*signal),
             _ => return Err(Reject::Malformed),
         };
         reader.finish()?;
         Ok(Self { run, what })
+    }
+}
+
+impl DueWhat {
+    fn put(&self, out: &mut Vec<u8>) -> Result<(), Reject> {
+        match self {
+            Self::Begin { workflow, version, trigger, facts } => {
+                out.put_u8(BEGIN)?;
+                out.put_bytes(workflow.as_bytes())?;
+                out.put_bytes(version.as_bytes())?;
+                out.put_uint(u64::from(*trigger))?;
+                out.put_bytes(facts.as_bytes())
+            }
+            Self::Wanted { workflow, version, by, input } => {
+                out.put_u8(WANTED)?;
+                let mut texts = [workflow, version, by, input].into_iter();
+                texts.try_for_each(|text| out.put_bytes(text.as_bytes()))
+            }
+            Self::Condition(_) => Ok(()),
+        }
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Reject> {
+        let kind = reader.u8()?;
+        let workflow = reader.str(NAME_MAX_BYTES)?.to_owned();
+        let version = reader.str(NAME_MAX_BYTES)?.to_owned();
+        match kind {
+            BEGIN => {
+                let trigger = u16::try_from(reader.uint()?).map_err(|_| Reject::Malformed)?;
+                let facts = reader.str(FACTS_MAX_BYTES)?.to_owned();
+                Ok(Self::Begin { workflow, version, trigger, facts })
+            }
+            WANTED => {
+                let by = reader.str(BY_MAX_BYTES)?.to_owned();
+                let input = reader.str(INPUT_MAX_BYTES)?.to_owned();
+                Ok(Self::Wanted { workflow, version, by, input })
+            }
+            _ => Err(Reject::Malformed),
+        }
     }
 }

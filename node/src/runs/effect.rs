@@ -71,6 +71,16 @@ impl Asked {
         format!("{}-{}", self.run, self.serial)
     }
 
+    /// The id of the run that this effect begins.
+    #[must_use]
+    pub fn child(&self) -> RunId {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&self.run.0).update(&self.serial.to_be_bytes());
+        let mut id = self.run.0;
+        id[6..].copy_from_slice(&hasher.finalize().as_bytes()[..10]);
+        RunId(id)
+    }
+
     /// An argument, where it is said.
     #[must_use]
     pub fn get(&self, argument: Argument) -> Option<&str> {

@@ -1,6 +1,6 @@
 //! The workflows that are installed on this node, by id and version, ready to be run.
 
-use super::record::Installed;
+use super::record::{Installed, Origin};
 use holdfast_core::Reject;
 use holdfast_core::flow::about::About;
 use holdfast_core::flow::image::Part;
@@ -69,6 +69,36 @@ impl Flow {
         let installed = Installed { is_enabled, ..self.installed.clone() };
         let (id, version) = (self.id.clone(), self.version.clone());
         Self { id, version, installed, tag: self.tag, has_conditions: self.has_conditions }
+    }
+
+    /// The same, as its site has it used.
+    #[must_use]
+    pub fn assigned(self, origin: Origin) -> Self {
+        let installed = Installed { origin: Some(origin), ..self.installed };
+        Self { installed, ..self }
+    }
+
+    /// The same, that no site uses any more.
+    #[must_use]
+    pub fn given_up(&self) -> Self {
+        let mut out = self.enabled(false);
+        if let Some(origin) = &mut out.installed.origin {
+            origin.is_given_up = true;
+        }
+        out
+    }
+
+    /// Whether a run of it may begin: a new one, or one that has waited for room.
+    #[must_use]
+    pub fn may_begin(&self, has_waited: bool) -> bool {
+        let is_given_up = || self.installed.origin.as_ref().is_some_and(|o| o.is_given_up);
+        self.installed.is_enabled || (has_waited && is_given_up())
+    }
+
+    /// Tags that its site says a device must have for what is found of it to begin a run.
+    #[must_use]
+    pub fn only(&self) -> &[(String, String)] {
+        self.installed.origin.as_ref().map_or(&[], |origin| &origin.only)
     }
 
     /// Whether its runs wait for conditions over readings.

@@ -2,6 +2,7 @@
 //! a device should be, alerts, and what the node itself knows.
 
 use super::effect::{Asked, Failure, plain};
+use super::record::NAME_MAX_BYTES;
 use super::step::Local;
 use crate::pipeline::Catalog;
 use crate::twins::{Condition, Patch, Section, Twins};
@@ -12,6 +13,8 @@ use holdfast_core::flow::effect::{Argument, Kind};
 use holdfast_core::limits::{NOTE_MAX_BYTES, RULE_MAX_BYTES};
 use holdfast_core::log::alerts::{AlertCleared, AlertId, AlertRaised, ClearReason, Subject};
 use holdfast_core::log::events::{Event, Severity};
+use holdfast_core::log::runs::{INPUT_MAX_BYTES, RunWanted};
+use holdfast_core::state::Role;
 use holdfast_sync::Fault;
 use holdfast_sync::store::{Table, WriteError, WriteTx};
 use jiff::tz::TimeZone;
@@ -28,10 +31,18 @@ pub struct Here {
     pub zone: TimeZone,
 }
 
+impl Here {
+    fn forwards(&self) -> bool {
+        self.twins.role() == Role::Edge
+    }
+}
+
 impl Local for Here {
     fn kinds(&self) -> u32 {
         let all = [Kind::Twin, Kind::Raise, Kind::Clear, Kind::Reading, Kind::State, Kind::Clock];
-        all.iter().fold(0, |bits, kind| bits | kind.bit())
+        let bits = all.iter().fold(0, |bits, kind| bits | kind.bit());
+        // On the hub there is nobody to hand it to.
+        if self.forwards() { bits | Kind::Forward.bit() } else { bits }
     }
 
     fn has_tag(&self, device: &str, name: &str, value: &str) -> bool {
@@ -54,6 +65,7 @@ impl Local for Here {
             Kind::Twin => self.set(tx, asked),
             Kind::Raise => raise(tx, asked),
             Kind::Clear => clear(tx, asked),
+            Kind::Forward if self.forwards() => forward(tx, asked),
             other => {
                 let text = format!("this node does no `{}` by itself", other.name());
                 Ok(Err(Failure::new(Code::INCAPABLE, text)))
@@ -137,6 +149,34 @@ impl Here {
             Err(error) => Ok(Err(Failure::new(Code::REFUSED, error.to_string()))),
         }
     }
+}
+
+/// The hub is to begin a run, under an id that this effect alone has.
+fn forward(tx: &mut WriteTx<'_>, asked: &Asked) -> Result<Result<Json, Failure>, Fault> {
+    let run = asked.child();
+    let read = || {
+        let workflow = asked.need(Argument::Name)?;
+        let input = match asked.json(Argument::Args) {
+            None => Json::Object(Map::new()),
+            Some(Json::Object(input)) => Json::Object(input),
+            Some(_) => {
+                return Err(Failure::new(Code::INVALID, "what a run is given is an object"));
+            }
+        };
+        Ok((workflow, input.to_string()))
+    };
+    let (workflow, input) = match read() {
+        Ok(read) => read,
+        Err(failure) => return Ok(Err(failure)),
+    };
+    if workflow.len() > NAME_MAX_BYTES || input.len() > INPUT_MAX_BYTES {
+        let text = format!("a name has {NAME_MAX_BYTES} bytes, an input {INPUT_MAX_BYTES}");
+        return Ok(Err(Failure::new(Code::INVALID, text)));
+    }
+    let by = format!("run {}", asked.run);
+    let wanted = RunWanted { run, workflow, version: "", by: &by, input: &input };
+    let said = said(tx, &Event::Wanted(wanted))?;
+    Ok(said.map(|_| json!({ "run": run.to_string() })))
 }
 
 /// An alert begins, unless it is there already. The pipeline hears of it in the log, as of one of

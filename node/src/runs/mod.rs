@@ -8,14 +8,17 @@
 //!
 //! Byte-exact page: `docs/formats/runs.md`.
 
+pub mod assigned;
 mod calendar;
 mod desk;
 mod due;
 pub mod effect;
 mod engine;
+mod forward;
 pub mod http;
 pub mod library;
 mod local;
+mod migrate;
 pub mod record;
 pub mod step;
 pub mod told;
@@ -27,8 +30,9 @@ pub use due::{Due, FACTS_MAX_BYTES, Facts};
 pub use effect::{Asked, Failure};
 pub use library::{Flow, Library};
 pub use local::Here;
+pub use migrate::migrated;
 pub use record::{Line, Run};
-pub use step::{Decision, Local};
+pub use step::{Decision, Local, NotTaken};
 pub use twins::begin_by_twins;
 pub(crate) use waits::{Moved, WaitRows, Waits};
 
@@ -36,9 +40,9 @@ use engine::{Command, Engine, Parts};
 use futures::future::BoxFuture;
 use holdfast_core::flow::about::Placement;
 use holdfast_core::flow::effect::Kind;
-use holdfast_core::flow::trigger;
-use holdfast_core::flow::{Code, Refusal, Rejection, Tier};
+use holdfast_core::flow::{Code, Rejection, Tier};
 use holdfast_core::log::runs::RunId;
+use holdfast_core::state::Role;
 use holdfast_sync::Fault;
 use holdfast_sync::store::Store;
 use jiff::tz::TimeZone;
@@ -86,6 +90,8 @@ pub struct Start {
 pub struct Started {
     /// The run.
     pub run: RunId,
+    /// Whether it was handed to the hub.
+    pub is_forwarded: bool,
     /// Whether it waits for room.
     pub waits: bool,
     /// Whether it had begun before.
@@ -98,6 +104,9 @@ pub enum NotForHere {
     /// The verifier does not accept it, or this node cannot do what it does.
     #[error(transparent)]
     Rejected(#[from] Rejection),
+    /// A trigger of it is found elsewhere.
+    #[error("a run of it begins by `{0}`, for which this node does not look")]
+    Trigger(&'static str),
     /// It waits for a condition over readings, and this node looks for none.
     #[error("it waits for a condition over readings, and this node looks for none")]
     Condition,
@@ -115,6 +124,9 @@ pub enum RunError {
     /// That version is installed with another content.
     #[error("this version is installed with another content: a version never changes")]
     OtherImage,
+    /// It runs on the hub, and nobody here hears of its end.
+    #[error("`{0}` runs on the hub, whose end is not heard of here: use `forward`")]
+    OfHub(String),
     /// Runs are pinned to it.
     #[error("{0} of its runs are under way or wait: let them end, or cancel them")]
     InUse(usize),
@@ -138,7 +150,7 @@ pub enum RunError {
     Full,
     /// The run does not take it.
     #[error("the run does not take it: {0}")]
-    Refused(Refusal),
+    Refused(NotTaken),
     /// The store failed.
     #[error("nothing was stored: {0}")]
     Store(String),
@@ -152,7 +164,7 @@ impl RunError {
     fn failure(&self) -> Failure {
         let code = match self {
             Self::Full | Self::Skipped => Code::BUSY,
-            Self::Input(_) => Code::INVALID,
+            Self::Input(_) | Self::OfHub(_) => Code::INVALID,
             _ => Code::FAILED,
         };
         Failure::new(code, self.to_string())
@@ -165,7 +177,6 @@ pub struct Runs {
     commands: mpsc::Sender<Command>,
     desk: Desk,
     tier: Tier,
-    placements: &'static [Placement],
 }
 
 /// What a node does by itself and outside, and which workflows are for it.
@@ -176,10 +187,6 @@ pub struct Abilities {
     pub outside: Arc<dyn Outside>,
     /// The time zone of the site.
     pub zone: TimeZone,
-    /// The kinds of triggers that it looks for, a bit each.
-    pub triggers: u32,
-    /// Where workflows are to run that it takes.
-    pub placements: &'static [Placement],
 }
 
 impl Runs {
@@ -193,12 +200,12 @@ impl Runs {
         abilities: Abilities,
     ) -> Result<(Self, Engine), Fault> {
         let (sender, commands) = mpsc::channel(COMMANDS);
-        let Abilities { local, outside, zone, triggers, placements } = abilities;
+        let Abilities { local, outside, zone } = abilities;
         let effects = local.kinds() | outside.kinds() | Kind::Flow.bit();
-        let tier = Tier::NODE.with(effects, triggers);
+        let tier = Tier::NODE.with(effects, u32::MAX);
         let parts = Parts { local, outside, zone, desk: desk.clone(), tray, commands };
         let engine = Engine::load(store, parts)?;
-        Ok((Self { commands: sender, desk, tier, placements }, engine))
+        Ok((Self { commands: sender, desk, tier }, engine))
     }
 
     /// Verifies an image for this node.
@@ -207,18 +214,41 @@ impl Runs {
     /// [`NotForHere`]
     pub fn accept(&self, image: Vec<u8>, by: &str, added_ms: i64) -> Result<Flow, NotForHere> {
         let by = by[..by.floor_char_boundary(record::BY_MAX_BYTES)].to_owned();
-        let installed = record::Installed { added_ms, by, is_enabled: true, image };
-        let flow = Flow::accept(installed, &self.tier)?;
-        let sees = self.tier.triggers & trigger::Kind::Reading.bit() != 0;
-        if flow.has_conditions() && !sees {
+        let installed = record::Installed { added_ms, by, is_enabled: true, origin: None, image };
+        let flow = Flow::accept(installed, &Tier::NODE)?;
+        let placement = flow.about().placement;
+        match (self.desk.role(), placement) {
+            // It begins here and is done there: what it does is for the hub to judge.
+            (Role::Edge, Placement::Hub) => Ok(flow),
+            (Role::Edge, Placement::Any | Placement::Edge) => {
+                Ok(Flow::accept(flow.installed, &self.tier)?)
+            }
+            (Role::Hub, Placement::Any | Placement::Hub) => {
+                self.finds_all(&flow, placement)?;
+                Ok(Flow::accept(flow.installed, &self.tier)?)
+            }
+            (_, elsewhere) => Err(NotForHere::Elsewhere(elsewhere.name())),
+        }
+    }
+
+    /// Whether a hub finds all that a workflow begins by and waits for; gateways find what begins
+    /// one that is for the hub.
+    fn finds_all(&self, flow: &Flow, placement: Placement) -> Result<(), NotForHere> {
+        if flow.has_conditions() {
             return Err(NotForHere::Condition);
         }
-        let placement = flow.about().placement;
-        if self.placements.contains(&placement) {
-            Ok(flow)
-        } else {
-            Err(NotForHere::Elsewhere(placement.name()))
+        let image = flow.image();
+        let missing = image.triggers().find(|(_, trigger)| !desk::is_hubs(&trigger.on));
+        match missing.filter(|_| placement != Placement::Hub) {
+            Some((_, trigger)) => Err(NotForHere::Trigger(trigger.on.kind().name())),
+            None => Ok(()),
         }
+    }
+
+    /// What this node is.
+    #[must_use]
+    pub const fn role(&self) -> Role {
+        self.desk.role()
     }
 
     /// The workflows that are installed.
@@ -297,6 +327,14 @@ impl Runs {
         self.tell(run, Told::Resolve(fiber, decision, by.to_owned())).await
     }
 
+    /// Has a run go on as one of another version.
+    ///
+    /// # Errors
+    /// [`RunError`]; it stays as it is then.
+    pub async fn migrate(&self, run: RunId, to: Arc<Flow>, by: &str) -> Result<(), RunError> {
+        self.tell(run, Told::Migrate(to, by.to_owned())).await
+    }
+
     async fn tell(&self, run: RunId, told: Told) -> Result<(), RunError> {
         self.ask(|reply| Command::Tell { run, told, reply: Some(reply) }).await
     }
@@ -308,5 +346,11 @@ impl Runs {
         let (reply, answer) = oneshot::channel();
         self.commands.send(command(reply)).await.map_err(|_| RunError::Stopping)?;
         answer.await.unwrap_or(Err(RunError::Stopping))
+    }
+}
+
+impl Default for Started {
+    fn default() -> Self {
+        Self { run: RunId([0; 16]), is_forwarded: false, waits: false, was_there: false }
     }
 }

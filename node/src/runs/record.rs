@@ -1,23 +1,37 @@
 //! Workflows and runs as they are kept. Byte-exact page: `docs/formats/runs.md`.
 
+use holdfast_core::artefact::ArtefactId;
 use holdfast_core::codec::{Reader, Sink};
 use holdfast_core::flow::image::IMAGE_MAX_BYTES;
 use holdfast_core::flow::memory::Phase;
+pub use holdfast_core::log::runs::{BY_MAX_BYTES, INPUT_MAX_BYTES};
 use holdfast_core::log::runs::{RunId, What};
 use holdfast_core::{Reject, limits::NOTE_MAX_BYTES};
 
 /// Bytes of the id of a workflow, and of a version.
 pub const NAME_MAX_BYTES: usize = 64;
-/// Bytes of the name of who began a run.
-pub const BY_MAX_BYTES: usize = 128;
-/// Bytes of what a run is given, as JSON.
-pub const INPUT_MAX_BYTES: usize = 8 << 10;
 /// Bytes of the memory of a run.
 const MEMORY_MAX_BYTES: usize = 16 << 10;
 const FORMAT: u8 = 1;
 
 /// A run that waits for another one, and the number of the effect at which it does.
 pub type Parent = (RunId, u32);
+
+/// Tags by which a site restricts a workflow.
+pub const ONLY_MAX: usize = 8;
+/// Bytes of the name of a tag, and of its value.
+pub const TAG_MAX_BYTES: usize = 64;
+
+/// The artefact that a workflow came as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Which one.
+    pub artefact: ArtefactId,
+    /// Tags that a device must have for what is found of it to begin a run.
+    pub only: Vec<(String, String)>,
+    /// Whether no site uses it any more: it goes when its last run is over.
+    pub is_given_up: bool,
+}
 
 /// A workflow that is installed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +42,8 @@ pub struct Installed {
     pub by: String,
     /// Whether new runs may begin.
     pub is_enabled: bool,
+    /// The artefact, where its site has it used; otherwise somebody installed it here.
+    pub origin: Option<Origin>,
     /// The image.
     pub image: Vec<u8>,
 }
@@ -47,6 +63,7 @@ impl Installed {
             out.put_int(self.added_ms)?;
             out.put_bytes(self.by.as_bytes())?;
             out.put_u8(u8::from(self.is_enabled))?;
+            put_origin(out, self.origin.as_ref())?;
             out.put_bytes(&self.image)
         };
         put(&mut out).expect("a vector has room");
@@ -62,9 +79,10 @@ impl Installed {
         let added_ms = reader.int()?;
         let by = reader.str(BY_MAX_BYTES)?.to_owned();
         let is_enabled = flag(&mut reader)?;
+        let origin = read_origin(&mut reader)?;
         let image = reader.bytes(IMAGE_MAX_BYTES)?.to_vec();
         reader.finish()?;
-        Ok(Self { added_ms, by, is_enabled, image })
+        Ok(Self { added_ms, by, is_enabled, origin, image })
     }
 }
 
@@ -252,6 +270,34 @@ pub(super) fn started() -> Vec<u8> {
 pub(super) fn open(value: &[u8]) -> Result<Reader<'_>, Reject> {
     let mut reader = Reader::new(value);
     if reader.u8()? == FORMAT { Ok(reader) } else { Err(Reject::Version) }
+}
+
+fn put_origin(out: &mut Vec<u8>, origin: Option<&Origin>) -> Result<(), Reject> {
+    let Some(Origin { artefact, only, is_given_up }) = origin else { return out.put_u8(0) };
+    out.put_u8(1)?;
+    out.put(&artefact.0)?;
+    out.put_u8(u8::from(*is_given_up))?;
+    out.put_uint(only.len() as u64)?;
+    for (name, value) in only {
+        out.put_bytes(name.as_bytes())?;
+        out.put_bytes(value.as_bytes())?;
+    }
+    Ok(())
+}
+
+fn read_origin(reader: &mut Reader<'_>) -> Result<Option<Origin>, Reject> {
+    if !flag(reader)? {
+        return Ok(None);
+    }
+    let artefact = ArtefactId(reader.array()?);
+    let is_given_up = flag(reader)?;
+    let count = reader.uint()?;
+    if count > ONLY_MAX as u64 {
+        return Err(Reject::Full);
+    }
+    let mut text = || Ok(reader.str(TAG_MAX_BYTES)?.to_owned());
+    let only = (0..count).map(|_| Ok((text()?, text()?))).collect::<Result<_, Reject>>()?;
+    Ok(Some(Origin { artefact, only, is_given_up }))
 }
 
 fn put_parent(out: &mut Vec<u8>, parent: Option<Parent>) -> Result<(), Reject> {

@@ -8,6 +8,7 @@
 use super::effect::{Asked, Failure, Owned, answers};
 use super::engine::awaited;
 use super::library::Flow;
+use super::migrate::migrated;
 use super::record::{Line, Parent, Run};
 use holdfast_core::flow::memory::{Phase, State, bytes_of};
 use holdfast_core::flow::view::{self, Pending, Wait};
@@ -65,6 +66,25 @@ pub enum Told {
     Resolve(u8, Decision, String),
     /// Somebody ends it.
     Cancel(String),
+    /// Somebody has it go on as a run of another version.
+    Migrate(Arc<Flow>, String),
+}
+
+/// Why something that a run was told was not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotTaken {
+    /// It leads nowhere.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// It cannot go on as a run of another version.
+    #[error("{0}")]
+    Obstacle(String),
+}
+
+impl From<Refusal> for NotTaken {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
 }
 
 /// What somebody decides about a fiber that is parked.
@@ -103,7 +123,7 @@ pub struct Stepped {
     /// As it is kept now.
     pub run: Run,
     /// What of `told` was refused: the place, and why.
-    pub refused: Vec<(usize, Refusal)>,
+    pub refused: Vec<(usize, NotTaken)>,
     /// What is to be begun outside of the node.
     pub outside: Vec<Asked>,
 }
@@ -191,7 +211,7 @@ struct Stepping<'t> {
     env: &'t Env,
     now_ms: i64,
     lines: Vec<Line>,
-    refused: Vec<(usize, Refusal)>,
+    refused: Vec<(usize, NotTaken)>,
     /// What was under way before: number and attempt.
     before: Vec<(u32, u8)>,
     /// The effect that is just being done here, in words.
@@ -263,7 +283,7 @@ impl<'t> Stepping<'t> {
     }
 
     /// Tells the run something, and notes what came of it.
-    fn tell(&mut self, told: &Told) -> Result<(), Refusal> {
+    fn tell(&mut self, told: &Told) -> Result<(), NotTaken> {
         let moment = Moment { now_ms: self.now_ms, entropy: self.env.entropy() };
         let flow = Arc::clone(&self.touched.flow);
         let image = flow.image();
@@ -310,6 +330,11 @@ impl<'t> Stepping<'t> {
                     Decision::Compensate => Resolution::Compensate,
                 };
                 step(&image, memory, &Input::Resolve { fiber: *fiber, how }, moment)?;
+            }
+            Told::Migrate(to, _) => {
+                *memory = migrated(&flow, to, memory).map_err(NotTaken::Obstacle)?;
+                self.touched.run.version.clone_from(&to.version);
+                self.touched.flow = Arc::clone(to);
             }
         }
         self.touched.run.stepped_ms = self.now_ms;
@@ -374,6 +399,9 @@ impl<'t> Stepping<'t> {
                 self.add(What::Decided, place, format!("{how} by {by}"));
             }
             Told::Cancel(by) => self.add(What::Decided, 0, format!("cancel by {by}")),
+            Told::Migrate(to, by) => {
+                self.add(What::Migrated, place, format!("to version {} by {by}", to.version));
+            }
             Told::Tick | Told::ClockSet(_) => {}
         }
         self.note_reasons(told);

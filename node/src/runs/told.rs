@@ -1,4 +1,5 @@
-//! Runs of other nodes, as their logs tell of them: what a hub knows of what its gateways do.
+//! Runs of all nodes, as their logs tell of them: what a hub knows of what its gateways do, and in
+//! the same way of what it does itself.
 //!
 //! The lines of a run come in whatever order their log does, the newest first after an outage, and
 //! each may come twice. A line is known by its place in the log, and what is known of a run is what
@@ -99,7 +100,11 @@ impl Told {
             }
             // Another value for a variable leaves it parked.
             What::Decided if !text.starts_with("set ") => self.decided += 1,
-            what @ (What::Undoing | What::Succeeded | What::Ended | What::Cancelled)
+            what @ (What::Undoing
+            | What::Succeeded
+            | What::Ended
+            | What::Cancelled
+            | What::Forwarded)
                 // An undoing comes before an end, whichever line comes first here.
                 if what as u8 > self.phase =>
             {
@@ -148,7 +153,7 @@ impl Told {
 }
 
 const fn is_end(what: What) -> bool {
-    matches!(what, What::Succeeded | What::Ended | What::Cancelled)
+    matches!(what, What::Succeeded | What::Ended | What::Cancelled | What::Forwarded)
 }
 
 /// The key of a run of a node.

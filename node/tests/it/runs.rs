@@ -12,6 +12,7 @@ use holdfast_core::flow::{Code, Phase, Slot, Tier, Type};
 use holdfast_core::log::alerts::ClearReason;
 use holdfast_core::log::events::{self, Event};
 use holdfast_core::log::runs::{RunId, What};
+use holdfast_core::state::Role;
 use holdfast_core::{Stream, Timestamp};
 use holdfast_node::flow;
 use holdfast_node::runs::record::Installed;
@@ -165,11 +166,9 @@ impl Node {
             local: Arc::<Rows>::clone(&rows),
             outside: Arc::new(target.clone()),
             zone: jiff::tz::TimeZone::UTC,
-            triggers: 0,
-            placements: &[Placement::Any],
         };
         let (runs, engine) =
-            Runs::load(store.clone(), Desk::load(&store).unwrap(), abilities).unwrap();
+            Runs::load(store.clone(), Desk::load(&store, Role::Edge).unwrap(), abilities).unwrap();
         let stop = CancellationToken::new();
         let task = tokio::spawn(engine.run(stop.clone()));
         Self { store, runs, rows, target, hand: Arc::clone(hand), stop, task }
@@ -250,7 +249,8 @@ fn start(workflow: &str) -> Start {
 
 fn accepted(draft: &Draft) -> Flow {
     let image = draft.encode().unwrap();
-    let installed = Installed { added_ms: 1, by: "test".to_owned(), is_enabled: true, image };
+    let by = "test".to_owned();
+    let installed = Installed { added_ms: 1, by, is_enabled: true, origin: None, image };
     Flow::accept(installed, &Tier::NODE).unwrap()
 }
 
@@ -517,7 +517,7 @@ async fn a_run_that_is_asked_for_twice_under_one_id_begins_once() {
     node.install(&valve()).await;
     let wanted = Start { id: Some(RunId([3; 16])), ..start("valve") };
     let first = node.runs.start(wanted.clone()).await.unwrap();
-    assert_eq!(first, Started { run: RunId([3; 16]), waits: false, was_there: false });
+    assert_eq!(first, Started { run: RunId([3; 16]), ..Started::default() });
     until("it succeeds", || node.phase(first.run) == Phase::Succeeded).await;
     assert!(node.runs.start(wanted).await.unwrap().was_there);
     assert_eq!(node.did("open"), 1);

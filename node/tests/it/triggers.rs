@@ -3,11 +3,11 @@
 use super::runs::{HOUR_MS, Hand, hand, until};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use holdfast_core::flow::about::Placement;
 use holdfast_core::flow::effect::{Argument, Kind};
 use holdfast_core::log::alerts::{AlertCleared, AlertId, AlertRaised, ClearReason, Subject};
 use holdfast_core::log::events::{Event, Severity};
 use holdfast_core::reading::{Finite, Quality};
+use holdfast_core::state::Role;
 use holdfast_core::{Device, SeriesKey, Timestamp};
 use holdfast_node::alerts::Plan;
 use holdfast_node::flow;
@@ -120,7 +120,7 @@ impl Place {
             unsafe_normal_sync: false,
         };
         let (store, _) = Store::open(options, Arc::clone(&self.hand) as Env).unwrap();
-        let (desk, tray) = Desk::load(&store).unwrap();
+        let (desk, tray) = Desk::load(&store, Role::Edge).unwrap();
         let pipeline = Options {
             widths_s: vec![60],
             windows_kept_s: 600,
@@ -150,8 +150,6 @@ impl Place {
             local: Arc::new(Nothing),
             outside: Arc::new(self.board.clone()),
             zone: jiff::tz::TimeZone::get("Europe/Berlin").unwrap(),
-            triggers: u32::MAX,
-            placements: &[Placement::Any],
         };
         let (runs, engine) = Runs::load(store.clone(), desk, abilities).unwrap();
         (runs, move |stop| engine.run(stop).boxed())

@@ -55,7 +55,8 @@ pub fn artefacts(scale: Scale) {
         let mut fleet = FleetPlan { edge, ..plan }.build().expect("the fleet starts");
         let files = tempfile::tempdir().expect("a directory");
         let out = path(files.path());
-        let made = fleet.hub.command("publisher", ["new", "works", "--kind", "flow", "--out", out]);
+        let made =
+            fleet.hub.command("publisher", ["new", "works", "--kind", "bundle", "--out", out]);
         made.expect("a publisher is named");
         let mut rng = Rng::keyed(scale.seed, &[7]);
         let faults = scale.of(FAULTS, 10);
@@ -105,10 +106,10 @@ fn content(rng: &mut Rng) -> Vec<u8> {
 
 /// Publishes a version and gives its id.
 fn publish(fleet: &Fleet, files: &TempDir, version: u64, content: &[u8]) -> String {
-    let file = files.path().join("pump-guard.flow");
+    let file = files.path().join("pump-guard.bundle");
     std::fs::write(&file, content).expect("the file is written");
     let (version, key) = (format!("1.{version}"), files.path().join("works.key"));
-    let words = ["publish", path(&file), "--kind", "flow", "--version", &version];
+    let words = ["publish", path(&file), "--kind", "bundle", "--version", &version];
     let [a, b, c, d, e, f] = words;
     let told = fleet.hub.command("artefact", [a, b, c, d, e, f, "--key", path(&key)]);
     let told = told.expect("it is published");

@@ -211,6 +211,11 @@ pub const WORKFLOW: &[Campaign] = &[
         about: "300 kills while readings and messages begin runs",
         run: workflows::finds,
     },
+    Campaign {
+        name: "fleet",
+        about: "200 kills and cuts while gateways hand runs to the hub",
+        run: workflows::fleet,
+    },
 ];
 
 /// The sets of campaigns by their names on the command line.

@@ -1,4 +1,4 @@
-//! Workflows on a gateway, at the size of the test command.
+//! Workflows on gateways and the hub, at the size of the test command.
 
 use holdfast_tests::scenarios::{Scale, workflows};
 
@@ -10,4 +10,9 @@ fn no_kill_loses_a_run_or_does_anything_twice() {
 #[test]
 fn no_kill_loses_or_doubles_what_begins_a_run() {
     workflows::finds(Scale::test(0xf11));
+}
+
+#[test]
+fn runs_for_the_hub_are_done_there_once_whatever_is_killed_or_cut() {
+    workflows::fleet(Scale::test(0xf12));
 }

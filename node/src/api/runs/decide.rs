@@ -170,7 +170,8 @@ steps:
     /// A run whose command is parked, with its workflow.
     fn parked() -> (Flow, Run) {
         let image = compile(DEFINITION).unwrap().image;
-        let installed = Installed { added_ms: 0, by: String::new(), is_enabled: true, image };
+        let by = String::new();
+        let installed = Installed { added_ms: 0, by, is_enabled: true, origin: None, image };
         let flow = Flow::accept(installed, &Tier::NODE).unwrap();
         let mut memory = vec![0; bytes_of(flow.image().sizes)];
         let moment = Moment { now_ms: 1, entropy: 0 };

@@ -10,8 +10,8 @@ use crate::runs::{Flow, Run};
 use holdfast_core::flow::image::Named;
 use holdfast_core::flow::{Memory, Slot};
 
-const STATES: [&str; 7] =
-    ["waiting", "running", "undoing", "succeeded", "failed", "cancelled", "parked"];
+const STATES: [&str; 8] =
+    ["waiting", "running", "undoing", "succeeded", "failed", "cancelled", "forwarded", "parked"];
 
 /// What is asked for.
 pub(super) struct Wanted {

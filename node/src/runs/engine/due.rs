@@ -4,6 +4,7 @@ use super::gather::{Group, Write};
 use super::{Command, Engine};
 use crate::runs::due::{Due, DueWhat};
 use crate::runs::effect::{at, number_shown, plain};
+use crate::runs::forward::Forward;
 use crate::runs::step::Told;
 use crate::runs::{RunError, Start};
 use holdfast_core::flow::Image;
@@ -13,6 +14,10 @@ use holdfast_core::log::runs::RunId;
 use holdfast_sync::Fault;
 use holdfast_sync::store::{Snapshot, Table};
 use serde_json::{Map, Value as Json};
+use std::collections::BTreeSet;
+
+/// Runs that gateways want and that are looked at again in one go.
+const AWAITED_AT_ONCE: usize = 64;
 
 impl Engine {
     /// What was found when the node stopped, and conditions of runs that go on.
@@ -43,6 +48,9 @@ impl Engine {
 
     /// Takes what was found into a transaction.
     pub(super) fn take_due(&mut self, group: &mut Group, due: Due) {
+        if let DueWhat::Wanted { .. } = due.what {
+            return self.take_wanted(group, due);
+        }
         group.writes.push(Write::Delete(Table::RunDue, due.key()));
         match &due.what {
             DueWhat::Condition(signal) => {
@@ -55,8 +63,53 @@ impl Engine {
                     tracing::warn!(workflow, %error, "what was found begins no run");
                 }
             }
+            DueWhat::Wanted { .. } => {}
         }
         group.dues.push(due);
+    }
+
+    /// Begins a run that a gateway wants. One whose workflow is not here yet waits for it, and one
+    /// for which there is no room waits for that.
+    fn take_wanted(&mut self, group: &mut Group, due: Due) {
+        let DueWhat::Wanted { workflow, version, by, input } = &due.what else { return };
+        let start = Start {
+            workflow: workflow.clone(),
+            version: Some(version.clone()).filter(|version| !version.is_empty()),
+            input: serde_json::from_str(input).unwrap_or_default(),
+            by: by.clone(),
+            id: Some(due.run),
+            ..Start::default()
+        };
+        match self.judge(group, start) {
+            Ok(_) => {}
+            Err(RunError::NoWorkflow(_) | RunError::Full) => {
+                tracing::info!(run = %due.run, workflow, "a run that a gateway wants waits");
+                return self.awaited.push(due);
+            }
+            Err(error) => {
+                tracing::warn!(run = %due.run, workflow, %error, "it begins no run");
+                let (run, workflow) = (due.run, workflow.clone());
+                let (version, by, input) = (version.clone(), by.clone(), String::new());
+                let wanted = Forward { run, workflow, version, by, input };
+                group.writes.push(Write::Unbegun(Box::new(wanted), error.to_string()));
+            }
+        }
+        group.writes.push(Write::Delete(Table::RunDue, due.key()));
+        group.dues.push(due);
+    }
+
+    /// Something has changed for these workflows: what waits for them is looked at again.
+    pub(super) fn look_at_awaited(&mut self, changed: &BTreeSet<String>) {
+        changed.iter().for_each(|workflow| self.look_for_room(workflow));
+        let is_of = |due: &mut Due| match &due.what {
+            DueWhat::Wanted { workflow, .. } => changed.contains(workflow),
+            _ => false,
+        };
+        let some = self.awaited.extract_if(.., is_of).take(AWAITED_AT_ONCE);
+        for due in some.collect::<Vec<_>>() {
+            // The receiver is ours.
+            let _ = self.back.send(Command::Due(due));
+        }
     }
 
     fn begin_due(&mut self, group: &mut Group, due: &Due) -> Result<(), RunError> {
@@ -70,7 +123,7 @@ impl Engine {
         let trigger = trigger.ok_or_else(|| RunError::NoWorkflow(workflow.clone()))?;
         let facts: Map<String, Json> = serde_json::from_str(facts).unwrap_or_default();
         let device = facts.get("device").and_then(Json::as_str).unwrap_or_default();
-        if !self.has_tags(device, &trigger) {
+        if !self.has_tags(device, &trigger, flow.only()) {
             return Ok(());
         }
         let start = Start {
@@ -84,7 +137,8 @@ impl Engine {
         self.judge(group, start).map(drop)
     }
 
-    fn has_tags(&self, device: &str, trigger: &Trigger<'_>) -> bool {
+    /// Whether a device has the tags of a trigger, and those by which its site restricts it.
+    fn has_tags(&self, device: &str, trigger: &Trigger<'_>, only: &[(String, String)]) -> bool {
         let (On::Reading { of, .. }
         | On::Rollup { of, .. }
         | On::Twin { of, .. }
@@ -93,7 +147,8 @@ impl Engine {
             return true;
         };
         let Devices { tags, .. } = of;
-        tags.iter().all(|(name, value)| self.local.has_tag(device, name, value))
+        let only = only.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        tags.iter().chain(only).all(|(name, value)| self.local.has_tag(device, name, value))
     }
 }
 

@@ -4,13 +4,15 @@ use super::{CLOCK, CLOCK_EVERY_MS};
 use super::{Command, Engine, GROUP, JUMP_MS, Reply};
 use crate::runs::due::Due;
 use crate::runs::effect::given;
+use crate::runs::forward::Forward;
 use crate::runs::library::{Flow, INSTALLED_MAX};
 use crate::runs::local::clear_all;
 use crate::runs::record::{INPUT_MAX_BYTES, Installed, Waiting};
 use crate::runs::step::{Told, Touched};
 use crate::runs::{RUNS_MAX, RunError, Start, Started};
-use holdfast_core::flow::about::Overlap;
+use holdfast_core::flow::about::{Overlap, Placement};
 use holdfast_core::log::runs::RunId;
+use holdfast_core::state::Role;
 use holdfast_sync::store::{Table, WriteError, WriteTx};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
@@ -29,6 +31,10 @@ pub(super) enum Write {
     DeleteOf(Table, RunId),
     /// What runs of a workflow have raised is over.
     ClearAlerts(String),
+    /// A run is for the hub.
+    Forward(Box<Forward>),
+    /// A run that a gateway wants cannot begin, and why.
+    Unbegun(Box<Forward>, String),
 }
 
 impl Write {
@@ -41,6 +47,8 @@ impl Write {
                 tx.delete_range(*table, &run.0, &end)?;
             }
             Self::ClearAlerts(workflow) => clear_all(tx, workflow)?,
+            Self::Forward(forward) => forward.write(tx)?,
+            Self::Unbegun(wanted, why) => wanted.write_unbegun(tx, why)?,
         }
         Ok(())
     }
@@ -63,6 +71,8 @@ pub(super) struct Group {
     pub(super) changes: Vec<(Change, Reply<()>)>,
     pub(super) queued: Vec<(String, RunId, Waiting)>,
     pub(super) unqueued: Vec<(String, RunId)>,
+    /// Runs that are over at once: those for the hub.
+    pub(super) forwarded: Vec<RunId>,
     /// Runs that are to begin and nobody waits for: they are asked for again where this fails.
     pub(super) unasked: Vec<Start>,
     /// What was found and is taken: likewise.
@@ -140,16 +150,18 @@ impl Engine {
     }
 
     fn install(&mut self, group: &mut Group, flow: Flow, reply: Reply<()>) {
-        let library = self.library();
-        let known = library.get(&flow.id, &flow.version);
-        let same = known.map(|known| known.installed.image == flow.installed.image);
-        let is_full = known.is_none() && library.len() >= INSTALLED_MAX;
-        drop(library);
-        match same {
-            Some(true) => answer(reply, Ok(())),
-            Some(false) => answer(reply, Err(RunError::OtherImage)),
+        let known = self.library().get(&flow.id, &flow.version).map(Arc::clone);
+        let is_full = self.library().len() >= INSTALLED_MAX;
+        match known.map(|known| known.installed.clone()) {
+            Some(known) if known.image != flow.installed.image => {
+                answer(reply, Err(RunError::OtherImage));
+            }
+            // What its site has it used for replaces what somebody said here, not the other way.
+            Some(known) if flow.installed.origin.is_none() || known == flow.installed => {
+                answer(reply, Ok(()));
+            }
             None if is_full => answer(reply, Err(RunError::Full)),
-            None => put(group, flow, reply),
+            _ => put(group, flow, reply),
         }
     }
 
@@ -237,26 +249,29 @@ impl Engine {
             start.id.is_some() && self.is_known(group, id)
         };
         if was_there {
-            return Ok(Started { run: id, waits: false, was_there });
+            return Ok(Started { run: id, was_there, ..Started::default() });
         }
         let library = self.library();
         let flow = match start.version.as_deref() {
             Some(version) => library.get(&start.workflow, version),
             None => library.newest(&start.workflow),
         };
-        let flow = flow.filter(|flow| flow.installed.is_enabled).map(Arc::clone);
+        let flow = flow.filter(|flow| flow.may_begin(start.is_queued)).map(Arc::clone);
         drop(library);
         let flow = flow.ok_or_else(|| RunError::NoWorkflow(start.workflow.clone()))?;
         let image = flow.image();
         let values = given(&image, image.inputs(), &start.input).map_err(RunError::Input)?;
         let about = flow.about();
+        if about.placement == Placement::Hub && self.desk.role() != Role::Hub {
+            return forward(group, id, &flow.version, start);
+        }
         let begun = group.touched.values().filter(|touched| {
             touched.flow.id == flow.id && matches!(touched.told.first(), Some(Told::Start(_)))
         });
         let under_way = self.by_workflow.get(&flow.id).map_or(0, |all| all.len()) + begun.count();
         let has_room = under_way < usize::from(about.concurrent) && self.runs.len() < RUNS_MAX;
         if start.is_queued && !has_room {
-            return Ok(Started { run: id, waits: true, was_there: true });
+            return Ok(Started { run: id, waits: true, was_there: true, is_forwarded: false });
         }
         if has_room && (start.is_queued || self.next_waiting(&flow.id).is_none()) {
             if start.is_queued {
@@ -266,7 +281,7 @@ impl Engine {
             }
             let from = (start.by, start.parent);
             group.touched.insert(id, Touched::new(id, flow.clone(), values, from));
-            return Ok(Started { run: id, waits: false, was_there: false });
+            return Ok(Started { run: id, ..Started::default() });
         }
         match about.overlap {
             Overlap::Skip => return Err(RunError::Skipped),
@@ -280,7 +295,7 @@ impl Engine {
             Overlap::Queue => {}
         }
         self.queue(group, id, &flow.version, start)?;
-        Ok(Started { run: id, waits: true, was_there: false })
+        Ok(Started { run: id, waits: true, ..Started::default() })
     }
 
     /// Has a run wait for room; from here on it is pinned to its version, like one that has begun.
@@ -309,7 +324,7 @@ impl Engine {
         let library = self.library();
         self.waiting.get(workflow)?.iter().find_map(|(run, waiting)| {
             let flow = library.get(workflow, &waiting.version);
-            let flow = flow.filter(|flow| flow.installed.is_enabled)?;
+            let flow = flow.filter(|flow| flow.may_begin(true))?;
             Some((*run, waiting, Arc::clone(flow)))
         })
     }
@@ -323,6 +338,7 @@ impl Engine {
         self.runs.contains_key(&id)
             || group.touched.contains_key(&id)
             || group.queued.iter().any(|(_, queued, _)| *queued == id)
+            || group.forwarded.contains(&id)
             || self.over.contains(&id)
             || waits()
     }
@@ -330,6 +346,27 @@ impl Engine {
     pub(super) fn library(&self) -> std::sync::RwLockReadGuard<'_, crate::runs::Library> {
         self.desk.library()
     }
+}
+
+/// Hands a run to the hub.
+fn forward(
+    group: &mut Group,
+    run: RunId,
+    version: &str,
+    start: Start,
+) -> Result<Started, RunError> {
+    if start.parent.is_some() {
+        return Err(RunError::OfHub(start.workflow));
+    }
+    let (input, version) = (Json::Object(start.input).to_string(), version.to_owned());
+    if input.len() > INPUT_MAX_BYTES {
+        let text = format!("what it is given has {} bytes: at most {INPUT_MAX_BYTES}", input.len());
+        return Err(RunError::Input(text));
+    }
+    let forward = Forward { run, workflow: start.workflow, version, by: start.by, input };
+    group.writes.push(Write::Forward(Box::new(forward)));
+    group.forwarded.push(run);
+    Ok(Started { run, is_forwarded: true, ..Started::default() })
 }
 
 fn put(group: &mut Group, flow: Flow, reply: Reply<()>) {

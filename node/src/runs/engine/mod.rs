@@ -86,6 +86,8 @@ pub struct Engine {
     by_workflow: HashMap<String, BTreeSet<RunId>>,
     waiting: BTreeMap<String, VecDeque<(RunId, Waiting)>>,
     over: VecDeque<RunId>,
+    /// Runs that gateways want and that cannot begin yet.
+    awaited: Vec<Due>,
     /// Keys of conditions of runs that there are not any more.
     unwatched: Vec<Vec<u8>>,
     room: Arc<Semaphore>,
@@ -130,6 +132,7 @@ impl Engine {
             by_workflow: HashMap::new(),
             waiting: BTreeMap::new(),
             over: VecDeque::new(),
+            awaited: Vec::new(),
             unwatched: Vec::new(),
             room: Arc::new(Semaphore::new(REQUESTS_MAX)),
             clock,

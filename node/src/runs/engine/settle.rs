@@ -1,7 +1,7 @@
 //! The transaction, and what follows from it once it is on disk.
 
 use super::gather::{Change, Group, answer};
-use super::{Command, Engine, Reply};
+use super::{Active, Command, Engine, Reply};
 use crate::runs::effect::{Asked, Failure, shown};
 use crate::runs::step::{Stepped, Told, Touched, advance};
 use crate::runs::{RunError, Start};
@@ -37,6 +37,7 @@ impl Engine {
             dues,
             judged,
             done,
+            forwarded,
         } = group;
         let waited: BTreeSet<_> = told.iter().map(|(run, place, _)| (*run, *place)).collect();
         let mut again = said_again(touched.values(), &waited);
@@ -75,19 +76,22 @@ impl Engine {
         }
         let refused: HashMap<_, _> = stepped
             .iter()
-            .flat_map(|done| done.refused.iter().map(|(place, why)| ((done.id, *place), *why)))
+            .flat_map(|done| {
+                done.refused.iter().map(|(place, why)| ((done.id, *place), why.clone()))
+            })
             .collect();
         for (run, place, reply) in told {
-            let refused = refused.get(&(run, place)).copied();
+            let refused = refused.get(&(run, place)).cloned();
             answer(reply, refused.map_or(Ok(()), |why| Err(RunError::Refused(why))));
         }
         self.timers.settle(judged);
+        self.over.extend(forwarded);
         stepped.into_iter().for_each(|done| self.settle(done));
         for (began, reply) in started {
             answer(reply, Ok(began));
         }
         done.into_iter().for_each(|reply| answer(reply, Ok(())));
-        changed.iter().for_each(|workflow| self.look_for_room(workflow));
+        self.look_at_awaited(&changed);
         Ok(())
     }
 
@@ -124,6 +128,11 @@ impl Engine {
             self.drop_run(id);
             self.over.push_back(id);
         } else {
+            let is_other = |active: &Active| active.flow.version != flow.version;
+            if self.runs.get(&id).is_some_and(is_other) {
+                // The conditions of one version are not those of another.
+                self.conditions.end(id);
+            }
             self.take(id, flow, run);
         }
         outside.into_iter().for_each(|asked| self.begin(asked));
@@ -162,7 +171,7 @@ impl Engine {
 
     /// Begins the run that another one waits for; under the same id, however often it is asked for.
     fn begin_child(&self, asked: &Asked) {
-        let id = child_of(asked.run, asked.serial);
+        let id = asked.child();
         if self.over.contains(&id) {
             return self.tell_ended(asked, id);
         }
@@ -258,13 +267,4 @@ fn ended(id: RunId, flow: &crate::runs::Flow, memory: Memory<'_>) -> Result<Json
     }
     let cause = image.error_name(memory.cause()).unwrap_or("failed");
     Err(Failure::new(Code::FAILED, format!("run {id} of `{}`: {cause}", flow.id)))
-}
-
-/// The id of the run that an effect of another one begins.
-fn child_of(parent: RunId, serial: u32) -> RunId {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&parent.0).update(&serial.to_be_bytes());
-    let mut id = parent.0;
-    id[6..].copy_from_slice(&hasher.finalize().as_bytes()[..10]);
-    RunId(id)
 }

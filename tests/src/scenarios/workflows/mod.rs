@@ -1,8 +1,10 @@
-//! Workflows on a gateway: runs that are killed, cut off and taken up again.
+//! Workflows on gateways and the hub: runs that are killed, cut off and taken up again.
 
 mod finds;
+mod fleet;
 mod kills;
 mod receiver;
 
 pub use finds::finds;
+pub use fleet::fleet;
 pub use kills::kills;
