@@ -28,9 +28,11 @@ use holdfast_node::labels::Labels;
 use holdfast_node::logs;
 use holdfast_node::manager::Manager;
 use holdfast_node::metrics;
+use holdfast_node::notify::Notices;
 use holdfast_node::pages;
 use holdfast_node::pipeline::{self, Pipeline};
 use holdfast_node::rebirth;
+use holdfast_node::requests::Requests;
 use holdfast_node::runs::{Abilities, Desk, Here, Runs, Tray, begin_by_twins};
 use holdfast_node::sources::Sources;
 use holdfast_node::supervise::{Restarts, Supervisor, announce, stop_on_signals};
@@ -79,6 +81,8 @@ pub struct App {
     pub(crate) mqtt: Mqtt,
     /// Runs of workflows.
     pub(crate) runs: Runs,
+    /// Who is told what.
+    pub(crate) notices: Notices,
     /// Makes spans.
     pub(crate) tracer: Tracer,
     /// What the listener answered.
@@ -102,6 +106,7 @@ holdfast_node::parts!(
     Alerts => alerts,
     Twins => twins,
     Runs => runs,
+    Notices => notices,
     Auth => auth,
     Tokens => tokens,
     Events => events,
@@ -201,6 +206,7 @@ pub async fn run(node: Local<Settings>) -> Result<ExitCode, Failure> {
     let tls = node.tls()?;
     let folder = node.folder().to_owned();
     let settings = node.settings;
+    let outward = settings.outward(&folder)?;
     let options = settings.store_options(node.dir, key.clone());
     let (store, report) = Store::open(options, Arc::clone(&env))?;
     for finding in &report.findings {
@@ -224,7 +230,7 @@ pub async fn run(node: Local<Settings>) -> Result<ExitCode, Failure> {
         .chain(sockets.address().map(|mqtt| ("HOLDFAST_MQTT_LISTEN", mqtt.to_string())))
         .collect();
     sockets.announce();
-    let given = Given { key, findings, http, tls: tls.clone(), sockets };
+    let given = Given { key, findings, http, tls: tls.clone(), sockets, outward };
     let app = match start(&settings, &supervisor, store.clone(), given) {
         Ok(app) => app,
         Err(failure) => return Err(rebirth::unless_damaged(failure, &store, &anew).await),
@@ -260,6 +266,7 @@ struct Given {
     http: Arc<HttpCounts>,
     tls: Option<Tls>,
     sockets: mqtt::start::Sockets,
+    outward: (Requests, Notices),
 }
 
 fn start(
@@ -268,7 +275,7 @@ fn start(
     store: Store,
     given: Given,
 ) -> Result<App, String> {
-    let Given { key, findings, http, tls, sockets } = given;
+    let Given { key, findings, http, tls, sockets, outward } = given;
     let stop = supervisor.stop().clone();
     let text = |fault: Fault| fault.to_string();
     let events = Events::new(EVENTS, stop.clone());
@@ -311,7 +318,8 @@ fn start(
         auth.clone(),
         sockets,
     )?;
-    let runs = workflows(supervisor, desk, &data, &twins, mqtt.clone()).map_err(text)?;
+    let notices = outward.1.clone();
+    let runs = workflows(supervisor, desk, &data, &twins, (mqtt.clone(), outward)).map_err(text)?;
     let app = App {
         ingest,
         data,
@@ -324,6 +332,7 @@ fn start(
         scrape: settings.http.metrics,
         mqtt,
         runs,
+        notices,
         tracer,
         http,
         uplink,
@@ -346,22 +355,25 @@ fn workflows(
     desk: (Desk, Tray),
     data: &Data,
     twins: &Twins,
-    mqtt: Mqtt,
+    (mqtt, (requests, notices)): (Mqtt, (Requests, Notices)),
 ) -> Result<Runs, Fault> {
     let zone = jiff::tz::TimeZone::system();
     let (catalog, twins) = (Arc::clone(&data.catalog), twins.clone());
     let by_twins = desk.0.clone();
-    let here = Here { catalog, twins: twins.clone(), zone: zone.clone() };
+    let told = notices.clone();
+    let here = Here { catalog, twins: twins.clone(), notices, zone: zone.clone() };
     supervisor.run_once("workflows by twins", |stop| begin_by_twins(twins, by_twins, stop));
     let abilities = Abilities {
         local: Arc::new(here),
-        outside: Arc::new(Outward { mqtt, store: data.store.clone() }),
+        outside: Arc::new(Outward { mqtt, store: data.store.clone(), requests }),
         zone,
         triggers: trigger::Kind::ALL.iter().fold(0, |bits, kind| bits | kind.bit()),
         placements: &[Placement::Any, Placement::Edge],
     };
     let (runs, engine) = Runs::load(data.store.clone(), desk, abilities)?;
     supervisor.run_once("workflows", |stop| engine.run(stop));
+    let store = data.store.clone();
+    supervisor.spawn("notify", move |stop| told.clone().run(store.clone(), stop));
     Ok(runs)
 }
 

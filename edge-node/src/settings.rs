@@ -8,7 +8,9 @@ use holdfast_node::alerts::EdgeAlerts;
 use holdfast_node::cli::Service;
 use holdfast_node::config::{Bytes, Duration, Listen, ListenOrOff, Log, TransportWord};
 use holdfast_node::metrics;
-use holdfast_node::tls::{ClientSource, TlsWord};
+use holdfast_node::notify::{Mail, Notices, Targets, Workflows};
+use holdfast_node::requests::Requests;
+use holdfast_node::tls::{Authorities, ClientSource, TlsWord};
 use holdfast_node::trace::Trace;
 use holdfast_sync::identity::NodeKey;
 use holdfast_sync::session::Backfill;
@@ -35,6 +37,12 @@ pub struct Settings {
     pub rollups: Rollups,
     /// What is told.
     pub alerts: EdgeAlerts,
+    /// What workflows ask for elsewhere.
+    pub workflows: Workflows,
+    /// The server that takes mail.
+    pub mail: Mail,
+    /// Who can be told.
+    pub notify: Targets,
     /// The uplink.
     pub sync: Sync,
     /// Traces.
@@ -246,6 +254,21 @@ impl From<BackfillWord> for Backfill {
     }
 }
 
+impl Settings {
+    /// What asks others for something, and who can be told, with files in `folder`.
+    ///
+    /// # Errors
+    /// A sentence about keys or files that cannot be used.
+    pub fn outward(&self, folder: &Path) -> Result<(Requests, Notices), String> {
+        let authorities = Authorities::read(folder, &self.workflows.ca_file);
+        let authorities = authorities.map_err(|why| format!("`workflows.ca_file`: {why}"))?;
+        let requests = Requests::new(&authorities)?;
+        let targets = (&self.mail, &self.notify);
+        let notices = Notices::of(targets, folder, &authorities, requests.clone())?;
+        Ok((requests, notices))
+    }
+}
+
 impl Default for Node {
     fn default() -> Self {
         Self { data: "holdfast-edge-data".to_owned(), machine_id: "/etc/machine-id".to_owned() }
@@ -349,6 +372,7 @@ impl Service for Settings {
     }
 
     fn check(&self, folder: &Path) -> Result<(), String> {
+        self.outward(folder)?;
         self.mqtt.client_source(folder)?.map_or(Ok(()), |source| source.check())
     }
 

@@ -8,6 +8,7 @@ mod alerts;
 mod artefacts;
 mod conflicts;
 mod data;
+mod notices;
 mod policies;
 mod rollups;
 mod runs;

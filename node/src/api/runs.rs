@@ -7,6 +7,7 @@ use super::data::{Data, fault_problem};
 use super::twins::limit;
 use crate::auth::{Admin, Auth, Reader};
 use crate::http::{Json as Body, Path, Query};
+use crate::notify::Notices;
 use crate::problem::Problem;
 use crate::routes::{NoContent, Operation, Routes};
 use crate::runs::effect::{given, shown};
@@ -33,6 +34,7 @@ pub fn routes<S: Clone + Send + Sync + 'static>() -> Routes<S>
 where
     Auth: FromRef<S>,
     Data: FromRef<S>,
+    Notices: FromRef<S>,
     Runs: FromRef<S>,
 {
     Routes::new()
@@ -47,6 +49,7 @@ where
         .post("/v1/runs/{run}/decisions", "Decides about what is parked", decide::decide)
         .with(may_conflict)
         .merge(super::workflows::routes())
+        .merge(super::notices::routes())
         .merge(super::standing::routes())
 }
 

@@ -133,7 +133,7 @@ async fn install(
             NotForHere::Rejected(rejection) => {
                 rejection.pc.and_then(|pc| Image::parse(&compiled.image).ok()?.line_of(pc))
             }
-            NotForHere::Elsewhere(_) | NotForHere::Condition => None,
+            NotForHere::Elsewhere(_) | NotForHere::Condition | NotForHere::Target(_) => None,
         };
         let problem = Problem::invalid("not-for-this-node", error.to_string());
         match place {

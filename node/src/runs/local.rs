@@ -3,6 +3,7 @@
 
 use super::effect::{Asked, Failure, plain};
 use super::step::Local;
+use crate::notify::Notices;
 use crate::pipeline::Catalog;
 use crate::twins::{Condition, Patch, Section, Twins};
 use holdfast_core::Device;
@@ -24,14 +25,16 @@ pub struct Here {
     pub catalog: Arc<Catalog>,
     /// The twins of devices.
     pub twins: Twins,
+    /// Who can be told.
+    pub notices: Notices,
     /// The zone of the site.
     pub zone: TimeZone,
 }
 
 impl Local for Here {
     fn kinds(&self) -> u32 {
-        let all = [Kind::Twin, Kind::Raise, Kind::Clear, Kind::Reading, Kind::State, Kind::Clock];
-        all.iter().fold(0, |bits, kind| bits | kind.bit())
+        let said = Kind::Raise.bit() | Kind::Clear.bit() | Kind::Notify.bit() | Kind::Twin.bit();
+        said | Kind::Reading.bit() | Kind::State.bit() | Kind::Clock.bit()
     }
 
     fn has_tag(&self, device: &str, name: &str, value: &str) -> bool {
@@ -54,11 +57,20 @@ impl Local for Here {
             Kind::Twin => self.set(tx, asked),
             Kind::Raise => raise(tx, asked),
             Kind::Clear => clear(tx, asked),
+            Kind::Notify => self.notices.say(tx, asked),
             other => {
                 let text = format!("this node does no `{}` by itself", other.name());
                 Ok(Err(Failure::new(Code::INCAPABLE, text)))
             }
         }
+    }
+
+    fn settled(&self) {
+        self.notices.settled();
+    }
+
+    fn tells(&self, target: &str) -> bool {
+        self.notices.knows(target)
     }
 }
 

@@ -13,7 +13,6 @@ mod desk;
 mod due;
 pub mod effect;
 mod engine;
-pub mod http;
 pub mod library;
 mod local;
 pub mod record;
@@ -101,6 +100,9 @@ pub enum NotForHere {
     /// It waits for a condition over readings, and this node looks for none.
     #[error("it waits for a condition over readings, and this node looks for none")]
     Condition,
+    /// It tells somebody whom the configuration does not know.
+    #[error("it tells `{0}`, and the configuration has no section `notify.{0}`")]
+    Target(String),
     /// It runs elsewhere.
     #[error("its placement is `{0}`, and this node is none")]
     Elsewhere(&'static str),
@@ -164,6 +166,7 @@ impl RunError {
 pub struct Runs {
     commands: mpsc::Sender<Command>,
     desk: Desk,
+    local: Arc<dyn Local>,
     tier: Tier,
     placements: &'static [Placement],
 }
@@ -196,9 +199,10 @@ impl Runs {
         let Abilities { local, outside, zone, triggers, placements } = abilities;
         let effects = local.kinds() | outside.kinds() | Kind::Flow.bit();
         let tier = Tier::NODE.with(effects, triggers);
+        let told = Arc::clone(&local);
         let parts = Parts { local, outside, zone, desk: desk.clone(), tray, commands };
         let engine = Engine::load(store, parts)?;
-        Ok((Self { commands: sender, desk, tier, placements }, engine))
+        Ok((Self { commands: sender, desk, local: told, tier, placements }, engine))
     }
 
     /// Verifies an image for this node.
@@ -212,6 +216,9 @@ impl Runs {
         let sees = self.tier.triggers & trigger::Kind::Reading.bit() != 0;
         if flow.has_conditions() && !sees {
             return Err(NotForHere::Condition);
+        }
+        if let Some(target) = flow.targets().find(|target| !self.local.tells(target)) {
+            return Err(NotForHere::Target(target));
         }
         let placement = flow.about().placement;
         if self.placements.contains(&placement) {

@@ -61,6 +61,7 @@ impl Engine {
                 return Err((error, again));
             }
         };
+        self.local.settled();
         let mut changed: BTreeSet<_> = stepped.iter().map(|done| done.flow.id.clone()).collect();
         changed.extend(self.change_library(changes));
         for (workflow, run, waiting) in queued {
