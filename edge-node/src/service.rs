@@ -81,6 +81,8 @@ pub struct App {
     pub(crate) mqtt: Mqtt,
     /// Runs of workflows.
     pub(crate) runs: Runs,
+    /// What services are asked.
+    pub(crate) requests: Requests,
     /// Who is told what.
     pub(crate) notices: Notices,
     /// Makes spans.
@@ -318,7 +320,7 @@ fn start(
         auth.clone(),
         sockets,
     )?;
-    let notices = outward.1.clone();
+    let (requests, notices) = outward.clone();
     let runs = workflows(supervisor, desk, &data, &twins, (mqtt.clone(), outward)).map_err(text)?;
     let app = App {
         ingest,
@@ -332,6 +334,7 @@ fn start(
         scrape: settings.http.metrics,
         mqtt,
         runs,
+        requests,
         notices,
         tracer,
         http,

@@ -10,8 +10,9 @@ use holdfast_node::config::{Bytes, Duration, Listen, ListenOrOff, Log, Transport
 use holdfast_node::metrics;
 use holdfast_node::notify::{Mail, Notices, Targets, Workflows};
 use holdfast_node::requests::Requests;
-use holdfast_node::tls::{Authorities, ClientSource, TlsWord};
+use holdfast_node::tls::{ClientSource, TlsWord};
 use holdfast_node::trace::Trace;
+use holdfast_sync::env::System;
 use holdfast_sync::identity::NodeKey;
 use holdfast_sync::session::Backfill;
 use holdfast_sync::store::{Options, Overflow, SCRUB_EVERY, SEAL_AFTER};
@@ -260,9 +261,7 @@ impl Settings {
     /// # Errors
     /// A sentence about keys or files that cannot be used.
     pub fn outward(&self, folder: &Path) -> Result<(Requests, Notices), String> {
-        let authorities = Authorities::read(folder, &self.workflows.ca_file);
-        let authorities = authorities.map_err(|why| format!("`workflows.ca_file`: {why}"))?;
-        let requests = Requests::new(&authorities)?;
+        let (requests, authorities) = self.workflows.requests(folder, System::env())?;
         let targets = (&self.mail, &self.notify);
         let notices = Notices::of(targets, folder, &authorities, requests.clone())?;
         Ok((requests, notices))

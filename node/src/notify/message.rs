@@ -9,7 +9,12 @@ use bytes::Bytes;
 use holdfast_core::Timestamp;
 use lettre::message::Mailbox;
 use serde_json::json;
+use std::time::Duration;
 
+/// What people are told goes before what services are asked.
+const PRIORITY: u8 = 9;
+/// How long a webhook has to answer.
+const TIMEOUT: Duration = Duration::from_secs(30);
 /// Characters of the subject of a mail.
 const SUBJECT_MAX: usize = 120;
 
@@ -37,7 +42,9 @@ pub(super) async fn post(
         "since": since(notice),
     });
     let body = Bytes::from(body.to_string());
-    let call = Call { method: "POST", place, key, content_type: "application/json", body };
+    let (method, content_type) = ("POST", "application/json");
+    let (priority, limit) = (PRIORITY, TIMEOUT);
+    let call = Call { method, place, key, content_type, body, priority, limit };
     requests.call(call).await.map(drop).map_err(|failure| failure.to_string())
 }
 

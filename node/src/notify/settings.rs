@@ -1,17 +1,20 @@
 //! Who can be told, and on which ways, in the configuration: `[mail]` and a `[notify.NAME]` each.
 //!
 //! All of it is judged when the node starts, with the files that it names. A secret is read from a
-//! file of its own and never shown; of the URL of a webhook, which may hold one, only the server is.
+//! file of its own and never shown; of the URL of a webhook, which may hold one, the server is.
 
 use super::record::CHANNEL_MAX_BYTES;
 use super::smtp::Mailer;
-use crate::requests::{Place, Requests};
+use crate::requests::{Limits, PLACES, Place, Requests};
 use crate::tls::Authorities;
+use holdfast_sync::env::Env;
 use lettre::message::Mailbox;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 
+/// Requests to one target in a second.
+const RATE_MAX: usize = 10_000;
 /// Targets of a node.
 const TARGETS_MAX: usize = 100;
 /// Addresses of a target.
@@ -20,12 +23,43 @@ pub(super) const ADDRESSES_MAX: usize = 16;
 const NAME_MAX_BYTES: usize = 64;
 
 /// `[workflows]`: what all requests of workflows have in common.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Workflows {
     /// The file of authorities that are believed beside those that browsers know, relative to the
     /// configuration.
     pub ca_file: String,
+    /// Requests to one target at once.
+    pub target_at_once: usize,
+    /// Requests to one target in a second.
+    pub target_rate: u32,
+}
+
+impl Default for Workflows {
+    fn default() -> Self {
+        Self { ca_file: String::new(), target_at_once: 8, target_rate: 50 }
+    }
+}
+
+impl Workflows {
+    /// What makes requests, with files in `folder`, and whom it believes.
+    ///
+    /// # Errors
+    /// A sentence about what cannot be used, with its key.
+    pub fn requests(&self, folder: &Path, env: Env) -> Result<(Requests, Authorities), String> {
+        let authorities = Authorities::read(folder, &self.ca_file);
+        let authorities = authorities.map_err(|why| format!("`workflows.ca_file`: {why}"))?;
+        let limits = Limits { at_once: self.target_at_once, rate: self.target_rate };
+        for (key, value, most) in [
+            ("target_at_once", limits.at_once, PLACES),
+            ("target_rate", limits.rate as usize, RATE_MAX),
+        ] {
+            if !(1..=most).contains(&value) {
+                return Err(format!("`workflows.{key}` is {value}: expected 1 to {most}"));
+            }
+        }
+        Ok((Requests::new(&authorities, limits, env)?, authorities))
+    }
 }
 
 /// `[mail]`: the server that takes mail.
@@ -212,8 +246,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("pw"), "secret\n").unwrap();
         let Both { mail, notify } = toml::from_str(text).unwrap();
-        let none = Authorities::default();
-        let requests = Requests::new(&none).unwrap();
+        let env = holdfast_sync::env::System::env();
+        let (requests, none) = Workflows::default().requests(dir.path(), env).unwrap();
         let ways = Ways::of((&mail, &notify), dir.path(), &none, requests);
         ways.map(|ways| ways.targets.values().map(Vec::len).sum())
             .map_err(|why| why.replace(&dir.path().display().to_string(), "DIR"))
@@ -245,13 +279,23 @@ mod tests {
                 "`mail.password_file`: DIR/other: No such file",
             ),
             (
-                "[mail]\nserver=\"mx\"\nfrom=\"a@b.c\"\nuser=\"u\"\npassword_file=\"pw\"\ntls=\"none\"",
+                "[mail]\nserver=\"mx\"\nfrom=\"a@b.c\"\nuser=\"u\"\npassword_file=\"pw\"\n\
+                 tls=\"none\"",
                 "`mail.user` needs `mail.tls`",
             ),
         ] {
             let told = judged(text).unwrap_err();
             assert!(told.contains(wanted), "{text}: {told}");
             assert!(!told.contains("secret"), "{told}");
+        }
+        for (workflows, wanted) in [
+            (Workflows { target_at_once: 0, ..Workflows::default() }, "expected 1 to 64"),
+            (Workflows { target_rate: 0, ..Workflows::default() }, "expected 1 to 10000"),
+            (Workflows { ca_file: "none".into(), ..Workflows::default() }, "`workflows.ca_file`"),
+        ] {
+            let env = holdfast_sync::env::System::env();
+            let told = workflows.requests(Path::new("/nowhere"), env).err().unwrap();
+            assert!(told.contains(wanted), "{told}");
         }
         let twice = format!("{MAIL}[notify.a]\nemail = [\"a@b.c\", \"a@b.c\"]");
         assert_eq!(

@@ -8,10 +8,10 @@ use holdfast_core::flow::effect::Kind;
 use holdfast_core::flow::{Code, Phase};
 use holdfast_core::log::runs::RunId;
 use holdfast_node::flow;
-use holdfast_node::notify::{self, Channel, Mail, Notice, NoticeId, Notices, State, Targets};
-use holdfast_node::requests::Requests;
+use holdfast_node::notify::{
+    self, Channel, Mail, Notice, NoticeId, Notices, State, Targets, Workflows,
+};
 use holdfast_node::runs::{Abilities, Asked, Desk, Failure, Local, Outside, Run, Runs, Start};
-use holdfast_node::tls::Authorities;
 use holdfast_sync::Fault;
 use holdfast_sync::env::Source;
 use holdfast_sync::identity::NodeKey;
@@ -103,8 +103,8 @@ impl Node {
         let (store, _) = Store::open(options, env).unwrap();
         let Settings { mail, notify } = toml::from_str(settings).unwrap();
         let file = if dir.join("ca.pem").exists() { "ca.pem" } else { "" };
-        let authorities = Authorities::read(dir, file).unwrap();
-        let requests = Requests::new(&authorities).unwrap();
+        let workflows = Workflows { ca_file: file.to_owned(), ..Workflows::default() };
+        let (requests, authorities) = workflows.requests(dir, Arc::<Hand>::clone(hand)).unwrap();
         let notices = Notices::of((&mail, &notify), dir, &authorities, requests).unwrap();
         let abilities = Abilities {
             local: Arc::new(Teller(notices.clone())),
