@@ -299,12 +299,7 @@ fn start(
     let options = pipeline_options(settings, told, plan, on_traced);
     let pipeline = Pipeline::load(store.clone(), options, settings.store.max_series);
     let pipeline = pipeline.map_err(text)?;
-    let data = Data {
-        store: store.clone(),
-        catalog: pipeline.catalog(),
-        progress: pipeline.progress(),
-        nodes,
-    };
+    let data = data(&store, &pipeline, nodes);
     follow_notices(supervisor, store.clone(), pipeline.book(), Arc::clone(&on_alerts));
     let alerts = Alerts { data: data.clone(), book: pipeline.book(), on_alerts, outward: None };
     supervisor.run_once("pipeline", |stop| pipeline.run(stop));
@@ -350,6 +345,12 @@ fn start(
     let watched = app.clone();
     supervisor.spawn("watch", move |stop| watch_over(watched.clone(), stop));
     Ok(app)
+}
+
+/// What queries answer from.
+fn data(store: &Store, pipeline: &Pipeline, nodes: Arc<dyn Nodes>) -> Data {
+    let (catalog, progress) = (pipeline.catalog(), pipeline.progress());
+    Data { store: store.clone(), catalog, progress, nodes }
 }
 
 /// Starts what runs workflows.

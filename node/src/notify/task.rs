@@ -178,12 +178,16 @@ impl Post {
         let (id, name) = line.clone();
         let Some(known) = self.open.get_mut(&id) else { return Ok(()) };
         let env = self.store.env();
-        let wait_ms = known.channel(&name).note(&outcome, env.now().millis());
-        self.due.insert(line, env.monotonic_ms().saturating_add(wait_ms));
+        let channel = known.channel(&name);
+        let wait_ms = channel.note(&outcome, env.now().millis());
+        self.due.remove(&line);
+        if channel.waited_ms < LONGEST_MS {
+            self.due.insert(line, env.monotonic_ms().saturating_add(wait_ms));
+        }
         let target = known.target.clone();
         let names = self.names(&target);
         let change = move |tx: &mut WriteTx<'_>| {
-            let Some(mut notice) = book::read(&tx.view(), id)? else { return Ok(()) };
+            let Some(mut notice) = book::read(&tx.view(), id)? else { return Ok(None) };
             notice.channels.retain(|channel| names.contains(&channel.name));
             notice.channel(&name).note(&outcome, tx.now().millis());
             let is_done = |name: &String| {
@@ -191,12 +195,22 @@ impl Post {
             };
             if notice.state == State::Open && names.iter().all(is_done) {
                 tracing::warn!(notice = %id, "nobody acknowledges it: it is not repeated any more");
-                return Ok(book::end(tx, id, &mut notice, (State::GivenUp, ""))?);
+                book::end(tx, id, &mut notice, (State::GivenUp, ""))?;
+            } else {
+                book::put(tx, id, &notice)?;
             }
-            Ok(book::put(tx, id, &notice)?)
+            Ok(Some(notice).filter(|notice| notice.state == State::Open))
         };
         match self.store.write(change).await {
-            Ok(_) => self.look().await,
+            Ok((_, Some(notice))) => {
+                self.open.insert(id, notice);
+                Ok(())
+            }
+            Ok((_, None)) => {
+                self.open.remove(&id);
+                self.due.retain(|(of, _), _| *of != id);
+                Ok(())
+            }
             Err(WriteError::Fault(fault)) if !fault.is_full() => Err(fault),
             // It was sent all the same: the next one is due when it would be.
             Err(error) => {

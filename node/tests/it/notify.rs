@@ -339,6 +339,30 @@ async fn a_clock_that_is_set_sends_nothing_twice_and_keeps_nothing_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_acknowledges_for_a_week_is_given_up_and_said_anew_later() {
+    let (dir, hand, hook) = (tempfile::tempdir().unwrap(), hand(), Hook::open(&[]).await);
+    let node = Node::open(dir.path(), &hand, &hook.settings);
+    node.install(DRY).await;
+    node.begin("dry", "ps-1").await;
+    until("they are told", || node.notices().len() == 1 && node.channel().sent == 1).await;
+    // As the row is before the last hour of the week.
+    let (id, mut notice) = node.notices().remove(0);
+    notice.channels[0].waited_ms = (7 * 24 - 1) * HOUR_MS;
+    let key = [&[0][..], &id.0].concat();
+    let put = move |tx: &mut WriteTx<'_>| Ok(tx.put(Table::Notice, &key, &notice.encode())?);
+    node.store.write(put).await.unwrap();
+    hand.pass_ms(HOUR_MS);
+    until("it is given up", || node.notices()[0].1.state == State::GivenUp).await;
+    assert_eq!(hook.got().len(), 2);
+    // Nobody is told of it any more, and what is said from now on is another one.
+    hand.pass_ms(HOUR_MS);
+    node.begin("dry", "ps-1").await;
+    until("it is told of anew", || hook.got().len() == 3).await;
+    assert_ne!(hook.got()[2].1["notice"], hook.got()[1].1["notice"]);
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whom_nobody_knows_is_an_error_of_the_step_and_refused_where_it_is_plain() {
     let (dir, hand, hook) = (tempfile::tempdir().unwrap(), hand(), Hook::open(&[]).await);
     let node = Node::open(dir.path(), &hand, &hook.settings);
@@ -452,10 +476,7 @@ impl Server {
             is_data = word == "DATA";
             stream.write_all(format!("{answer}\r\n").as_bytes()).await.unwrap();
             if let ("STARTTLS", Some(tls)) = (word.as_str(), &tls) {
-                let secured = match tls.accept(stream.into_inner()).await {
-                    Ok(secured) => secured,
-                    Err(_) => return got,
-                };
+                let Ok(secured) = tls.accept(stream.into_inner()).await else { return got };
                 stream = BufReader::new(Box::new(secured));
                 is_secure = true;
             }
