@@ -30,6 +30,8 @@ impl Source for App {
             .into_iter()
             .map(|member: Member| (member.called(), self.live.get(&member.membership.node())));
         gateways(out, each.collect());
+        self.requests.tell(out);
+        self.notices.tell(out);
         self.tracer.tell(out);
         self.http.tell(out);
     }

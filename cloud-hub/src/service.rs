@@ -23,9 +23,11 @@ use holdfast_node::labels::Labels;
 use holdfast_node::logs;
 use holdfast_node::manager::Manager;
 use holdfast_node::metrics;
+use holdfast_node::notify::Notices;
 use holdfast_node::pages;
 use holdfast_node::pipeline::{self, Catalog, OnLive, Pipeline};
 use holdfast_node::rebirth;
+use holdfast_node::requests::Requests;
 use holdfast_node::runs::{Desk, Runs};
 use holdfast_node::sources::Sources;
 use holdfast_node::supervise::{Restarts, Supervisor, announce, stop_on_signals};
@@ -86,6 +88,10 @@ pub struct App {
     pub(crate) twins: Twins,
     /// The runs of workflows.
     pub(crate) runs: Runs,
+    /// What they ask others.
+    pub(crate) requests: Requests,
+    /// Whom they tell something.
+    pub(crate) notices: Notices,
     auth: Auth,
     tokens: Tokens,
     events: Events,
@@ -102,6 +108,7 @@ holdfast_node::parts!(
     Alerts => alerts,
     Twins => twins,
     Runs => runs,
+    Notices => notices,
     Auth => auth,
     Tokens => tokens,
     Events => events,
@@ -128,6 +135,7 @@ pub async fn run(node: Local<Settings>) -> Result<ExitCode, Failure> {
     let (key, root) = (node.key()?, node.key_in(ROOT_FILE)?);
     logs::of_node(&key.id());
     let tls = node.tls()?;
+    let outward = node.settings.outward(node.folder())?;
     let settings = node.settings;
     let options = settings.store_options(node.dir, key.clone());
     let (store, report) = Store::open(options, Arc::clone(&env))?;
@@ -154,8 +162,8 @@ pub async fn run(node: Local<Settings>) -> Result<ExitCode, Failure> {
     tracing::info!(transport = transport.name(), addresses, "invitations name these addresses");
     let (routes, names) = routes::routes().finish(&routes::ABOUT);
     let counts = Arc::new(HttpCounts::of(names));
-    let given =
-        Given { root, key, net, advertised, findings: report.findings, http: Arc::clone(&counts) };
+    let (findings, http) = (report.findings, Arc::clone(&counts));
+    let given = Given { root, key, net, advertised, findings, http, outward };
     let anew = [
         ("HOLDFAST_HTTP_LISTEN", address.to_string()),
         ("HOLDFAST_SYNC_LISTEN", sync_address.to_string()),
@@ -194,6 +202,7 @@ struct Given {
     advertised: Vec<String>,
     findings: Vec<String>,
     http: Arc<HttpCounts>,
+    outward: (Requests, Notices),
 }
 
 fn start(
@@ -202,7 +211,7 @@ fn start(
     store: Store,
     given: Given,
 ) -> Result<App, String> {
-    let Given { root, key, net, advertised, findings, http } = given;
+    let Given { root, key, net, advertised, findings, http, outward } = given;
     let text = |fault: Fault| fault.to_string();
     let events = Events::new(EVENTS, supervisor.stop().clone());
     let (life, invited) = (settings.fleet.membership_life.0, settings.fleet.invitation_life.0);
@@ -245,7 +254,9 @@ fn start(
     );
     let tokens = Tokens::load(store.clone()).map_err(text)?;
     let twins = twins(library, &data, supervisor.stop().clone()).map_err(text)?;
-    let runs = workflows::start(supervisor, desk, &data, (&twins, &fleet)).map_err(text)?;
+    let runs = workflows::start(supervisor, desk, &data, (&twins, &fleet), outward.clone())
+        .map_err(text)?;
+    let (requests, notices) = outward;
     let outward = Some(twins.clone());
     let alerts = Alerts { data: data.clone(), book, on_alerts, outward };
     let app = App {
@@ -263,6 +274,8 @@ fn start(
         reborn: Arc::default(),
         twins,
         runs,
+        requests,
+        notices,
         auth: Auth::new(tokens.book(), Sources::of(store.env())),
         tokens,
         events,

@@ -5,13 +5,16 @@ use holdfast_node::alerts::HubAlerts;
 use holdfast_node::cli::Service;
 use holdfast_node::config::{Bytes, Duration, Listen, Log, TransportWord};
 use holdfast_node::metrics;
+use holdfast_node::notify::{Mail, Notices, Targets, Workflows, outward};
+use holdfast_node::requests::Requests;
 use holdfast_node::tls::TlsWord;
 use holdfast_node::trace::Trace;
+use holdfast_sync::env::System;
 use holdfast_sync::identity::NodeKey;
 use holdfast_sync::store::{Options, Overflow, SCRUB_EVERY, SEAL_AFTER};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// All sections.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -29,6 +32,12 @@ pub struct Settings {
     pub store: Storage,
     /// What is told.
     pub alerts: HubAlerts,
+    /// What workflows ask for elsewhere.
+    pub workflows: Workflows,
+    /// The server that takes mail.
+    pub mail: Mail,
+    /// Who can be told.
+    pub notify: Targets,
     /// Traces.
     pub trace: Trace,
     /// The log.
@@ -97,6 +106,16 @@ pub struct Storage {
     pub seal_after: u64,
     /// In how long the whole store is read over.
     pub scrub_every: Duration,
+}
+
+impl Settings {
+    /// What asks others for something, and who can be told, with files in `folder`.
+    ///
+    /// # Errors
+    /// A sentence about keys or files that cannot be used.
+    pub fn outward(&self, folder: &Path) -> Result<(Requests, Notices), String> {
+        outward(&self.workflows, (&self.mail, &self.notify), folder, System::env())
+    }
 }
 
 impl Default for Node {
@@ -168,6 +187,10 @@ impl Service for Settings {
 
     fn log(&self) -> &Log {
         &self.log
+    }
+
+    fn check(&self, folder: &Path) -> Result<(), String> {
+        self.outward(folder).map(drop)
     }
 
     fn store_options(&self, dir: PathBuf, key: NodeKey) -> Options {

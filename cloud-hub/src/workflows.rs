@@ -1,6 +1,6 @@
 //! Runs of workflows on the hub: those that are for it, whoever wants them.
 //!
-//! It brings about what needs no site: twins, alerts, requests. Gateways find what begins a run
+//! It brings about what needs no site: twins, alerts, requests, and that somebody is told. Gateways find what begins a run
 //! where it happens and hand it on; the hub itself looks for the time and for alerts.
 
 use crate::fleet::Fleet;
@@ -17,9 +17,11 @@ use holdfast_node::auth::Reader;
 use holdfast_node::cli::{Failure as Failed, Local};
 use holdfast_node::client::encoded;
 use holdfast_node::http::Path;
+use holdfast_node::notify::Notices;
 use holdfast_node::problem::Problem;
+use holdfast_node::requests::Requests;
 use holdfast_node::runs::assigned::{Assignments, FOLDER};
-use holdfast_node::runs::{Abilities, Asked, Desk, Failure, Here, Outside, Runs, Tray, http};
+use holdfast_node::runs::{Abilities, Asked, Desk, Failure, Here, Outside, Runs, Tray};
 use holdfast_node::supervise::Supervisor;
 use holdfast_node::twins::Twins;
 use holdfast_sync::Fault;
@@ -30,7 +32,9 @@ use serde_json::Value;
 use std::sync::Arc;
 
 /// The outside of a hub.
-struct Outward;
+struct Outward {
+    requests: Requests,
+}
 
 impl Outside for Outward {
     fn kinds(&self) -> u32 {
@@ -38,9 +42,10 @@ impl Outside for Outward {
     }
 
     fn act(&self, asked: Asked) -> BoxFuture<'static, Result<Value, Failure>> {
+        let requests = self.requests.clone();
         async move {
             match asked.kind {
-                Kind::Http => http::request(&asked).await,
+                Kind::Http => requests.step(&asked).await,
                 other => {
                     let text = format!("a hub does no `{}`", other.name());
                     Err(Failure::new(Code::INCAPABLE, text))
@@ -60,17 +65,22 @@ pub fn start(
     desk: (Desk, Tray),
     data: &Data,
     (twins, fleet): (&Twins, &Fleet),
+    (requests, notices): (Requests, Notices),
 ) -> Result<Runs, Fault> {
     let zone = jiff::tz::TimeZone::system();
     let (catalog, twins) = (Arc::clone(&data.catalog), twins.clone());
-    let here = Here { catalog, twins: twins.clone(), zone: zone.clone() };
-    let abilities = Abilities { local: Arc::new(here), outside: Arc::new(Outward), zone };
+    let told = notices.clone();
+    let here = Here { catalog, twins: twins.clone(), notices, zone: zone.clone() };
+    let outside = Arc::new(Outward { requests });
+    let abilities = Abilities { local: Arc::new(here), outside, zone };
     let (runs, engine) = Runs::load(data.store.clone(), desk, abilities)?;
     supervisor.run_once("workflows", |stop| engine.run(stop));
     let fleet = fleet.clone();
     let sites = Arc::new(move || fleet.sites());
     let assignments = Assignments { twins, runs: runs.clone(), sites };
     supervisor.run_once("workflows of sites", |stop| assignments.follow(stop));
+    let store = data.store.clone();
+    supervisor.spawn("notify", move |stop| told.clone().run(store.clone(), stop));
     Ok(runs)
 }
 

@@ -25,6 +25,8 @@ impl Source for App {
         let help = "0 while this node knows its own clock to be wrong.";
         out.gauge("holdfast_clock_believed", help).is(u8::from(!wrong));
         crate::mqtt::metrics::tell(out, &self.mqtt.reach.counts);
+        self.requests.tell(out);
+        self.notices.tell(out);
         self.tracer.tell(out);
         self.http.tell(out);
     }

@@ -26,9 +26,11 @@ use holdfast_node::labels::Labels;
 use holdfast_node::logs;
 use holdfast_node::manager::Manager;
 use holdfast_node::metrics;
+use holdfast_node::notify::Notices;
 use holdfast_node::pages;
 use holdfast_node::pipeline::{self, Pipeline};
 use holdfast_node::rebirth;
+use holdfast_node::requests::Requests;
 use holdfast_node::runs::assigned::Assignments;
 use holdfast_node::runs::{Abilities, Desk, Here, Runs, Tray, begin_by_twins};
 use holdfast_node::sources::Sources;
@@ -78,6 +80,10 @@ pub struct App {
     pub(crate) mqtt: Mqtt,
     /// Runs of workflows.
     pub(crate) runs: Runs,
+    /// What services are asked.
+    pub(crate) requests: Requests,
+    /// Who is told what.
+    pub(crate) notices: Notices,
     /// Makes spans.
     pub(crate) tracer: Tracer,
     /// What the listener answered.
@@ -101,6 +107,7 @@ holdfast_node::parts!(
     Alerts => alerts,
     Twins => twins,
     Runs => runs,
+    Notices => notices,
     Auth => auth,
     Tokens => tokens,
     Events => events,
@@ -200,6 +207,7 @@ pub async fn run(node: Local<Settings>) -> Result<ExitCode, Failure> {
     let tls = node.tls()?;
     let folder = node.folder().to_owned();
     let settings = node.settings;
+    let outward = settings.outward(&folder)?;
     let options = settings.store_options(node.dir, key.clone());
     let (store, report) = Store::open(options, Arc::clone(&env))?;
     for finding in &report.findings {
@@ -223,7 +231,7 @@ pub async fn run(node: Local<Settings>) -> Result<ExitCode, Failure> {
         .chain(sockets.address().map(|mqtt| ("HOLDFAST_MQTT_LISTEN", mqtt.to_string())))
         .collect();
     sockets.announce();
-    let given = Given { key, findings, http, tls: tls.clone(), sockets };
+    let given = Given { key, findings, http, tls: tls.clone(), sockets, outward };
     let app = match start(&settings, &supervisor, store.clone(), given) {
         Ok(app) => app,
         Err(failure) => return Err(rebirth::unless_damaged(failure, &store, &anew).await),
@@ -259,6 +267,7 @@ struct Given {
     http: Arc<HttpCounts>,
     tls: Option<Tls>,
     sockets: mqtt::start::Sockets,
+    outward: (Requests, Notices),
 }
 
 fn start(
@@ -267,7 +276,7 @@ fn start(
     store: Store,
     given: Given,
 ) -> Result<App, String> {
-    let Given { key, findings, http, tls, sockets } = given;
+    let Given { key, findings, http, tls, sockets, outward } = given;
     let stop = supervisor.stop().clone();
     let text = |fault: Fault| fault.to_string();
     let events = Events::new(EVENTS, stop.clone());
@@ -290,12 +299,7 @@ fn start(
     let options = pipeline_options(settings, told, plan, on_traced);
     let pipeline = Pipeline::load(store.clone(), options, settings.store.max_series);
     let pipeline = pipeline.map_err(text)?;
-    let data = Data {
-        store: store.clone(),
-        catalog: pipeline.catalog(),
-        progress: pipeline.progress(),
-        nodes,
-    };
+    let data = data(&store, &pipeline, nodes);
     follow_notices(supervisor, store.clone(), pipeline.book(), Arc::clone(&on_alerts));
     let alerts = Alerts { data: data.clone(), book: pipeline.book(), on_alerts, outward: None };
     supervisor.run_once("pipeline", |stop| pipeline.run(stop));
@@ -311,7 +315,9 @@ fn start(
         auth.clone(),
         sockets,
     )?;
-    let runs = workflows(supervisor, desk, &data, (&twins, site), mqtt.clone()).map_err(text)?;
+    let (requests, notices) = outward.clone();
+    let outward = (mqtt.clone(), outward);
+    let runs = workflows(supervisor, desk, &data, (&twins, site), outward).map_err(text)?;
     let app = App {
         ingest,
         data,
@@ -324,6 +330,8 @@ fn start(
         scrape: settings.http.metrics,
         mqtt,
         runs,
+        requests,
+        notices,
         tracer,
         http,
         uplink,
@@ -340,23 +348,29 @@ fn start(
     Ok(app)
 }
 
+/// What queries answer from.
+fn data(store: &Store, pipeline: &Pipeline, nodes: Arc<dyn Nodes>) -> Data {
+    let (catalog, progress) = (pipeline.catalog(), pipeline.progress());
+    Data { store: store.clone(), catalog, progress, nodes }
+}
+
 /// Starts what runs workflows.
 fn workflows(
     supervisor: &Supervisor,
     desk: (Desk, Tray),
     data: &Data,
     (twins, site): (&Twins, Arc<SiteSteward>),
-    mqtt: Mqtt,
+    (mqtt, (requests, notices)): (Mqtt, (Requests, Notices)),
 ) -> Result<Runs, Fault> {
     let zone = jiff::tz::TimeZone::system();
     let (catalog, twins) = (Arc::clone(&data.catalog), twins.clone());
     let by_twins = desk.0.clone();
-    let here = Here { catalog, twins: twins.clone(), zone: zone.clone() };
-    let of_site = twins.clone();
+    let (told, of_site) = (notices.clone(), twins.clone());
+    let here = Here { catalog, twins: twins.clone(), notices, zone: zone.clone() };
     supervisor.run_once("workflows by twins", |stop| begin_by_twins(twins, by_twins, stop));
     let abilities = Abilities {
         local: Arc::new(here),
-        outside: Arc::new(Outward { mqtt, store: data.store.clone() }),
+        outside: Arc::new(Outward { mqtt, store: data.store.clone(), requests }),
         zone,
     };
     let (runs, engine) = Runs::load(data.store.clone(), desk, abilities)?;
@@ -364,6 +378,8 @@ fn workflows(
     let sites = Arc::new(move || site.site().into_iter().collect());
     let assignments = Assignments { twins: of_site, runs: runs.clone(), sites };
     supervisor.run_once("workflows of the site", |stop| assignments.follow(stop));
+    let store = data.store.clone();
+    supervisor.spawn("notify", move |stop| told.clone().run(store.clone(), stop));
     Ok(runs)
 }
 

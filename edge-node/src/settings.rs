@@ -8,8 +8,11 @@ use holdfast_node::alerts::EdgeAlerts;
 use holdfast_node::cli::Service;
 use holdfast_node::config::{Bytes, Duration, Listen, ListenOrOff, Log, TransportWord};
 use holdfast_node::metrics;
+use holdfast_node::notify::{Mail, Notices, Targets, Workflows, outward};
+use holdfast_node::requests::Requests;
 use holdfast_node::tls::{ClientSource, TlsWord};
 use holdfast_node::trace::Trace;
+use holdfast_sync::env::System;
 use holdfast_sync::identity::NodeKey;
 use holdfast_sync::session::Backfill;
 use holdfast_sync::store::{Options, Overflow, SCRUB_EVERY, SEAL_AFTER};
@@ -35,6 +38,12 @@ pub struct Settings {
     pub rollups: Rollups,
     /// What is told.
     pub alerts: EdgeAlerts,
+    /// What workflows ask for elsewhere.
+    pub workflows: Workflows,
+    /// The server that takes mail.
+    pub mail: Mail,
+    /// Who can be told.
+    pub notify: Targets,
     /// The uplink.
     pub sync: Sync,
     /// Traces.
@@ -246,6 +255,16 @@ impl From<BackfillWord> for Backfill {
     }
 }
 
+impl Settings {
+    /// What asks others for something, and who can be told, with files in `folder`.
+    ///
+    /// # Errors
+    /// A sentence about keys or files that cannot be used.
+    pub fn outward(&self, folder: &Path) -> Result<(Requests, Notices), String> {
+        outward(&self.workflows, (&self.mail, &self.notify), folder, System::env())
+    }
+}
+
 impl Default for Node {
     fn default() -> Self {
         Self { data: "holdfast-edge-data".to_owned(), machine_id: "/etc/machine-id".to_owned() }
@@ -349,6 +368,7 @@ impl Service for Settings {
     }
 
     fn check(&self, folder: &Path) -> Result<(), String> {
+        self.outward(folder)?;
         self.mqtt.client_source(folder)?.map_or(Ok(()), |source| source.check())
     }
 

@@ -15,7 +15,8 @@ use holdfast_core::flow::Code;
 use holdfast_core::flow::effect::{Argument, Kind};
 use holdfast_core::reading::Text;
 use holdfast_core::{Device, Quality, SeriesKey, Value};
-use holdfast_node::runs::{Asked, Failure, Outside, http};
+use holdfast_node::requests::Requests;
+use holdfast_node::runs::{Asked, Failure, Outside};
 use holdfast_sync::store::{Draft, Idempotency, IngestBatch, Item, Store, WriteError};
 use serde_json::{Value as Json, json};
 use std::time::Duration;
@@ -31,6 +32,8 @@ pub struct Outward {
     pub mqtt: Mqtt,
     /// Where readings go.
     pub store: Store,
+    /// What is asked over HTTP.
+    pub requests: Requests,
 }
 
 impl Outside for Outward {
@@ -40,11 +43,12 @@ impl Outside for Outward {
 
     fn act(&self, asked: Asked) -> BoxFuture<'static, Result<Json, Failure>> {
         let (mqtt, store) = (self.mqtt.clone(), self.store.clone());
+        let requests = self.requests.clone();
         async move {
             match asked.kind {
                 Kind::Publish => send(&mqtt, &asked).await,
                 Kind::Command => command(&mqtt.commands, &asked).await,
-                Kind::Http => http::request(&asked).await,
+                Kind::Http => requests.step(&asked).await,
                 Kind::Emit => emit(&store, &asked).await,
                 other => {
                     let text = format!("a gateway does no `{}`", other.name());

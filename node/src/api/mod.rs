@@ -9,6 +9,7 @@ mod artefacts;
 mod conflicts;
 mod data;
 mod migrations;
+mod notices;
 mod policies;
 mod rollups;
 mod runs;

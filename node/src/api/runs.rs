@@ -7,6 +7,7 @@ use super::data::{Data, fault_problem};
 use super::twins::limit;
 use crate::auth::{Admin, Auth, Reader};
 use crate::http::{Json as Body, Path, Query};
+use crate::notify::Notices;
 use crate::problem::Problem;
 use crate::routes::{NoContent, Operation, Routes};
 use crate::runs::effect::{given, shown};
@@ -34,6 +35,7 @@ pub fn routes<S: Clone + Send + Sync + 'static>() -> Routes<S>
 where
     Auth: FromRef<S>,
     Data: FromRef<S>,
+    Notices: FromRef<S>,
     Runs: FromRef<S>,
 {
     acting().get("/v1/runs", "Runs, the newest first", runs).get(
@@ -48,6 +50,7 @@ pub(super) fn acting<S: Clone + Send + Sync + 'static>() -> Routes<S>
 where
     Auth: FromRef<S>,
     Data: FromRef<S>,
+    Notices: FromRef<S>,
     Runs: FromRef<S>,
 {
     Routes::new()
@@ -60,6 +63,7 @@ where
         .post("/v1/runs/{run}/decisions", "Decides about what is parked", decide::decide)
         .with(may_conflict)
         .merge(super::workflows::routes())
+        .merge(super::notices::routes())
         .merge(super::standing::routes())
         .merge(super::migrations::routes())
 }

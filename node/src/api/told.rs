@@ -8,6 +8,7 @@ use super::runs::{
 use super::twins::limit;
 use crate::auth::{Auth, Reader};
 use crate::http::{Path, Query};
+use crate::notify::Notices;
 use crate::problem::Problem;
 use crate::routes::Routes;
 use crate::runs::Runs;
@@ -34,6 +35,7 @@ pub fn routes<S: Clone + Send + Sync + 'static>() -> Routes<S>
 where
     Auth: FromRef<S>,
     Data: FromRef<S>,
+    Notices: FromRef<S>,
     Runs: FromRef<S>,
 {
     acting().get("/v1/runs", "Runs on the hub and on all gateways, the newest first", runs).get(

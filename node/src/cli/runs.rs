@@ -144,6 +144,23 @@ pub enum RunAction {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Lists what somebody is told until they say that they know.
+    #[command(after_help = "Example:\n  holdfast-edge workflow notices")]
+    Notices {
+        /// Those that are over, too.
+        #[arg(long)]
+        all: bool,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Says that somebody knows: a notice is not repeated any more.
+    #[command(after_help = "A run that waits for the signal `acknowledged` goes on.\n\n\
+        Example:\n  holdfast-edge workflow acknowledge 01a1ad8d4d00f05f8a3c2b71")]
+    Acknowledge {
+        /// The notice's id, from `workflow notices`.
+        notice: String,
+    },
     /// Decides about what is parked: retry, skip, set or compensate.
     #[command(after_help = "Example:\n  \
         holdfast-edge workflow decide 01a228a3236ceb3c9de84a1ac6b3a557 retry")]
@@ -210,6 +227,14 @@ impl RunAction {
             }
             Self::Migrate { workflow, from, to, dry_run } => {
                 migrate(node, &workflow, (from, to), dry_run).await
+            }
+            Self::Notices { all, json } => notices(node, all, json).await,
+            Self::Acknowledge { notice } => {
+                let path = format!("/v1/notices/{}/acknowledge", encoded(&notice));
+                let noted = node.call("POST", &path, None).await?;
+                let text = |key: &str| noted[key].as_str().unwrap_or_default().to_owned();
+                println!("Acknowledged by {}: {}", text("acknowledged_by"), text("text"));
+                Ok(())
             }
             Self::Decide { run, how, values, fiber } => {
                 let values = object(values.as_deref())?;
@@ -347,6 +372,41 @@ async fn runs<S: Service>(
     if listed["more"].as_bool() == Some(true) {
         println!("... and more");
     }
+    Ok(())
+}
+
+async fn notices<S: Service>(node: &Local<S>, all: bool, json: bool) -> Result<(), Failure> {
+    let state = if all { "all" } else { "open" };
+    let listed = node.call("GET", &format!("/v1/notices?state={state}"), None).await?;
+    if json {
+        println!("{listed}");
+        return Ok(());
+    }
+    let found = listed["notices"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if found.is_empty() {
+        println!("No notice{}.", if all { " so far" } else { " is open" });
+        return Ok(());
+    }
+    println!("{:<25} {:<13} {:<16} {:<21} {:<6} TEXT", "ID", "STATE", "TARGET", "SINCE", "TIMES");
+    for one in found {
+        let text = |key: &str| one[key].as_str().unwrap_or("-");
+        let since = text("since").get(..19).unwrap_or_default();
+        println!(
+            "{:<25} {:<13} {:<16} {since:<21} {:<6} {}",
+            text("id"),
+            text("state"),
+            text("target"),
+            one["count"],
+            text("text")
+        );
+        for channel in one["channels"].as_array().into_iter().flatten() {
+            let told = |key: &str| channel[key].as_str().unwrap_or_default();
+            let error = channel["last_error"].as_str().map(|error| format!(", last: {error}"));
+            let (name, error) = (told("name"), error.unwrap_or_default());
+            println!("    {name}: sent {}, due {}{error}", channel["sent"], told("due"));
+        }
+    }
+    println!("Say that you know: {} workflow acknowledge ID", S::PROGRAM);
     Ok(())
 }
 

@@ -2,7 +2,8 @@
 //!
 //! A service has a struct of sections with `#[serde(default, deny_unknown_fields)]`; its defaults
 //! say which keys there are and of which kind, so nothing is listed twice. No key is optional:
-//! "none" is an empty text or list. Every error names the place and what was expected.
+//! "none" is an empty text or list. A section that is empty by default holds sections whose names
+//! people choose. Every error names the place and what was expected.
 
 mod log;
 mod template;
@@ -16,7 +17,7 @@ pub use values::{Bytes, Duration, Listen, ListenOrOff};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
@@ -126,11 +127,14 @@ struct Keys {
     /// Whether the path is a section.
     by_path: BTreeMap<String, bool>,
     by_variable: BTreeMap<String, String>,
+    /// Sections of sections that have names of their own.
+    named: BTreeSet<String>,
 }
 
 impl Keys {
     fn of(defaults: &Table) -> Self {
-        let mut keys = Self { by_path: BTreeMap::new(), by_variable: BTreeMap::new() };
+        let (by_path, by_variable, named) = Default::default();
+        let mut keys = Self { by_path, by_variable, named };
         keys.add("", defaults);
         keys
     }
@@ -140,6 +144,7 @@ impl Keys {
             let path = join(parent, name);
             self.by_path.insert(path.clone(), value.is_table());
             match value {
+                Value::Table(table) if table.is_empty() => drop(self.named.insert(path)),
                 Value::Table(table) => self.add(&path, table),
                 _ => {
                     let variable = PREFIX.to_owned() + &path.replace('.', "_").to_uppercase();
@@ -201,6 +206,8 @@ fn check_keys(table: &DeTable<'_>, parent: &str, keys: &Keys) -> Result<(), (usi
         let path = join(parent, name.get_ref());
         match (keys.by_path.get(&path), value.get_ref()) {
             (None, _) => return Err((name.span().start, keys.unknown(&path))),
+            // What stands there the type of such a section says.
+            (Some(true), DeValue::Table(_)) if keys.named.contains(&path) => {}
             (Some(true), DeValue::Table(table)) => check_keys(table, &path, keys)?,
             (Some(_), _) => {}
         }

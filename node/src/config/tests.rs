@@ -25,6 +25,13 @@ struct Sync {
 struct Sample {
     http: Http,
     sync: Sync,
+    people: BTreeMap<String, Person>,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Person {
+    age: u32,
 }
 
 impl Default for Http {
@@ -51,6 +58,9 @@ const TEMPLATE: &str = r#"# A sample.
 [sync]
 # None: stay alone.
 #hubs = []
+
+# Any number, each with a name.
+[people]
 "#;
 
 fn with_file(text: &str) -> Layers {
@@ -98,7 +108,7 @@ fn a_later_layer_wins() {
         .flag("http.listen", None::<Listen>)
         .load::<Sample>()
         .unwrap();
-    let Sample { http, sync } = loaded.config;
+    let Sample { http, sync, .. } = loaded.config;
     assert_eq!((http.connections, http.body_max, http.open), (2, Bytes(4_096), true));
     assert_eq!(http.timeout.to_string(), "3s");
     assert_eq!(sync.hubs, ["a:1", "b:2"]);
@@ -120,6 +130,20 @@ fn an_unknown_key_is_named_with_its_line_and_the_closest_one() {
     assert!(text.ends_with(":2: unknown key `http.zzz`"), "{text}");
     let text = error(Layers::default().flag("http.opne", Some(true)));
     assert_eq!(text, "flag for http.opne: unknown key `http.opne`; did you mean `http.open`?");
+}
+
+#[test]
+fn sections_with_names_of_their_own_are_read_and_judged() {
+    let named = "[people.ann]\nage = 3\n[people.bob]\nage = 4";
+    let loaded = with_file(named).load::<Sample>().unwrap();
+    let ages = loaded.config.people.iter().map(|(name, one)| (name.as_str(), one.age));
+    assert_eq!(ages.collect::<Vec<_>>(), [("ann", 3), ("bob", 4)]);
+    let text = error(with_file("[http]\n[people.ann]\n\naeg = 3"));
+    assert!(text.contains(":4: ") && text.contains("`aeg`"), "{text}");
+    let text = error(with_file("[people.ann]\nage = \"x\""));
+    assert!(text.contains(":2: ") && text.contains("`age`"), "{text}");
+    let text = error(with_file("[people]\nann = 3"));
+    assert!(text.contains(":2: "), "{text}");
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! An effect as it is handed to whoever brings it about: filled in, with its key and what is wanted
 //! of its answer.
 
+use holdfast_core::flow::about::About;
 use holdfast_core::flow::decimal;
 use holdfast_core::flow::effect::{Argument, Effect, Kind};
 use holdfast_core::flow::field::{Field, Fields};
+use holdfast_core::flow::image::Part;
 use holdfast_core::flow::view::Pending;
 use holdfast_core::flow::{Code, Given, Image, Memory, Slot, TEXT_MAX_BYTES, Type};
 use holdfast_core::log::runs::RunId;
@@ -27,6 +29,8 @@ pub struct Asked {
     pub workflow: String,
     /// How long it may take, milliseconds; 0 for as long as it takes.
     pub timeout_ms: u64,
+    /// How much its workflow matters where others wait, too: 0 to 9.
+    pub priority: u8,
     arguments: Vec<(Argument, String)>,
 }
 
@@ -61,6 +65,7 @@ impl Asked {
             kind: effect.kind,
             workflow: workflow.to_owned(),
             timeout_ms: effect.timeout_ms,
+            priority: About::read(image.part(Part::About)).map_or(0, |about| about.priority),
             arguments,
         })
     }

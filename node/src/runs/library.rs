@@ -3,6 +3,7 @@
 use super::record::{Installed, Origin};
 use holdfast_core::Reject;
 use holdfast_core::flow::about::About;
+use holdfast_core::flow::effect::{Argument, Kind, Piece};
 use holdfast_core::flow::image::Part;
 use holdfast_core::flow::signal::{Source, signal};
 use holdfast_core::flow::verify::Place;
@@ -105,6 +106,23 @@ impl Flow {
     #[must_use]
     pub const fn has_conditions(&self) -> bool {
         self.has_conditions
+    }
+}
+
+impl Flow {
+    /// Whom it tells, as far as its definition says so by name.
+    pub(super) fn targets(&self) -> impl Iterator<Item = String> {
+        let image = self.image();
+        let effects = (0..).map_while(|number| image.effect(number));
+        let told = effects.filter(|effect| effect.kind == Kind::Notify).filter_map(|effect| {
+            let (_, target) = effect.arguments().find(|(of, _)| *of == Argument::Target)?;
+            let pieces = target.map(|piece| match piece {
+                Piece::Literal(text) => Some(text),
+                _ => None,
+            });
+            pieces.collect::<Option<String>>()
+        });
+        told.collect::<Vec<_>>().into_iter()
     }
 }
 

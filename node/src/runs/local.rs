@@ -4,6 +4,7 @@
 use super::effect::{Asked, Failure, plain};
 use super::record::NAME_MAX_BYTES;
 use super::step::Local;
+use crate::notify::Notices;
 use crate::pipeline::Catalog;
 use crate::twins::{Condition, Patch, Section, Twins};
 use holdfast_core::Device;
@@ -27,6 +28,8 @@ pub struct Here {
     pub catalog: Arc<Catalog>,
     /// The twins of devices.
     pub twins: Twins,
+    /// Who can be told.
+    pub notices: Notices,
     /// The zone of the site.
     pub zone: TimeZone,
 }
@@ -39,8 +42,8 @@ impl Here {
 
 impl Local for Here {
     fn kinds(&self) -> u32 {
-        let all = [Kind::Twin, Kind::Raise, Kind::Clear, Kind::Reading, Kind::State, Kind::Clock];
-        let bits = all.iter().fold(0, |bits, kind| bits | kind.bit());
+        let said = Kind::Raise.bit() | Kind::Clear.bit() | Kind::Notify.bit() | Kind::Twin.bit();
+        let bits = said | Kind::Reading.bit() | Kind::State.bit() | Kind::Clock.bit();
         // On the hub there is nobody to hand it to.
         if self.forwards() { bits | Kind::Forward.bit() } else { bits }
     }
@@ -66,11 +69,20 @@ impl Local for Here {
             Kind::Raise => raise(tx, asked),
             Kind::Clear => clear(tx, asked),
             Kind::Forward if self.forwards() => forward(tx, asked),
+            Kind::Notify => self.notices.say(tx, asked),
             other => {
                 let text = format!("this node does no `{}` by itself", other.name());
                 Ok(Err(Failure::new(Code::INCAPABLE, text)))
             }
         }
+    }
+
+    fn settled(&self) {
+        self.notices.settled();
+    }
+
+    fn tells(&self, target: &str) -> bool {
+        self.notices.knows(target)
     }
 }
 

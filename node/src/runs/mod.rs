@@ -15,7 +15,6 @@ mod due;
 pub mod effect;
 mod engine;
 mod forward;
-pub mod http;
 pub mod library;
 mod local;
 mod migrate;
@@ -110,6 +109,9 @@ pub enum NotForHere {
     /// It waits for a condition over readings, and this node looks for none.
     #[error("it waits for a condition over readings, and this node looks for none")]
     Condition,
+    /// It tells somebody whom the configuration does not know.
+    #[error("it tells `{0}`, and the configuration has no section `notify.{0}`")]
+    Target(String),
     /// It runs elsewhere.
     #[error("its placement is `{0}`, and this node is none")]
     Elsewhere(&'static str),
@@ -176,6 +178,7 @@ impl RunError {
 pub struct Runs {
     commands: mpsc::Sender<Command>,
     desk: Desk,
+    local: Arc<dyn Local>,
     tier: Tier,
 }
 
@@ -203,9 +206,10 @@ impl Runs {
         let Abilities { local, outside, zone } = abilities;
         let effects = local.kinds() | outside.kinds() | Kind::Flow.bit();
         let tier = Tier::NODE.with(effects, u32::MAX);
+        let told = Arc::clone(&local);
         let parts = Parts { local, outside, zone, desk: desk.clone(), tray, commands };
         let engine = Engine::load(store, parts)?;
-        Ok((Self { commands: sender, desk, tier }, engine))
+        Ok((Self { commands: sender, desk, local: told, tier }, engine))
     }
 
     /// Verifies an image for this node.
@@ -220,14 +224,22 @@ impl Runs {
         match (self.desk.role(), placement) {
             // It begins here and is done there: what it does is for the hub to judge.
             (Role::Edge, Placement::Hub) => Ok(flow),
-            (Role::Edge, Placement::Any | Placement::Edge) => {
-                Ok(Flow::accept(flow.installed, &self.tier)?)
-            }
+            (Role::Edge, Placement::Any | Placement::Edge) => self.does_all(flow),
             (Role::Hub, Placement::Any | Placement::Hub) => {
                 self.finds_all(&flow, placement)?;
-                Ok(Flow::accept(flow.installed, &self.tier)?)
+                self.does_all(flow)
             }
             (_, elsewhere) => Err(NotForHere::Elsewhere(elsewhere.name())),
+        }
+    }
+
+    /// Whether this node does all that a workflow does.
+    fn does_all(&self, flow: Flow) -> Result<Flow, NotForHere> {
+        let flow = Flow::accept(flow.installed, &self.tier)?;
+        let unknown = flow.targets().find(|target| !self.local.tells(target));
+        match unknown {
+            Some(target) => Err(NotForHere::Target(target)),
+            None => Ok(flow),
         }
     }
 

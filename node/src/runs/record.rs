@@ -262,12 +262,12 @@ impl Line {
 }
 
 /// The beginning of a record.
-pub(super) fn started() -> Vec<u8> {
+pub(crate) fn started() -> Vec<u8> {
     vec![FORMAT]
 }
 
 /// Reads the beginning of a record.
-pub(super) fn open(value: &[u8]) -> Result<Reader<'_>, Reject> {
+pub(crate) fn open(value: &[u8]) -> Result<Reader<'_>, Reject> {
     let mut reader = Reader::new(value);
     if reader.u8()? == FORMAT { Ok(reader) } else { Err(Reject::Version) }
 }

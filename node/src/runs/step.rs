@@ -45,6 +45,15 @@ pub trait Local: Send + Sync {
     /// # Errors
     /// A fault of the store; nothing of the transaction has happened then.
     fn apply(&self, tx: &mut WriteTx<'_>, asked: &Asked) -> Result<Result<Json, Failure>, Fault>;
+
+    /// What was done in transactions is on disk.
+    fn settled(&self) {}
+
+    /// Whether a workflow that tells this target may be installed.
+    fn tells(&self, target: &str) -> bool {
+        let _ = target;
+        true
+    }
 }
 
 /// What a run is told.

@@ -5,16 +5,19 @@
 //! files again when they change or on SIGHUP, and a new pair that does not work changes nothing.
 //! What is served is also written to the data directory: by that copy the node's own commands
 //! recognise it ([`pinned`]). Who connects may have to show one, too ([`clients`]).
+//! Whom the node believes when it asks others is in [`outward`].
 
 mod clients;
 mod expiry;
 mod files;
 mod fingerprint;
+mod outward;
 mod pinned;
 mod selfmade;
 
 pub use clients::{Believed, ClientSource, Clients, refused_certificate};
 pub use fingerprint::Fingerprint;
+pub use outward::Authorities;
 pub use pinned::connector;
 
 use crate::supervise::announce;

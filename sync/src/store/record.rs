@@ -128,11 +128,14 @@ pub enum Table {
     RunTold = 57,
     /// What runs of other nodes did: run, node, sequence -> line.
     RunToldStep = 58,
+    /// What somebody is told until they say that they know: id -> notice; and of which workflow,
+    /// target and device one is open.
+    Notice = 59,
 }
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 58] = [
+    pub const ALL: [Self; 59] = [
         Self::Meta,
         Self::Chain,
         Self::Acked,
@@ -191,6 +194,7 @@ impl Table {
         Self::RunTwin,
         Self::RunTold,
         Self::RunToldStep,
+        Self::Notice,
     ];
 }
 

@@ -44,6 +44,7 @@ const ROOMS: &[Room] = &[
     // A peer of the benches is a program of its own, which nothing of ours is built from.
     Room { library: "automerge", folders: &["sync/src/docs", "tests/peers"] },
     Room { library: "saphyr_parser", folders: &["node/src/flow"] },
+    Room { library: "lettre", folders: &["node/src/notify"] },
 ];
 
 /// Judges the declared dependencies.

@@ -120,7 +120,7 @@ const SHAPES: [Shape; 11] = [
     Shape {
         kind: Kind::Notify,
         head: Some(Key("target", Argument::Target, Form::Text)),
-        keys: &[TEXT],
+        keys: &[TEXT, DEVICE],
     },
     Shape {
         kind: Kind::Emit,

@@ -56,8 +56,9 @@ fn every_effect_is_asked_for_with_its_arguments() {
         (
             r#"  - notify: ops
     text: hello
+    device: d
 "#,
-            "1 notify text=hello target=ops",
+            "1 notify device=d text=hello target=ops",
         ),
         (
             r#"  - emit: rounds

@@ -31,13 +31,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use timers::Timers;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 /// Commands, and deadlines, of one transaction.
 const GROUP: usize = 512;
-/// Requests that are made at once.
-const REQUESTS_MAX: usize = 64;
 /// After a transaction that failed.
 const RETRY: Duration = Duration::from_secs(1);
 /// The wall clock moved by more than this against the one that only goes forward: it was set.
@@ -90,7 +88,6 @@ pub struct Engine {
     awaited: Vec<Due>,
     /// Keys of conditions of runs that there are not any more.
     unwatched: Vec<Vec<u8>>,
-    room: Arc<Semaphore>,
     /// Wall and steady milliseconds when it was last looked at the clock.
     clock: (i64, u64),
     clock_written_ms: u64,
@@ -134,7 +131,6 @@ impl Engine {
             over: VecDeque::new(),
             awaited: Vec::new(),
             unwatched: Vec::new(),
-            room: Arc::new(Semaphore::new(REQUESTS_MAX)),
             clock,
             clock_written_ms: 0,
         };

@@ -62,6 +62,7 @@ impl Engine {
                 return Err((error, again));
             }
         };
+        self.local.settled();
         let mut changed: BTreeSet<_> = stepped.iter().map(|done| done.flow.id.clone()).collect();
         changed.extend(self.change_library(changes));
         for (workflow, run, waiting) in queued {
@@ -144,18 +145,14 @@ impl Engine {
             return self.begin_child(&asked);
         }
         let (outside, back) = (Arc::clone(&self.outside), self.back.clone());
-        // A command only waits for its device, and the broker holds up messages by itself.
-        let room = (asked.kind == Kind::Http).then(|| Arc::clone(&self.room));
         let (run, serial) = (asked.run, asked.serial);
         let limit = match asked.timeout_ms {
+            // A request waits for its place first, and its time begins when it has one.
+            _ if asked.kind == Kind::Http => OUTSIDE_LONGEST,
             0 => OUTSIDE_LONGEST,
             timeout_ms => Duration::from_millis(timeout_ms).min(OUTSIDE_LONGEST),
         };
         tokio::spawn(async move {
-            let _room = match room {
-                Some(room) => room.acquire_owned().await.ok(),
-                None => None,
-            };
             let outcome = if outside.kinds() & asked.kind.bit() == 0 {
                 let text = format!("this node cannot bring about a `{}`", asked.kind.name());
                 Err(Failure::new(Code::INCAPABLE, text))

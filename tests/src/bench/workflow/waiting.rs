@@ -49,7 +49,7 @@ pub async fn waiting() -> io::Result<Waiting> {
     });
     let mut gateway = Gateway::with(definitions).await?;
     tokio::time::sleep(SETTLED).await;
-    let before = memory(&gateway)?;
+    let before = memory(&mut gateway)?;
     let started = Instant::now();
     let mut begins = JoinSet::new();
     for connection in 0..CONNECTIONS {
@@ -68,7 +68,7 @@ pub async fn waiting() -> io::Result<Waiting> {
     }
     let begun = RUNS as f64 / started.elapsed().as_secs_f64();
     tokio::time::sleep(SETTLED).await;
-    let bytes = (memory(&gateway)? - before) * 1_048_576.0 / RUNS as f64;
+    let bytes = (memory(&mut gateway)? - before) * 1_048_576.0 / RUNS as f64;
     gateway.edge.stop()?;
     let started = Instant::now();
     gateway.edge.start()?;
@@ -84,6 +84,6 @@ pub async fn waiting() -> io::Result<Waiting> {
 }
 
 /// Resident memory of the gateway, MiB.
-fn memory(gateway: &Gateway) -> io::Result<f64> {
+fn memory(gateway: &mut Gateway) -> io::Result<f64> {
     Ok(Memory::of(gateway.edge.process().pid())?.mib())
 }
