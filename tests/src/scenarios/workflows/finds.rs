@@ -6,10 +6,11 @@
 //! acknowledged has begun one run, and nothing else has.
 
 use super::receiver::Receiver;
+use super::unguarded;
 use crate::client::Client;
 use crate::client::mqtt::{Wire, publish};
 use crate::faults::Tally;
-use crate::process::{Edge, LIMIT, Settings};
+use crate::process::{Edge, LIMIT};
 use crate::rng::Rng;
 use crate::scenarios::Scale;
 use crate::scenarios::hands::{SYNC_LIMIT, block_on};
@@ -69,7 +70,7 @@ input: {n: int, place: text}"#;
 pub fn finds(scale: Scale) {
     block_on(async {
         let dir = tempfile::tempdir().expect("a directory");
-        let edge = Edge::init("ps-000", dir.path(), Settings::default());
+        let edge = Edge::init("ps-000", dir.path(), unguarded());
         let mut edge = edge.expect("the gateway is made");
         edge.start().expect("it starts");
         let (address, receiver) = Receiver::start().await.expect("a port");

@@ -6,9 +6,10 @@
 //! asked under one key for each request, however often.
 
 use super::receiver::Receiver;
+use super::unguarded;
 use crate::client::Client;
 use crate::faults::Tally;
-use crate::process::{Edge, LIMIT, Settings};
+use crate::process::{Edge, LIMIT};
 use crate::rng::Rng;
 use crate::scenarios::Scale;
 use crate::scenarios::hands::{SYNC_LIMIT, block_on};
@@ -62,7 +63,7 @@ steps:
 pub fn kills(scale: Scale) {
     block_on(async {
         let dir = tempfile::tempdir().expect("a directory");
-        let edge = Edge::init("ps-000", dir.path(), Settings::default());
+        let edge = Edge::init("ps-000", dir.path(), unguarded());
         let mut edge = edge.expect("the gateway is made");
         edge.start().expect("it starts");
         let (address, receiver) = Receiver::start().await.expect("a port");
