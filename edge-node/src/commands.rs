@@ -10,6 +10,7 @@ use crate::report;
 use crate::routes;
 use crate::service;
 use crate::settings::Settings;
+use crate::simulate::{HELP as SIMULATE_HELP, SimulateArgs};
 use crate::uplink::leave_invitation;
 use clap::{Parser, Subcommand};
 use holdfast_node::cli::{
@@ -134,8 +135,8 @@ enum Command {
         #[command(subcommand)]
         action: ArtefactAction,
     },
-    /// Workflows: definitions checked, compiled and explained without a running node; installed,
-    /// begun and looked at on the one that runs.
+    /// Workflows: definitions checked, compiled, explained and simulated without a running node;
+    /// installed, begun and looked at on the one that runs.
     #[command(after_help = "Examples:\n  holdfast-edge workflow check pump-guard.yaml\n  \
         holdfast-edge workflow add pump-guard.yaml\n  \
         holdfast-edge workflow start pump-guard '{\"device\":\"ps-017\"}'\n  \
@@ -215,6 +216,12 @@ enum Command {
 enum WorkflowCommand {
     #[command(flatten)]
     File(WorkflowAction),
+    /// Tells what workflows would have done on recorded readings, and when.
+    #[command(after_help = SIMULATE_HELP)]
+    Simulate {
+        #[command(flatten)]
+        args: Box<SimulateArgs>,
+    },
     #[command(flatten)]
     Node(RunAction),
 }
@@ -279,6 +286,7 @@ async fn run(place: Place, command: Command) -> Result<ExitCode, Failure> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Workflow { action: WorkflowCommand::File(action) } => action.run(),
+        Command::Workflow { action: WorkflowCommand::Simulate { args } } => args.run().await,
         Command::Workflow { action: WorkflowCommand::Node(action) } => {
             action.run(&node()?).await.map(|()| ExitCode::SUCCESS)
         }
