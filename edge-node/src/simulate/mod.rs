@@ -55,7 +55,7 @@ use stage::Stage;
 use std::collections::BTreeSet;
 use std::io;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 use telling::{Noted, Teller};
@@ -160,6 +160,8 @@ pub struct Simulation {
     setup: Setup,
     key: NodeKey,
     library: Library,
+    /// What was to begin a run and did not.
+    left_out: LeftOut,
     /// How many readings and signals have been.
     played: (usize, usize),
     /// Removed last.
@@ -225,7 +227,8 @@ impl Simulation {
             triggers: trigger::Kind::ALL.iter().fold(0, |bits, kind| bits | kind.bit()),
             placements: &[Placement::Any, Placement::Edge],
         };
-        let (runs, engine) = Runs::load(store.clone(), desk, abilities)?;
+        let (runs, mut engine) = Runs::load(store.clone(), desk, abilities)?;
+        let left_out = note_left_out(&mut engine, &clock);
         let teller = Teller::new(store.clone(), runs.clone(), zone, &noted);
         let (played, _scratch) = ((0, 0), scratch);
         Ok(Self {
@@ -241,6 +244,7 @@ impl Simulation {
             setup,
             key,
             library,
+            left_out,
             played,
             _scratch,
         })
@@ -359,6 +363,7 @@ impl Simulation {
 
     /// Everything at this moment, until nothing moves any more.
     async fn rest(&mut self, tell: &mut Tell<'_>) -> Result<(), Trouble> {
+        self.tell(tell)?;
         for _ in 0..ROUNDS_MAX {
             let mut any = self.stage.come_to_rest().await;
             for effect in self.stage.take_effects() {
@@ -370,14 +375,24 @@ impl Simulation {
             if !any {
                 return Ok(());
             }
-            for line in self.teller.tell().await? {
-                tell(&line)?;
-            }
-            for line in self.teller.queued().await? {
-                tell(&line)?;
-            }
+            self.tell(tell)?;
         }
         Err(Trouble::Restless(holdfast_node::time_text::format(self.clock.now())))
+    }
+
+    /// Tells what has happened since it was told last.
+    fn tell(&mut self, tell: &mut Tell<'_>) -> Result<(), Trouble> {
+        let lines = self.teller.tell()?;
+        let queued = self.teller.queued()?;
+        let left_out = std::mem::take(&mut *self.left_out());
+        for line in lines.iter().chain(&queued).chain(&left_out) {
+            tell(line)?;
+        }
+        Ok(())
+    }
+
+    fn left_out(&self) -> MutexGuard<'_, Vec<Line>> {
+        self.left_out.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes the readings of this moment.
@@ -446,6 +461,20 @@ impl Simulation {
         }
         Ok(out)
     }
+}
+
+type LeftOut = Arc<Mutex<Vec<Line>>>;
+
+/// Has what begins no run noted.
+fn note_left_out(engine: &mut Engine, clock: &Arc<Clock>) -> LeftOut {
+    let (notes, clock) = (LeftOut::default(), Arc::clone(clock));
+    let noted = Arc::clone(&notes);
+    engine.on_left_out(Box::new(move |workflow, by, error| {
+        let (at, name, text) = (clock.now(), workflow.to_owned(), format!("{by}: {error}"));
+        let line = Line { at, run: None, name, what: "no run", line: None, text };
+        noted.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+    }));
+    notes
 }
 
 /// A run, the number of a signal of it, and what that brings.

@@ -165,7 +165,7 @@ impl Teller {
     ///
     /// # Errors
     /// A fault of the store.
-    pub async fn tell(&mut self) -> Result<Vec<Line>, Fault> {
+    pub fn tell(&mut self) -> Result<Vec<Line>, Fault> {
         let (mut out, mut touched) = (Vec::new(), Vec::new());
         loop {
             let from = self.cursor;
@@ -182,7 +182,7 @@ impl Teller {
                 });
                 failed.map_or(Ok((commits, last)), Err)
             };
-            let (commits, last) = self.store.read(look).await?;
+            let (commits, last) = self.store.read_blocking(look)?;
             let Some(last) = last else { break };
             self.cursor = last;
             for commit in commits {
@@ -200,7 +200,7 @@ impl Teller {
             }
         }
         for run in touched {
-            self.waits_of(run, &mut out).await?;
+            self.waits_of(run, &mut out)?;
         }
         Ok(out)
     }
@@ -239,6 +239,8 @@ impl Teller {
                 let words = note(number).map(|words| format!("{words}: ")).unwrap_or_default();
                 ("error", format!("{words}{rest}"))
             }
+            // Of a condition nobody says that it came true.
+            What::Signal if !rest.contains(" from ") => ("met", rest.to_owned()),
             What::Signal => ("signal", rest.to_owned()),
             What::Parked => ("parked", rest.to_owned()),
             What::Decided => ("decided", rest.to_owned()),
@@ -254,12 +256,12 @@ impl Teller {
     }
 
     /// What a run waits for by now that it did not before, and what it left.
-    async fn waits_of(&mut self, id: RunId, out: &mut Vec<Line>) -> Result<(), Fault> {
+    fn waits_of(&mut self, id: RunId, out: &mut Vec<Line>) -> Result<(), Fault> {
         let look = move |view: &Snapshot<'_>| match view.get(Table::Run, &id.0)? {
             Some(found) => Ok(Some(found)),
             None => view.get(Table::RunOver, &id.0),
         };
-        let Some(value) = self.store.read(look).await? else { return Ok(()) };
+        let Some(value) = self.store.read_blocking(look)? else { return Ok(()) };
         let damaged = |reject: holdfast_core::Reject| Fault::damaged("run", reject.code());
         let run = Run::decode(&value).map_err(damaged)?;
         let library = self.runs.library();
@@ -304,11 +306,11 @@ impl Teller {
     ///
     /// # Errors
     /// A fault of the store.
-    pub async fn queued(&mut self) -> Result<Vec<Line>, Fault> {
+    pub fn queued(&mut self) -> Result<Vec<Line>, Fault> {
         let rows = |view: &Snapshot<'_>| view.scan(Table::RunWaiting, &[], &[], usize::MAX);
         let at = self.store.env().now();
         let mut out = Vec::new();
-        for (key, value) in self.store.read(rows).await? {
+        for (key, value) in self.store.read_blocking(rows)? {
             let damaged = |reject: holdfast_core::Reject| Fault::damaged("run", reject.code());
             let (workflow, run) = Queued::of_key(&key).map_err(damaged)?;
             if self.queued.insert(run) {

@@ -32,8 +32,8 @@ pub use step::{Decision, Local};
 pub use twins::{TwinWatch, begin_by_twins};
 pub(crate) use waits::{Moved, WaitRows, Waits};
 
-pub use engine::Engine;
 use engine::{Command, Parts};
+pub use engine::{Engine, OnLeftOut};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use holdfast_core::flow::about::Placement;

@@ -58,6 +58,9 @@ impl TwinWatch {
     /// # Errors
     /// What the store does not take.
     pub async fn come_to_rest(&mut self) -> Result<bool, WriteError> {
+        if self.begins.is_empty() && self.changes == Some(self.desk.changes()) {
+            return Ok(false);
+        }
         let mut feed = match self.feed.take() {
             Some(feed) => feed,
             None => self.twins.follow(Followed::Prefix(String::new()), None).await?,
@@ -68,7 +71,8 @@ impl TwinWatch {
             self.take(&change).await?;
             any = true;
         }
-        self.feed = Some(feed);
+        // Where nothing is looked for, it begins when something is.
+        self.feed = Some(feed).filter(|_| !self.begins.is_empty());
         Ok(any)
     }
 

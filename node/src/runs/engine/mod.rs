@@ -65,6 +65,9 @@ struct Active {
     deadline: i64,
 }
 
+/// Learns what was to begin a run and begins none: the workflow, what it was, and why.
+pub type OnLeftOut = Box<dyn Fn(&str, &str, &RunError) + Send + Sync>;
+
 /// All runs that are under way.
 pub struct Engine {
     store: Store,
@@ -92,6 +95,7 @@ pub struct Engine {
     /// Wall and steady milliseconds when it was last looked at the clock.
     clock: (i64, u64),
     clock_written_ms: u64,
+    on_left_out: Option<OnLeftOut>,
 }
 
 /// What the engine brings about, and from where it is told what to do.
@@ -134,6 +138,7 @@ impl Engine {
             room: Arc::new(Semaphore::new(REQUESTS_MAX)),
             clock,
             clock_written_ms: 0,
+            on_left_out: None,
         };
         store.read_blocking(|view| engine.read(view))?;
         Ok(engine)
@@ -243,6 +248,18 @@ impl Engine {
                 return Ok(any);
             }
             any = true;
+        }
+    }
+
+    /// Has what begins no run told to somebody beside the log.
+    pub fn on_left_out(&mut self, tell: OnLeftOut) {
+        self.on_left_out = Some(tell);
+    }
+
+    fn left_out(&self, workflow: &str, by: &str, error: &RunError) {
+        tracing::warn!(workflow, by, %error, "what was found begins no run");
+        if let Some(tell) = &self.on_left_out {
+            tell(workflow, by, error);
         }
     }
 
