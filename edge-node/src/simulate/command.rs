@@ -1,7 +1,9 @@
 //! `workflow simulate` on the command line.
 
 use super::telling::{Line, Tally, local_time};
-use super::{AnswerRule, Preset, Setup, Signal, Simulation, looked_at_s, read, usual_widths_s};
+use super::{
+    AnswerRule, Preset, Setup, Signal, Simulation, Trouble, looked_at_s, read, usual_widths_s,
+};
 use crate::files::FileFormat;
 use clap::Args;
 use holdfast_core::Timestamp;
@@ -70,7 +72,7 @@ pub struct SimulateArgs {
     signal: Vec<Sent>,
     /// What stands in a device's twin from the beginning.
     #[arg(long, value_name = "DEVICE/SECTION/PATH=VALUE")]
-    twin: Vec<Standing>,
+    twin: Vec<Preset>,
     /// The time zone of the site [default: that of this machine].
     #[arg(long, value_name = "ZONE", value_parser = zone)]
     zone: Option<TimeZone>,
@@ -122,11 +124,7 @@ impl FromStr for Sent {
     }
 }
 
-/// A value of a twin as it is said on the command line.
-#[derive(Clone, Debug, PartialEq)]
-struct Standing(Preset);
-
-impl FromStr for Standing {
+impl FromStr for Preset {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -148,7 +146,7 @@ impl FromStr for Standing {
             Json::Object(patch) => patch,
             _ => return Err(wrong()),
         };
-        Ok(Self(Preset { device: device.to_owned(), section, patch }))
+        Ok(Self { device: device.to_owned(), section, patch })
     }
 }
 
@@ -165,27 +163,26 @@ impl SimulateArgs {
     pub async fn run(&self) -> Result<ExitCode, Failure> {
         let Some(setup) = self.setup().await? else { return Ok(ExitCode::FAILURE) };
         let mut out = BufWriter::new(io::stdout());
-        let told = tokio::select! {
-            told = self.tell(setup, &mut out) => told,
-            _ = tokio::signal::ctrl_c() => {
-                out.flush()?;
+        let told = self.tell(setup, &mut out).await;
+        match told.and_then(|is_whole| out.flush().map(|()| is_whole).map_err(Trouble::from)) {
+            Ok(true) => Ok(ExitCode::SUCCESS),
+            Ok(false) => {
                 eprintln!("Interrupted; nothing is left behind.");
-                return Ok(ExitCode::from(INTERRUPTED));
+                Ok(ExitCode::from(INTERRUPTED))
             }
-        };
-        match told.and_then(|()| Ok(out.flush()?)) {
             // Whoever reads it may have seen enough.
-            Err(super::Trouble::Told(error)) if error.kind() == io::ErrorKind::BrokenPipe => {}
-            other => other?,
+            Err(Trouble::Told(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+                Ok(ExitCode::SUCCESS)
+            }
+            Err(error) => Err(error.into()),
         }
-        Ok(ExitCode::SUCCESS)
     }
 
     /// What is to be simulated; nothing where a definition is wrong, which was told then.
     ///
     /// # Errors
     /// What is wrong with the rest.
-    pub async fn setup(&self) -> Result<Option<Setup>, Failure> {
+    async fn setup(&self) -> Result<Option<Setup>, Failure> {
         let mut workflows = Vec::new();
         let mut is_sound = true;
         for file in &self.files {
@@ -223,7 +220,7 @@ impl SimulateArgs {
         let mut signals: Vec<_> = signals.collect();
         signals.sort_by_key(|signal| signal.at);
         let (zone, answers) = (self.zone.clone(), self.answer.clone());
-        let twins = self.twin.iter().map(|Standing(preset)| preset.clone()).collect();
+        let twins = self.twin.clone();
         Ok(Some(Setup { workflows, readings, from, until, zone, answers, signals, starts, twins }))
     }
 
@@ -248,15 +245,8 @@ impl SimulateArgs {
         Ok(out)
     }
 
-    /// Simulates, and tells of it.
-    ///
-    /// # Errors
-    /// [`super::Trouble`]
-    pub async fn tell(
-        &self,
-        setup: Setup,
-        out: &mut (impl Write + Send),
-    ) -> Result<(), super::Trouble> {
+    /// Simulates, and tells of it; `false` where somebody interrupted it.
+    async fn tell(&self, setup: Setup, out: &mut (impl Write + Send)) -> Result<bool, Trouble> {
         let zone = setup.zone.clone().unwrap_or_else(TimeZone::system);
         let (from, until, count) = (setup.from, setup.until, setup.readings.len());
         let ids: Vec<&str> = setup.workflows.iter().map(|(_, flow)| flow.id.as_str()).collect();
@@ -281,14 +271,26 @@ impl SimulateArgs {
                 false => writeln!(out, "{}", shown(line, &zone, width)),
             }
         };
-        simulation.play(&mut tell).await?;
-        self.close(&simulation, effects, out)?;
+        let played = tokio::select! {
+            played = simulation.play(&mut tell) => played.map(|()| true),
+            _ = tokio::signal::ctrl_c() => Ok(false),
+        };
+        let told = match played {
+            Ok(true) => self.tell_end(&simulation, effects, out).map(|()| true).map_err(Into::into),
+            other => other,
+        };
+        // However it ended: its store has to be closed before it can be removed.
         simulation.close().await;
-        Ok(())
+        told
     }
 
     /// What is to be said at the end.
-    fn close(&self, simulation: &Simulation, effects: u64, out: &mut impl Write) -> io::Result<()> {
+    fn tell_end(
+        &self,
+        simulation: &Simulation,
+        effects: u64,
+        out: &mut impl Write,
+    ) -> io::Result<()> {
         let teller = simulation.teller();
         if self.json {
             let runs = teller.tallies().iter().map(|(workflow, tally)| {
@@ -311,8 +313,10 @@ impl SimulateArgs {
         for answer in simulation.unasked() {
             writeln!(out, "nothing asked for the answer to {answer}")?;
         }
-        let files: Vec<_> = self.files.iter().map(|file| file.display().to_string()).collect();
-        writeln!(out, "Next: holdfast-edge workflow add {}", files[0])
+        for file in &self.files {
+            writeln!(out, "Next: holdfast-edge workflow add {}", file.display())?;
+        }
+        Ok(())
     }
 }
 

@@ -1,10 +1,10 @@
 //! `workflow simulate`: what workflows would have done, on recorded readings and in virtual time.
 //!
-//! It is the gateway's own machinery (compiler, verifier, store, pipeline, engine) in a store of its
-//! own that is thrown away. Only time and the outside are others: the [`clock`] stands until all has
-//! come to rest and is then set on to when something comes next, be it a recorded reading, a timer
-//! or a window; the [`stage`] notes what leaves the gateway and answers it. Nothing of it waits for
-//! the machine or depends on it, so the same input tells the same.
+//! It is the gateway's own machinery (compiler, verifier, store, pipeline, engine) in a store of
+//! its own that is thrown away. Only time and the outside are others: the [`clock`] stands until
+//! all has come to rest and is then set on to when something comes next, be it a recorded reading,
+//! a timer or a window; the [`stage`] notes what leaves the gateway and answers it. Nothing of it
+//! waits for the machine or depends on it, so the same input tells the same.
 
 mod answers;
 mod clock;

@@ -1,7 +1,7 @@
 //! The recordings of the examples: what the sites of `docs/examples` measured, made by rule.
 //!
-//! Each site is a function of the minute, with noise that follows from its number, so a recording is
-//! the same whenever it is made, and as long as it is asked for: a day goes on as it went on.
+//! Each site is a function of the minute, with noise that follows from its number, so a recording
+//! is the same whenever it is made, and as long as it is asked for: a day goes on as it went on.
 
 use jiff::{Timestamp, ToSpan as _};
 use std::fmt::Write as _;
@@ -125,7 +125,8 @@ fn day(minute: f64) -> f64 {
     minute.rem_euclid(1_440.0)
 }
 
-/// The sump of `ps-017` runs empty at 7:40, that of `ps-018`, which is off from 10 to 10:20, at 11:10.
+/// The sump of `ps-017` runs empty at 7:40, that of `ps-018`, which is off from 10 to 10:20, at
+/// 11:10.
 fn pump(device: &str, minute: f64) -> String {
     let (at, n) = (day(minute), noise(device, minute));
     let (dry, wet) = if device == "ps-017" { (460.0, 505.0) } else { (670.0, 730.0) };
@@ -143,8 +144,8 @@ fn pump(device: &str, minute: f64) -> String {
     format!("{flow:.1},{current:.1},{level:.2}")
 }
 
-/// The compressor of `cold-1` stands from 2 to 3:30; goods come in at 8 for nine minutes. The door of
-/// `cold-2` is open at 14.
+/// The compressor of `cold-1` stands from 2 to 3:30; goods come in at 8 for nine minutes. The door
+/// of `cold-2` is open at 14.
 fn cold_room(device: &str, minute: f64) -> String {
     let (at, n) = (day(minute), noise(device, minute));
     let warm = |a: f64, up: f64, b: f64, down: f64| along(at, a, up) - along(at, b, down);
@@ -156,8 +157,8 @@ fn cold_room(device: &str, minute: f64) -> String {
     format!("{:.1}", 4.4 + 0.3 * n + over)
 }
 
-/// All dry out by day. `soil-north` is watered at half past five in summer time of Madrid, `soil-roses`
-/// does not get wet that way, and is so dry in the afternoon that it is watered at once.
+/// All dry out by day. `soil-north` is watered at half past five in summer time of Madrid, `soil-
+/// roses` does not get wet that way, and is so dry in the afternoon that it is watered at once.
 fn soil(device: &str, minute: f64) -> String {
     let (at, n) = (day(minute), noise(device, minute));
     let base = match device {
@@ -198,8 +199,8 @@ fn water(device: &str, minute: f64) -> String {
     format!("{:.2}", tap + drip + burst)
 }
 
-/// From 6 on all four heat up, `heater-3` from a little later on and more slowly; they cool down from
-/// 7:40 on.
+/// From 6 on all four heat up, `heater-3` from a little later on and more slowly; they cool down
+/// from 7:40 on.
 fn heater(device: &str, minute: f64) -> String {
     let (at, n) = (day(minute), noise(device, minute));
     let (begin, end) = if device == "heater-3" { (365.0, 428.0) } else { (362.0, 415.0) };
