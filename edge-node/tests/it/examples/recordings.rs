@@ -55,8 +55,8 @@ pub const ALL: [Recording; 6] = [
     Recording {
         name: "generator-start",
         from: "2026-03-02T09:00:00Z",
-        rows: 3 * 120,
-        every_s: 30,
+        rows: 3 * 60,
+        every_s: 60,
         columns: "voltage [V]",
         devices: &["grid-1", "genset-1"],
         measure: supply,

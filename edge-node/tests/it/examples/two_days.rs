@@ -14,7 +14,7 @@ use holdfast_sync::docs::{Applied, DocumentName, Documents, Roster};
 use holdfast_sync::env::System;
 use holdfast_sync::identity::{FleetId, Grant, Invitation, Membership, NodeKey, Proof, Role};
 use holdfast_sync::net::{
-    Enroller, HubOptions, HubPeers, Joined, Library, Net, Refusal, Transport, Uplink,
+    Enroller, HubOptions, HubPeers, Joined, Library, Net, PeerEvent, Refusal, Transport, Uplink,
     UplinkOptions, serve,
 };
 use holdfast_sync::session::{Admission, Backfill, Policy};
@@ -22,6 +22,7 @@ use holdfast_sync::store::{Options, Overflow, Records, Snapshot, Store, WriteErr
 use serde_json::{Map, json};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 const FROM: &str = "2026-03-02T00:00:00Z";
@@ -114,6 +115,8 @@ async fn two_days_of_all_examples_are_decided_the_same_with_and_without_a_hub() 
         simulation.play_until(until, tell).await.unwrap();
         equal += u32::from(hub.has_all(&store).await);
     }
+    let sessions = hub.sessions.load(Ordering::SeqCst);
+    println!("{sessions} sessions; the hub had all at the end of {equal} of {HOURS} hours");
     assert!(equal >= HOURS / 2, "the hub had all at the end of {equal} hours");
     assert!(hub.has_all(&store).await, "the hub has all in the end");
     uplink.stop("the test is over").await;
@@ -126,6 +129,8 @@ async fn two_days_of_all_examples_are_decided_the_same_with_and_without_a_hub() 
 struct Hub {
     store: Store,
     invitation: Invitation,
+    /// How many sessions there were.
+    sessions: Arc<AtomicU32>,
     _peers: HubPeers,
     _dir: tempfile::TempDir,
 }
@@ -178,15 +183,20 @@ impl Hub {
         let book = Arc::new(Book { root, hub: key.id(), invitation: invitation.clone() });
         let documents = Arc::new(Documents::new(&store, key.clone(), WriterRole::Hub));
         let library = Library { documents, steward: Arc::new(Anybody), librarian: None };
+        let sessions = Arc::<AtomicU32>::default();
+        let noted = Arc::clone(&sessions);
         let options = HubOptions {
             store: store.clone(),
             policy: Arc::clone(&book) as Arc<dyn Policy>,
             enroller: book,
-            events: Arc::new(|_, _| {}),
+            events: Arc::new(move |_, event| {
+                let is_new = matches!(event, PeerEvent::Established { .. });
+                noted.fetch_add(u32::from(is_new), Ordering::SeqCst);
+            }),
             version: "test".to_owned(),
             library,
         };
-        Self { store, invitation, _peers: serve(net, options), _dir: dir }
+        Self { store, invitation, sessions, _peers: serve(net, options), _dir: dir }
     }
 
     fn uplink(&self, (store, key, library): (&Store, &NodeKey, Library)) -> Uplink {
