@@ -10,6 +10,7 @@ use crate::report;
 use crate::routes;
 use crate::service;
 use crate::settings::Settings;
+use crate::simulate::{HELP as SIMULATE_HELP, SimulateArgs};
 use crate::uplink::leave_invitation;
 use clap::{Parser, Subcommand};
 use holdfast_node::cli::{
@@ -134,15 +135,15 @@ enum Command {
         #[command(subcommand)]
         action: ArtefactAction,
     },
-    /// Workflows: definitions checked, compiled and explained without a running node; installed,
-    /// begun and looked at on the one that runs.
+    /// Workflows: definitions checked, compiled, explained and simulated without a running node;
+    /// installed, begun and looked at on the one that runs.
     #[command(after_help = "Examples:\n  holdfast-edge workflow check pump-guard.yaml\n  \
         holdfast-edge workflow add pump-guard.yaml\n  \
         holdfast-edge workflow start pump-guard '{\"device\":\"ps-017\"}'\n  \
         holdfast-edge workflow runs\n")]
     Workflow {
         #[command(subcommand)]
-        action: WorkflowCommand,
+        action: EdgeWorkflowCommand,
     },
     /// Backs the node up, running or not: readings, keys, tokens and configuration.
     #[command(after_help = "Example:\n  holdfast-edge backup /media/usb/edge-2026-11-20\n")]
@@ -212,6 +213,18 @@ enum Command {
 }
 
 #[derive(Subcommand)]
+enum EdgeWorkflowCommand {
+    #[command(flatten)]
+    Either(WorkflowCommand),
+    /// Tells what workflows would have done on recorded readings, and when.
+    #[command(after_help = SIMULATE_HELP)]
+    Simulate {
+        #[command(flatten)]
+        args: Box<SimulateArgs>,
+    },
+}
+
+#[derive(Subcommand)]
 enum TokenAction {
     /// Makes a token and prints it as the last line, or one for each device of a list; it is shown
     /// only once.
@@ -270,7 +283,8 @@ async fn run(place: Place, command: Command) -> Result<ExitCode, Failure> {
             action.run(&node()?).await?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Workflow { action } => action.run(node).await,
+        Command::Workflow { action: EdgeWorkflowCommand::Either(action) } => action.run(node).await,
+        Command::Workflow { action: EdgeWorkflowCommand::Simulate { args } } => args.run().await,
         Command::Device { action } => {
             action.run(&node()?).await?;
             Ok(ExitCode::SUCCESS)

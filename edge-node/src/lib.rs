@@ -6,7 +6,8 @@
 //! pipeline and the sync session; [`commands`] is the command line, [`devices`] its part on devices
 //! and their tokens. `metrics` and [`status`] tell how it is, `lacks` what the hub lacks, `report`
 //! all of it in words. [`files`] reads files of readings, which [`import`] posts to the running
-//! node. [`mqtt`] is the broker of the site: readings come in through it too.
+//! node and [`simulate`] plays. [`mqtt`] is the broker of the site: readings come in through it
+//! too.
 #![forbid(unsafe_code)]
 
 pub mod commands;
@@ -24,6 +25,7 @@ mod report;
 pub mod routes;
 pub mod service;
 pub mod settings;
+pub mod simulate;
 pub mod status;
 mod steward;
 mod traces;

@@ -64,8 +64,8 @@ fn invalid(text: impl Into<String>) -> Failure {
     Failure::new(Code::INVALID, text)
 }
 
-/// Publishes a message. It is on disk when this returns, if anything of it is kept.
-async fn send(mqtt: &Mqtt, asked: &Asked) -> Result<Json, Failure> {
+/// The message that a run asks for.
+pub(crate) fn message_of(asked: &Asked) -> Result<Publish, Failure> {
     let name = asked.need(Argument::Topic)?;
     let topic = Topic::try_from(name).map_err(|fault| invalid(format!("`{name}`: {fault}")))?;
     if name.starts_with('$') {
@@ -84,7 +84,12 @@ async fn send(mqtt: &Mqtt, asked: &Asked) -> Result<Json, Failure> {
     };
     let payload = asked.need(Argument::Payload)?.to_owned().into();
     let properties = PublishProperties::default();
-    let message = Publish { dup: false, qos, retain, topic, packet_id: None, payload, properties };
+    Ok(Publish { dup: false, qos, retain, topic, packet_id: None, payload, properties })
+}
+
+/// Publishes a message. It is on disk when this returns, if anything of it is kept.
+async fn send(mqtt: &Mqtt, asked: &Asked) -> Result<Json, Failure> {
+    let message = message_of(asked)?;
     publish_here(mqtt, &message).await.map(|()| Json::Null).map_err(|error| match error {
         PublishError::Full(text) => Failure::new(Code::BUSY, text),
         PublishError::Refused(text) => Failure::new(Code::REFUSED, text),
@@ -92,15 +97,8 @@ async fn send(mqtt: &Mqtt, asked: &Asked) -> Result<Json, Failure> {
     })
 }
 
-/// Orders a command of a device and waits for its answer, as long as the command lasts.
-async fn command(commands: &DeviceCommands, asked: &Asked) -> Result<Json, Failure> {
-    let (name, device) = (asked.need(Argument::Name)?, asked.need(Argument::Device)?);
-    if !is_name(name) {
-        return Err(invalid(format!("`{name}` is no name of a command")));
-    }
-    if Device::new(device).is_err() {
-        return Err(invalid(format!("`{device}` is no device's id")));
-    }
+/// For how long a command lasts that a run asks for, seconds.
+pub(crate) fn lasts_s(asked: &Asked) -> Result<u64, Failure> {
     let lasts_s = match asked.get(Argument::Lasts) {
         None => match asked.timeout_ms {
             0 => LASTS_S,
@@ -108,14 +106,32 @@ async fn command(commands: &DeviceCommands, asked: &Asked) -> Result<Json, Failu
         },
         Some(text) => text.parse().map_err(|_| invalid(format!("`{text}` is no seconds")))?,
     };
-    let order = Order {
+    Ok(lasts_s.clamp(1, LASTS_MAX_S))
+}
+
+/// The command that a run asks for.
+pub(crate) fn order_of(asked: &Asked) -> Result<Order, Failure> {
+    let (name, device) = (asked.need(Argument::Name)?, asked.need(Argument::Device)?);
+    if !is_name(name) {
+        return Err(invalid(format!("`{name}` is no name of a command")));
+    }
+    if Device::new(device).is_err() {
+        return Err(invalid(format!("`{device}` is no device's id")));
+    }
+    Ok(Order {
         device: device.to_owned(),
         name: name.to_owned(),
         args: asked.json(Argument::Args),
-        lasts_s: lasts_s.clamp(1, LASTS_MAX_S),
+        lasts_s: lasts_s(asked)?,
         by: format!("workflow {}", asked.workflow),
         key: asked.key(),
-    };
+    })
+}
+
+/// Orders a command of a device and waits for its answer, as long as the command lasts.
+async fn command(commands: &DeviceCommands, asked: &Asked) -> Result<Json, Failure> {
+    let order = order_of(asked)?;
+    let device = order.device.clone();
     let ordered = commands.order(order).await.map_err(|error| {
         let text = error.to_string();
         match error {
@@ -128,7 +144,7 @@ async fn command(commands: &DeviceCommands, asked: &Asked) -> Result<Json, Failu
     let mut changes = book.watch();
     loop {
         changes.borrow_and_update();
-        let record = book.get(device, ordered.id).await;
+        let record = book.get(&device, ordered.id).await;
         let record = record.map_err(|fault| Failure::new(Code::FAILED, fault.to_string()))?;
         let Some(record) = record else {
             return Err(Failure::new(Code::FAILED, "the command was forgotten"));
@@ -151,7 +167,7 @@ async fn command(commands: &DeviceCommands, asked: &Asked) -> Result<Json, Failu
 }
 
 /// Stores a reading, once under the key of the effect.
-async fn emit(store: &Store, asked: &Asked) -> Result<Json, Failure> {
+pub(crate) async fn emit(store: &Store, asked: &Asked) -> Result<Json, Failure> {
     // Of no device, it is the workflow that says so.
     let device = asked.get(Argument::Device).unwrap_or(&asked.workflow);
     let (metric, unit) = (asked.need(Argument::Metric)?, asked.get(Argument::Unit).unwrap_or(""));

@@ -1,7 +1,8 @@
 //! Names with `*`: any text, the empty one too. Every other character stands for itself.
 
 /// Whether all of `text` is as `pattern` says.
-pub(crate) fn fits(pattern: &str, text: &str) -> bool {
+#[must_use]
+pub fn fits(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split('*');
     let head = parts.next().unwrap_or_default();
     let Some(mut rest) = text.strip_prefix(head) else { return false };

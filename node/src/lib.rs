@@ -15,7 +15,7 @@ pub mod entitled;
 pub mod events;
 pub mod export;
 pub mod flow;
-mod glob;
+pub mod glob;
 pub mod health;
 pub mod http;
 pub mod labels;

@@ -239,6 +239,12 @@ impl Watch {
 }
 
 impl Rule {
+    /// Whether it is judged by windows alone: what a hold ends with stands in the next one, which
+    /// the clock does not know.
+    pub(super) const fn is_of_windows(&self) -> bool {
+        matches!(self.scope, Scope::Window { .. })
+    }
+
     fn fits_window(&self, info: &SeriesInfo, width: u32) -> bool {
         matches!(self.scope, Scope::Window { width_s, .. } if width_s == width)
             && glob::fits(&self.device, &info.device)

@@ -227,6 +227,20 @@ impl Watch {
         steady_ms.saturating_sub(self.scanned_ms) >= SCAN_MS
     }
 
+    /// When the clock is to be judged next, by the one that only goes forward.
+    pub(crate) const fn next_scan_ms(&self) -> u64 {
+        self.scanned_ms.saturating_add(SCAN_MS)
+    }
+
+    /// When the clock alone changes a condition, if nothing is received until then.
+    pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
+        let all = self.machines.iter().filter_map(|machine| {
+            let rule = &self.plan.rules[machine.rule];
+            machine.state.condition.next_deadline(&rule.condition).filter(|_| !rule.is_of_windows())
+        });
+        all.min()
+    }
+
     /// Begins a round. A clock that was set takes along what waits for it; by how much is told.
     pub(crate) fn begin(&mut self, catalog: &Catalog) -> (Round, Option<i64>) {
         self.renew(catalog);
@@ -302,6 +316,9 @@ impl Watch {
         for at in 0..self.machines.len() {
             let machine = &self.machines[at];
             let rule = &self.plan.rules[machine.rule];
+            if rule.is_of_windows() {
+                continue;
+            }
             let mut state = self.state(round, at);
             if let Test::Silent { for_ns } = rule.condition.test
                 && state.condition.is_normal()

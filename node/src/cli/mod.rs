@@ -30,7 +30,7 @@ pub use runs::{RunAction, WorkflowCommand};
 pub use token::{TokenBook, TokenKind, print_new_token};
 pub use twin::TwinAction;
 pub use verify::{VerifyArgs, verify};
-pub use workflow::WorkflowAction;
+pub use workflow::{WorkflowAction, read_definition};
 
 use clap::Parser;
 use std::fmt::Display;

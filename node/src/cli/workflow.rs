@@ -100,6 +100,14 @@ impl WorkflowAction {
     }
 }
 
+/// Reads a definition and compiles it; what is wrong with it is printed, each fault by its place.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn read_definition(file: &Path) -> Result<Option<Compiled>, Failure> {
+    Ok(compiled(file, &read_text(file)?))
+}
+
 fn print_checked(file: &Path, compiled: &Compiled) {
     let Compiled { id, version, placement, image, .. } = compiled;
     let (file, placement, bytes) = (file.display(), placement.name(), image.len());

@@ -8,7 +8,8 @@ const UNITS: [(&str, i64); 5] =
 pub(super) const EXPECTED: &str = "a length of time such as `10m`, `1h30m`, `500ms` or `2d`";
 
 /// Reads a length of time, in milliseconds; each unit once, the longer ones first.
-pub(super) fn parse(text: &str) -> Option<i64> {
+#[must_use]
+pub fn parse(text: &str) -> Option<i64> {
     let (mut rest, mut total, mut units) = (text.trim(), 0i64, &UNITS[..]);
     if rest.is_empty() {
         return None;
@@ -27,7 +28,8 @@ pub(super) fn parse(text: &str) -> Option<i64> {
 }
 
 /// Writes a length of time of so many milliseconds.
-pub(super) fn shown(ms: u64) -> String {
+#[must_use]
+pub fn shown(ms: u64) -> String {
     let (mut rest, mut out) = (ms, String::new());
     for (unit, factor) in UNITS {
         let count = rest / factor.unsigned_abs();

@@ -17,6 +17,7 @@ mod source;
 
 pub use begins::begins;
 pub use diagnostic::Diagnostic;
+pub use duration::{parse as duration_ms, shown as duration_shown};
 pub use explain::{Outline, explain};
 
 use diagnostic::{Report, Told};

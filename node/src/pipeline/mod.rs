@@ -230,8 +230,40 @@ impl Pipeline {
         }
     }
 
+    /// Does all that there is to do, for whoever has the time in hand; whether there was anything.
+    ///
+    /// # Errors
+    /// What the store does not take.
+    pub async fn come_to_rest(&mut self) -> Result<bool, WriteError> {
+        let mut any = false;
+        while self.work().await? {
+            any = true;
+        }
+        Ok(any)
+    }
+
+    /// When there is something to do if nothing comes until then, Unix milliseconds.
+    #[must_use]
+    pub fn next_ms(&self) -> i64 {
+        let env = self.store.env();
+        let (now_ms, steady) = (env.now().millis(), env.monotonic_ms());
+        let wall = |at: u64| now_ms.saturating_add_unsigned(at.saturating_sub(steady));
+        let windows = self.pending.iter().map(|(key, pending)| {
+            let over_ms = key.window.end_s().saturating_add(GRACE_S).saturating_mul(1_000);
+            let late_ms = wall(pending.since_ms.saturating_add(LATE_MS));
+            let patient_ms = wall(pending.since_ms.saturating_add(patience_ms(key.window)));
+            over_ms.max(late_ms).min(patient_ms)
+        });
+        let judged = self.watch.next_deadline().into_iter().chain(self.waits.next_deadline());
+        let judged = judged.min().map(|at| {
+            let at_ms = at.0.saturating_add(999_999).div_euclid(1_000_000);
+            at_ms.max(wall(self.watch.next_scan_ms()))
+        });
+        windows.chain(judged).min().unwrap_or(i64::MAX)
+    }
+
     /// One step, if there is anything to do.
-    async fn work(&mut self) -> Result<bool, holdfast_sync::store::WriteError> {
+    async fn work(&mut self) -> Result<bool, WriteError> {
         let from = self.progress.borrow().cursor;
         let commits = self.store.read(move |view| view.commits_after(from, STEP_BYTES)).await?;
         let due = self.due();
@@ -248,7 +280,7 @@ impl Pipeline {
 
     /// Removes records of windows of the past, a step at a time and when there is nothing else to
     /// do; `false` when there is nothing to remove.
-    async fn remove(&mut self) -> Result<bool, holdfast_sync::store::WriteError> {
+    async fn remove(&mut self) -> Result<bool, WriteError> {
         let env = self.store.env();
         let (now, steady) = (env.now(), env.monotonic_ms());
         let every = self.options.windows_kept_s.saturating_mul(1_000).min(REMOVE_MS);
@@ -272,12 +304,17 @@ impl Pipeline {
         let env = self.store.env();
         let (now, mono) = (env.now(), env.monotonic_ms());
         let due = self.pending.iter().filter(|(key, pending)| {
-            let patience = u64::from(key.window.width_s) * 1000 + GRACE_S as u64 * 1000;
+            let patience = patience_ms(key.window);
             let waited = mono.saturating_sub(pending.since_ms);
             (is_due(key.window, now) && waited >= LATE_MS) || waited >= patience
         });
         due.map(|(key, _)| *key).take(windows::ROLLUPS_MAX).collect()
     }
+}
+
+/// For how long a window is waited for whose end does not come by the wall clock.
+fn patience_ms(window: Window) -> u64 {
+    u64::from(window.width_s) * 1000 + GRACE_S as u64 * 1000
 }
 
 fn is_due(window: Window, now: Timestamp) -> bool {

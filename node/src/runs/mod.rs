@@ -32,10 +32,12 @@ pub use local::Here;
 pub use migrate::migrated;
 pub use record::{Line, Run};
 pub use step::{Decision, Local, NotTaken};
-pub use twins::begin_by_twins;
+pub use twins::{TwinWatch, begin_by_twins};
 pub(crate) use waits::{Moved, WaitRows, Waits};
 
-use engine::{Command, Engine, Parts};
+use engine::{Command, Parts};
+pub use engine::{Engine, OnLeftOut};
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use holdfast_core::flow::about::Placement;
 use holdfast_core::flow::effect::Kind;
@@ -48,6 +50,7 @@ use jiff::tz::TimeZone;
 use record::Parent;
 use serde_json::{Map, Value as Json};
 use std::sync::Arc;
+use std::time::Duration;
 use step::Told;
 use tokio::sync::{mpsc, oneshot};
 
@@ -63,6 +66,16 @@ pub trait Outside: Send + Sync {
 
     /// Does it, once under its key, however often it is asked to.
     fn act(&self, asked: Asked) -> BoxFuture<'static, Result<Json, Failure>>;
+
+    /// Has work go on beside the engine.
+    fn spawn(&self, work: BoxFuture<'static, ()>) {
+        tokio::spawn(work);
+    }
+
+    /// Waits for so long, by the clock by which effects are given up.
+    fn sleep(&self, time: Duration) -> BoxFuture<'static, ()> {
+        tokio::time::sleep(time).boxed()
+    }
 }
 
 /// A run that is to begin.

@@ -23,7 +23,7 @@ const RETRY: Duration = Duration::from_secs(2);
 
 /// Begins runs by twins until told to stop.
 pub async fn begin_by_twins(twins: Twins, desk: Desk, stop: CancellationToken) {
-    let mut watch = TwinWatch { twins, desk, changes: None, begins: Vec::new() };
+    let mut watch = TwinWatch::new(twins, desk);
     while !stop.is_cancelled() {
         if let Err(error) = watch.follow(&stop).await {
             tracing::warn!(%error, "triggers by twins wait");
@@ -35,14 +35,47 @@ pub async fn begin_by_twins(twins: Twins, desk: Desk, stop: CancellationToken) {
     }
 }
 
-struct TwinWatch {
+/// What looks at changes of twins.
+pub struct TwinWatch {
     twins: Twins,
     desk: Desk,
     changes: Option<u64>,
     begins: Vec<Begins>,
+    /// Of one that is told when to look.
+    feed: Option<Feed>,
 }
 
 impl TwinWatch {
+    /// One that has looked at nothing yet.
+    #[must_use]
+    pub const fn new(twins: Twins, desk: Desk) -> Self {
+        Self { twins, desk, changes: None, begins: Vec::new(), feed: None }
+    }
+
+    /// Looks at what has changed since it was asked last, for whoever has the time in hand; whether
+    /// there was anything.
+    ///
+    /// # Errors
+    /// What the store does not take.
+    pub async fn come_to_rest(&mut self) -> Result<bool, WriteError> {
+        if self.begins.is_empty() && self.changes == Some(self.desk.changes()) {
+            return Ok(false);
+        }
+        let mut feed = match self.feed.take() {
+            Some(feed) => feed,
+            None => self.twins.follow(Followed::Prefix(String::new()), None).await?,
+        };
+        let mut any = false;
+        self.renew(&feed, !self.begins.is_empty()).await?;
+        while let Some(change) = feed.next_there().await? {
+            self.take(&change).await?;
+            any = true;
+        }
+        // Where nothing is looked for, it begins when something is.
+        self.feed = Some(feed).filter(|_| !self.begins.is_empty());
+        Ok(any)
+    }
+
     async fn follow(&mut self, stop: &CancellationToken) -> Result<(), WriteError> {
         let store = self.twins.store().clone();
         let kept = store.read(|view| view.get(Table::Cursor, CURSOR)).await?;

@@ -218,6 +218,12 @@ impl Waits {
         }
     }
 
+    /// When the clock alone changes a condition, if nothing is received until then.
+    pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
+        let deadline = |spot: &Spot| spot.state.condition.next_deadline(&spot.watched.rule);
+        self.spots.values().filter_map(deadline).min()
+    }
+
     /// Judges the clock; no silence while nobody could have been heard.
     pub(crate) fn scan(&self, moved: &mut Moved, now: Timestamp, may_be_silent: bool) {
         for (place, spot) in &self.spots {

@@ -105,6 +105,15 @@ impl Feed {
         }
     }
 
+    /// The next change, if there is one already.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub async fn next_there(&mut self) -> Result<Option<TwinChange>, Fault> {
+        while self.ready.is_empty() && self.look().await? {}
+        Ok(self.ready.pop_front())
+    }
+
     /// Waits for a change of a document; `false` once the node stops.
     async fn wait(&mut self) -> bool {
         tokio::select! {

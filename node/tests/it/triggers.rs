@@ -370,6 +370,22 @@ async fn a_window_that_is_over_begins_a_run() {
     node.close().await;
 }
 
+/// The clock found that it had been so for long enough before the window came that said so, and had
+/// no value to give: the run did not begin, and only the log said why.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_window_that_has_been_so_for_long_enough_begins_a_run_with_its_value() {
+    let place = Place::new();
+    let node = place.open();
+    node.install("held", &WINDOW.replace("clear: 2.5", "clear: 2.5, hold: 1m")).await;
+    node.post("tank-1", 5.0).await;
+    node.pass_ms(75_000).await;
+    node.post("tank-1", 6.5).await;
+    assert_eq!(node.board.len(), 0, "it has been so for one window");
+    node.pass_ms(60_000).await;
+    assert_eq!(node.says(1).await, [json!({"level": 6.5})]);
+    node.close().await;
+}
+
 const WAITS: &str = r#"
 input: {device: text}
 steps:

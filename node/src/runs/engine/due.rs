@@ -58,9 +58,9 @@ impl Engine {
                 self.tell(group, due.run, Told::Condition(*signal), None);
             }
             DueWhat::Begin { .. } => {
-                if let Err(error) = self.begin_due(group, &due) {
+                if let Err((by, error)) = self.begin_due(group, &due) {
                     let DueWhat::Begin { workflow, .. } = &due.what else { return };
-                    tracing::warn!(workflow, %error, "what was found begins no run");
+                    self.left_out(workflow, &by, &error);
                 }
             }
             DueWhat::Wanted { .. } => {}
@@ -112,29 +112,30 @@ impl Engine {
         }
     }
 
-    fn begin_due(&mut self, group: &mut Group, due: &Due) -> Result<(), RunError> {
+    /// Begins the run, or says what was to begin it and why it does not.
+    fn begin_due(&mut self, group: &mut Group, due: &Due) -> Result<(), (String, RunError)> {
         let DueWhat::Begin { workflow, version, trigger: number, facts } = &due.what else {
             return Ok(());
         };
-        let found = self.library().get(workflow, version).cloned();
-        let flow = found.ok_or_else(|| RunError::NoWorkflow(workflow.clone()))?;
+        let unknown = || (String::new(), RunError::NoWorkflow(workflow.clone()));
+        let flow = self.library().get(workflow, version).cloned().ok_or_else(unknown)?;
         let image = flow.image();
-        let trigger = image.trigger(*number);
-        let trigger = trigger.ok_or_else(|| RunError::NoWorkflow(workflow.clone()))?;
+        let trigger = image.trigger(*number).ok_or_else(unknown)?;
         let facts: Map<String, Json> = serde_json::from_str(facts).unwrap_or_default();
         let device = facts.get("device").and_then(Json::as_str).unwrap_or_default();
         if !self.has_tags(device, &trigger, flow.only()) {
             return Ok(());
         }
+        let by = words(&trigger, &facts);
         let start = Start {
             workflow: workflow.clone(),
             version: Some(version.clone()),
             input: input(&image, &trigger, &facts),
-            by: words(&trigger, &facts),
+            by: by.clone(),
             id: Some(due.run),
             ..Start::default()
         };
-        self.judge(group, start).map(drop)
+        self.judge(group, start).map(drop).map_err(|error| (by, error))
     }
 
     /// Whether a device has the tags of a trigger, and those by which its site restricts it.

@@ -25,7 +25,7 @@ use holdfast_core::flow::{Code, Memory, view};
 use holdfast_core::log::runs::RunId;
 use holdfast_sync::Fault;
 use holdfast_sync::env::Env;
-use holdfast_sync::store::{Snapshot, Store, Table};
+use holdfast_sync::store::{Snapshot, Store, Table, WriteError};
 use jiff::tz::TimeZone;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -63,6 +63,9 @@ struct Active {
     deadline: i64,
 }
 
+/// Learns what was to begin a run and begins none: the workflow, what it was, and why.
+pub type OnLeftOut = Box<dyn Fn(&str, &str, &RunError) + Send + Sync>;
+
 /// All runs that are under way.
 pub struct Engine {
     store: Store,
@@ -91,6 +94,7 @@ pub struct Engine {
     /// Wall and steady milliseconds when it was last looked at the clock.
     clock: (i64, u64),
     clock_written_ms: u64,
+    on_left_out: Option<OnLeftOut>,
 }
 
 /// What the engine brings about, and from where it is told what to do.
@@ -133,6 +137,7 @@ impl Engine {
             unwatched: Vec::new(),
             clock,
             clock_written_ms: 0,
+            on_left_out: None,
         };
         store.read_blocking(|view| engine.read(view))?;
         Ok(engine)
@@ -210,11 +215,7 @@ impl Engine {
             if stop.is_cancelled() {
                 break;
             }
-            while commands.len() < GROUP {
-                let next = self.returned.try_recv().ok().or_else(|| self.commands.try_recv().ok());
-                let Some(command) = next else { break };
-                commands.push(command);
-            }
+            self.take_commands(&mut commands);
             let group = self.gather(commands);
             if let Err((error, back)) = self.commit(group).await {
                 tracing::warn!(%error, "runs wait");
@@ -226,6 +227,54 @@ impl Engine {
             }
         }
         self.note_clock().await;
+    }
+
+    /// Does what has come and what is due, and what follows from it, for whoever has the time in
+    /// hand; whether there was anything.
+    ///
+    /// # Errors
+    /// What the store does not take.
+    pub async fn come_to_rest(&mut self) -> Result<bool, WriteError> {
+        let mut any = false;
+        loop {
+            let mut commands = Vec::new();
+            self.take_commands(&mut commands);
+            let is_idle = commands.is_empty() && !self.is_due();
+            // Of workflows that have just come it learns the schedules only here.
+            let group = self.gather(commands);
+            self.commit(group).await.map_err(|(error, _)| error)?;
+            if is_idle {
+                return Ok(any);
+            }
+            any = true;
+        }
+    }
+
+    /// Has what begins no run told to somebody beside the log.
+    pub fn on_left_out(&mut self, tell: OnLeftOut) {
+        self.on_left_out = Some(tell);
+    }
+
+    fn left_out(&self, workflow: &str, by: &str, error: &RunError) {
+        tracing::warn!(workflow, by, %error, "what was found begins no run");
+        if let Some(tell) = &self.on_left_out {
+            tell(workflow, by, error);
+        }
+    }
+
+    /// When something is due next, Unix milliseconds.
+    #[must_use]
+    pub fn next_ms(&self) -> i64 {
+        let deadline = self.deadlines.first().map_or(i64::MAX, |(at, _)| *at);
+        deadline.min(self.timers.next_ms())
+    }
+
+    fn take_commands(&mut self, commands: &mut Vec<Command>) {
+        while commands.len() < GROUP {
+            let next = self.returned.try_recv().ok().or_else(|| self.commands.try_recv().ok());
+            let Some(command) = next else { break };
+            commands.push(command);
+        }
     }
 
     /// Writes down until when it was running, if time matters to anything.
@@ -241,15 +290,12 @@ impl Engine {
     }
 
     fn until_due(&self) -> Duration {
-        let deadline = self.deadlines.first().map_or(i64::MAX, |(at, _)| *at);
-        let next = deadline.min(self.timers.next_ms());
-        let left = next.saturating_sub(self.env.now().millis()).clamp(1, 1_000);
+        let left = self.next_ms().saturating_sub(self.env.now().millis()).clamp(1, 1_000);
         Duration::from_millis(left.unsigned_abs())
     }
 
     fn is_due(&self) -> bool {
-        let deadline = self.deadlines.first().map_or(i64::MAX, |(at, _)| *at);
-        deadline.min(self.timers.next_ms()) <= self.env.now().millis()
+        self.next_ms() <= self.env.now().millis()
     }
 
     /// Begins anew what was under way outside when the node stopped.

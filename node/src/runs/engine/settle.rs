@@ -5,6 +5,8 @@ use super::{Active, Command, Engine, Reply};
 use crate::runs::effect::{Asked, Failure, shown};
 use crate::runs::step::{Stepped, Told, Touched, advance};
 use crate::runs::{RunError, Start};
+use futures::FutureExt;
+use futures::future::{Either, select};
 use holdfast_core::flow::effect::{Argument, Kind};
 use holdfast_core::flow::memory::Phase;
 use holdfast_core::flow::{Code, Memory};
@@ -152,18 +154,21 @@ impl Engine {
             0 => OUTSIDE_LONGEST,
             timeout_ms => Duration::from_millis(timeout_ms).min(OUTSIDE_LONGEST),
         };
-        tokio::spawn(async move {
+        let work = async move {
             let outcome = if outside.kinds() & asked.kind.bit() == 0 {
                 let text = format!("this node cannot bring about a `{}`", asked.kind.name());
                 Err(Failure::new(Code::INCAPABLE, text))
             } else {
-                let done = tokio::time::timeout(limit, outside.act(asked)).await;
-                done.unwrap_or_else(|_| Err(Failure::new(Code::TIMEOUT, "no answer in time")))
+                match select(outside.act(asked), outside.sleep(limit)).await {
+                    Either::Left((outcome, _)) => outcome,
+                    Either::Right(_) => Err(Failure::new(Code::TIMEOUT, "no answer in time")),
+                }
             };
             let told = Told::Result(serial, outcome);
             // The engine may have stopped; then it is begun anew at the next start.
             let _ = back.send(Command::Tell { run, told, reply: None });
-        });
+        };
+        self.outside.spawn(work.boxed());
     }
 
     /// Begins the run that another one waits for; under the same id, however often it is asked for.

@@ -130,7 +130,7 @@ impl Engine {
             ..Start::default()
         };
         if let Err(error) = self.judge(group, start) {
-            tracing::warn!(workflow = begins.flow.id, %error, "a schedule begins no run");
+            self.left_out(&begins.flow.id, "schedule", &error);
         }
     }
 
