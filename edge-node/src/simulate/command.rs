@@ -142,13 +142,15 @@ impl FromStr for Preset {
         // What is no JSON is a text.
         let value = serde_json::from_str(value).unwrap_or_else(|_| Json::from(value));
         let nest = |inner, name: &str| Json::Object(Map::from_iter([(name.to_owned(), inner)]));
-        let patch = match path.rsplit('/').fold(value, nest) {
-            Json::Object(patch) => patch,
-            _ => return Err(wrong()),
+        let Json::Object(patch) = path.rsplit('/').fold(value, nest) else {
+            return Err(wrong());
         };
         Ok(Self { device: device.to_owned(), section, patch })
     }
 }
+
+/// A workflow, and what a run of it is given.
+type Begun = (String, Map<String, Json>);
 
 fn object(text: &str) -> Result<Map<String, Json>, String> {
     serde_json::from_str(text)
@@ -224,10 +226,7 @@ impl SimulateArgs {
         Ok(Some(Setup { workflows, readings, from, until, zone, answers, signals, starts, twins }))
     }
 
-    fn starts(
-        &self,
-        workflows: &[(String, Compiled)],
-    ) -> Result<Vec<(String, Map<String, Json>)>, String> {
+    fn starts(&self, workflows: &[(String, Compiled)]) -> Result<Vec<Begun>, String> {
         let mut out = Vec::new();
         for text in &self.start {
             let named = text.split_once('=').filter(|(name, _)| !name.contains('{'));
