@@ -1,7 +1,8 @@
 //! Runs of workflows on the hub: those that are for it, whoever wants them.
 //!
-//! It brings about what needs no site: twins, alerts, requests, and that somebody is told. Gateways find what begins a run
-//! where it happens and hand it on; the hub itself looks for the time and for alerts.
+//! It brings about what needs no site: twins, alerts, requests, and that somebody is told. Gateways
+//! find what begins a run where it happens and hand it on; the hub itself looks for the time and
+//! for alerts.
 
 use crate::fleet::Fleet;
 use crate::service::App;

@@ -6,7 +6,7 @@ use crate::tls::Authorities;
 use lettre::address::Envelope;
 use lettre::message::{Mailbox, Mailboxes, MessageBuilder, header};
 use lettre::transport::smtp::authentication::Credentials;
-use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
+use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsParameters};
 use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
 use std::time::Duration;
 
@@ -40,7 +40,8 @@ impl Mailer {
         authorities: &Authorities,
     ) -> Result<Self, String> {
         let secured = || {
-            let mut parameters = TlsParameters::builder(server.to_owned());
+            let mut parameters =
+                TlsParameters::builder(server.to_owned()).certificate_store(CertificateStore::None);
             for der in authorities.each() {
                 let certificate = Certificate::from_der(der.to_vec());
                 let certificate = certificate.map_err(|error| error.to_string())?;

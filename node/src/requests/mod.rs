@@ -155,7 +155,7 @@ impl Inner {
 }
 
 impl Requests {
-    /// With the authorities that a site has of its own beside those that browsers know.
+    /// With the authorities that a site has of its own beside those that the machine knows.
     ///
     /// # Errors
     /// A sentence when there can be no TLS.

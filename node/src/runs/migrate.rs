@@ -1,8 +1,8 @@
 //! Runs that go on as ones of another version of their workflow.
 //!
 //! Whether a run can change depends on where it waits, so each is judged by itself
-//! ([`holdfast_core::flow::migrate`]); those that cannot stay as they are. The change is a step like
-//! any other: one transaction, a line of history.
+//! ([`holdfast_core::flow::migrate`]); those that cannot stay as they are. The change is a step
+//! like any other: one transaction, a line of history.
 
 use super::library::Flow;
 use holdfast_core::flow::memory::bytes_of;

@@ -147,6 +147,10 @@ struct Node {
 
 impl Node {
     fn open(dir: &Path, hand: &Arc<Hand>) -> Self {
+        Self::open_beside(dir, hand, Target::default())
+    }
+
+    fn open_beside(dir: &Path, hand: &Arc<Hand>, target: Target) -> Self {
         let options = store::Options {
             dir: dir.to_owned(),
             // The same key at each start: it follows from what this source has first.
@@ -161,7 +165,7 @@ impl Node {
         };
         let env: Arc<dyn Source> = Arc::<Hand>::clone(hand);
         let (store, _) = Store::open(options, env).unwrap();
-        let (rows, target) = (Arc::<Rows>::default(), Target::default());
+        let rows = Arc::<Rows>::default();
         let abilities = Abilities {
             local: Arc::<Rows>::clone(&rows),
             outside: Arc::new(target.clone()),
@@ -353,13 +357,13 @@ async fn an_effect_under_way_at_a_stop_is_begun_again_under_its_key() {
     node.close().await;
 
     let node = Node::open(dir.path(), &hand);
-    node.target.answers(Ok(Json::Null));
     until("it is asked for again", || !node.target.keys().is_empty()).await;
-    assert_eq!(node.target.keys(), key, "what was begun before the answers were told");
+    assert_eq!(node.target.keys(), key, "nobody has answered the first time");
     node.close().await;
 
-    let node = Node::open(dir.path(), &hand);
-    node.target.answers(Ok(Json::Null));
+    let target = Target::default();
+    target.answers(Ok(Json::Null));
+    let node = Node::open_beside(dir.path(), &hand, target);
     until("it goes on", || node.phase(run) == Phase::Succeeded).await;
     assert_eq!((node.did("open"), node.did("close")), (1, 1), "once each, over two stops");
     node.close().await;

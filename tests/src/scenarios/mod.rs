@@ -212,6 +212,11 @@ pub const WORKFLOW: &[Campaign] = &[
         run: workflows::finds,
     },
     Campaign {
+        name: "journal",
+        about: "a kill at each write of the journal",
+        run: workflows::journal,
+    },
+    Campaign {
         name: "fleet",
         about: "200 kills and cuts while gateways hand runs to the hub",
         run: workflows::fleet,

@@ -16,3 +16,8 @@ fn no_kill_loses_or_doubles_what_begins_a_run() {
 fn runs_for_the_hub_are_done_there_once_whatever_is_killed_or_cut() {
     workflows::fleet(Scale::test(0xf12));
 }
+
+#[test]
+fn a_kill_at_any_write_of_the_journal_loses_no_run_and_repeats_nothing() {
+    workflows::journal(Scale::test(0xf13));
+}

@@ -126,7 +126,7 @@ fn what_stands_in_the_way_is_said() {
             "the other version needs a value there that has no name of its own",
         ),
         (
-            "steps:\n  - parallel:\n      - - wait: 1m\n          label: here\n      - - wait: 2m\n",
+            "steps:\n  - parallel:\n      - - wait: 1m\n          label: here\n      - - wait: 2m",
             waits,
             "branches of it are under way",
         ),
@@ -139,8 +139,8 @@ fn what_stands_in_the_way_is_said() {
         let go = if old.contains("repeat") { |run: &mut Run| run.pass(60_000) } else { nothing };
         assert_eq!(told(old, new, go), wanted, "{old}\n{new}");
     }
-    let undoes = "steps:\n  - publish: a\n    payload: ON\n    undo: [{publish: b, payload: ON}]\n  \
-                  - wait: 1m\n    label: here\n";
+    let undoes = "steps:\n  - publish: a\n    payload: ON\n    undo: [{publish: b, payload: ON}]\n\
+                  \x20 - wait: 1m\n    label: here\n";
     assert_eq!(
         told(undoes, waits, |run| run.done(1)),
         "what it did would be undone by the old version"

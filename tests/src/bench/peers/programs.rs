@@ -1,6 +1,6 @@
 //! Peers that are libraries: programs around them lie below `tests/peers`, so that none of them is
 //! among what this workspace builds or ships. `cargo xtask bench NAME --install-peers` builds those
-//! in Rust and fetches the packages of those for Node.js. What they print is a line for each figure.
+//! in Rust and fetches the packages of those for Node.js. They print a line for each figure.
 
 use super::{say_once, unpacked};
 use crate::process::Launch;

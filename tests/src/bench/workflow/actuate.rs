@@ -1,6 +1,6 @@
 //! From a reading to the message that it brings about, over MQTT on both sides.
 //!
-//! A hundred devices send readings one by one, with QoS 1; each is watched by a workflow of its own.
+//! A hundred devices send readings one by one, with QoS 1; a workflow of its own watches each.
 //! Every 25th reading is over the limit and says its number, which the message brings back. A
 //! reading is sent when it is due, whether or not those before it are acknowledged.
 

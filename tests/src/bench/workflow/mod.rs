@@ -1,10 +1,10 @@
 //! `bench workflow`: durable steps a second, from a reading to the message that it brings about,
 //! rules a second, and what runs take that only wait.
 //!
-//! Each round has a gateway of its own. A step is a row of the gateway's store: one alert that begins
-//! or ends, with its line of history. Those of one run follow each other; as many as are known to
-//! follow go into one transaction. What leaves the gateway costs a transaction before and one after
-//! it, which is told beside.
+//! Each round has a gateway of its own. A step is a row of the gateway's store: one alert that
+//! begins or ends, with its line of history. Those of one run follow each other, and as many as are
+//! known to follow go into one transaction. What leaves the gateway costs a transaction before and
+//! one after it, which is told beside.
 
 mod actuate;
 mod rules;

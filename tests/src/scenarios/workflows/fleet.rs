@@ -179,7 +179,7 @@ async fn strike(fleet: &mut Fleet, fault: u64, rng: &mut Rng, tally: &Tally) {
         }
         1 => {
             fleet.hub.kill9().expect("the hub is killed");
-            fleet.hub.start().expect("the hub starts again");
+            fleet.restart_hub().expect("the hub starts again");
             tally.strike(HUB_KILLED);
         }
         _ => {

@@ -26,7 +26,8 @@ const RESUMED: &str = "request made again under its key";
 /// Runs under way at once.
 const AT_ONCE: usize = 16;
 
-fn definition(receiver: SocketAddr) -> String {
+/// The workflow whose runs are killed.
+pub(super) fn definition(receiver: SocketAddr) -> String {
     format!(
         r#"workflow: valve
 version: "1"
@@ -67,12 +68,7 @@ pub fn kills(scale: Scale) {
         let mut edge = edge.expect("the gateway is made");
         edge.start().expect("it starts");
         let (address, receiver) = Receiver::start().await.expect("a port");
-        let shared = Arc::new(Shared {
-            address: Mutex::new(edge.http()),
-            token: edge.admin_token().expect("its token"),
-            stop: AtomicBool::new(false),
-            tally: Tally::of(&[KILLED, REPEATED, RESUMED]),
-        });
+        let shared = Arc::new(Shared::of(&edge, Tally::of(&[KILLED, REPEATED, RESUMED])));
         let mut client = shared.client();
         let new = json!({ "definition": definition(address) });
         let installed = client.post_json("/v1/workflows", &new).await.expect("an answer");
@@ -85,7 +81,7 @@ pub fn kills(scale: Scale) {
             edge.kill9().expect("the gateway is killed");
             shared.tally.strike(KILLED);
             edge.start().expect("it starts again");
-            *shared.address.lock().unwrap_or_else(PoisonError::into_inner) = edge.http();
+            shared.moved(&edge);
         }
         shared.stop.store(true, Ordering::Relaxed);
         let mut begun = Vec::new();
@@ -94,7 +90,7 @@ pub fn kills(scale: Scale) {
         }
         println!("{} runs begun", begun.len());
         for n in &begun {
-            judge(&shared, *n, &receiver).await;
+            shared.tally.add(RESUMED, judge(&shared, *n, &receiver).await);
         }
         let mut client = shared.client();
         until_async("all alerts to be over", SYNC_LIMIT, async || {
@@ -117,7 +113,8 @@ pub fn kills(scale: Scale) {
     });
 }
 
-struct Shared {
+/// What those know who begin runs on a gateway that is killed.
+pub(super) struct Shared {
     address: Mutex<SocketAddr>,
     token: String,
     stop: AtomicBool,
@@ -125,7 +122,30 @@ struct Shared {
 }
 
 impl Shared {
-    fn client(&self) -> Client {
+    /// Of a gateway that runs.
+    pub(super) fn of(edge: &Edge, tally: Tally) -> Self {
+        let token = edge.admin_token().expect("its token");
+        let (address, stop) = (Mutex::new(edge.http()), AtomicBool::new(false));
+        Self { address, token, stop, tally }
+    }
+
+    /// It was started again.
+    pub(super) fn moved(&self, edge: &Edge) {
+        *self.address.lock().unwrap_or_else(PoisonError::into_inner) = edge.http();
+    }
+
+    pub(super) const fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Whether a run is known to be over.
+    pub(super) async fn is_over(&self, n: u64) -> bool {
+        let path = format!("/v1/runs/{}", id_of(n));
+        let Ok(answer) = self.client().get(&path).await else { return false };
+        answer.status.is_success() && answer.json()["state"] != "running"
+    }
+
+    pub(super) fn client(&self) -> Client {
         let address = *self.address.lock().unwrap_or_else(PoisonError::into_inner);
         Client::new(address).with_token(&self.token).with_limit(LIMIT)
     }
@@ -141,29 +161,34 @@ async fn begin_runs(shared: Arc<Shared>, starter: u64) -> Vec<u64> {
     let mut begun = Vec::new();
     while !shared.stop.load(Ordering::Relaxed) {
         let n = 1 + starter + begun.len() as u64 * AT_ONCE as u64;
-        let body = json!({ "input": { "n": n }, "id": id_of(n) });
-        let mut tries = 0;
-        loop {
-            let answer = shared.client().post_json("/v1/workflows/valve/runs", &body).await;
-            match answer {
-                Ok(answer) if answer.status.is_success() => break,
-                Ok(answer) if answer.status.is_server_error() => {}
-                Ok(answer) => panic!("run {n}: {}", answer.text()),
-                Err(_) => {}
-            }
-            tries += 1;
-            if tries == 1 {
-                shared.tally.strike(REPEATED);
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
+        if begin_run(&shared, n, || false).await > 0 {
+            shared.tally.strike(REPEATED);
         }
         begun.push(n);
     }
     begun
 }
 
-/// What a run did, once it is over.
-async fn judge(shared: &Shared, n: u64, receiver: &Receiver) {
+/// Begins a run, again until that is acknowledged or `is_enough`; how often it was in vain.
+pub(super) async fn begin_run(shared: &Shared, n: u64, mut is_enough: impl FnMut() -> bool) -> u64 {
+    let body = json!({ "input": { "n": n }, "id": id_of(n) });
+    let mut in_vain = 0;
+    while !is_enough() {
+        let answer = shared.client().post_json("/v1/workflows/valve/runs", &body).await;
+        match answer {
+            Ok(answer) if answer.status.is_success() => break,
+            Ok(answer) if answer.status.is_server_error() => {}
+            Ok(answer) => panic!("run {n}: {}", answer.text()),
+            Err(_) => {}
+        }
+        in_vain += 1;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    in_vain
+}
+
+/// What a run did, once it is over; how many requests were made again.
+pub(super) async fn judge(shared: &Shared, n: u64, receiver: &Receiver) -> u64 {
     let path = format!("/v1/runs/{}", id_of(n));
     let mut client = shared.client();
     let run = until_async("a run to be over", SYNC_LIMIT, async || {
@@ -185,12 +210,14 @@ async fn judge(shared: &Shared, n: u64, receiver: &Receiver) {
         let done = history.iter().filter(|(what, text)| what == "done" && is_of(text)).count();
         assert_eq!(done, 1, "run {n}, {name}: {history:#?}");
     }
+    let mut again = 0;
     for (path, effect) in [("/opened", 2), ("/closed", 6)] {
         let keys = receiver.keys(path, n);
         let under = format!("{}-{effect}", id_of(n));
         assert!(keys.len() == 1 && keys.contains_key(&under), "run {n}, {path}: {keys:?}");
-        shared.tally.add(RESUMED, keys[&under] - 1);
+        again += keys[&under] - 1;
     }
+    again
 }
 
 fn word(value: &Value) -> String {

@@ -2,11 +2,13 @@
 
 mod finds;
 mod fleet;
+mod journal;
 mod kills;
 mod receiver;
 
 pub use finds::finds;
 pub use fleet::fleet;
+pub use journal::journal;
 pub use kills::kills;
 
 use crate::process::Settings;
