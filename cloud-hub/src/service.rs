@@ -238,20 +238,8 @@ fn start(
     let heard = data.catalog.by_origin();
     live.remember(heard.iter().filter_map(|(node, totals)| Some((*node, totals.received?))));
     supervisor.run_once("pipeline", |stop| pipeline.run(stop));
-    let (noting, env) = (Arc::clone(&live), Arc::clone(store.env()));
     let library = library(&store, key, &fleet, &data.catalog).map_err(text)?;
-    let shared = library.clone();
-    let peers = serve(
-        net,
-        HubOptions {
-            store: store.clone(),
-            policy: Arc::new(fleet.clone()) as Arc<dyn Policy>,
-            enroller: Arc::new(fleet.clone()) as Arc<dyn Enroller>,
-            events: Arc::new(move |node, event| noting.note(node, event, env.now())),
-            version: VERSION.to_owned(),
-            library: shared,
-        },
-    );
+    let peers = listen(net, &store, (&fleet, &live), library.clone());
     let tokens = Tokens::load(store.clone()).map_err(text)?;
     let twins = twins(library, &data, supervisor.stop().clone()).map_err(text)?;
     let runs = workflows::start(supervisor, desk, &data, (&twins, &fleet), outward.clone())
@@ -287,6 +275,25 @@ fn start(
     let watched = app.clone();
     supervisor.spawn("watch", move |stop| watch_over(watched.clone(), stop));
     Ok(app)
+}
+
+/// Lets gateways in.
+fn listen(
+    net: Net,
+    store: &Store,
+    (fleet, live): (&Fleet, &Arc<LiveBook>),
+    library: Library,
+) -> HubPeers {
+    let (noting, env) = (Arc::clone(live), Arc::clone(store.env()));
+    let options = HubOptions {
+        store: store.clone(),
+        policy: Arc::new(fleet.clone()) as Arc<dyn Policy>,
+        enroller: Arc::new(fleet.clone()) as Arc<dyn Enroller>,
+        events: Arc::new(move |node, event| noting.note(node, event, env.now())),
+        version: VERSION.to_owned(),
+        library,
+    };
+    serve(net, options)
 }
 
 /// Tells the pages of readings that came.

@@ -77,16 +77,7 @@ impl Engine {
             // One that could not begin leaves its place to the next.
             changed.insert(workflow);
         }
-        let refused: HashMap<_, _> = stepped
-            .iter()
-            .flat_map(|done| {
-                done.refused.iter().map(|(place, why)| ((done.id, *place), why.clone()))
-            })
-            .collect();
-        for (run, place, reply) in told {
-            let refused = refused.get(&(run, place)).cloned();
-            answer(reply, refused.map_or(Ok(()), |why| Err(RunError::Refused(why))));
-        }
+        answer_told(told, &stepped);
         self.timers.settle(judged);
         self.over.extend(forwarded);
         stepped.into_iter().for_each(|done| self.settle(done));
@@ -239,6 +230,18 @@ impl Engine {
         };
         // The receiver is ours.
         let _ = self.back.send(Command::Start(start, None));
+    }
+}
+
+/// Tells those who wait for it what became of what runs were told.
+fn answer_told(told: Vec<(RunId, usize, Reply<()>)>, stepped: &[Stepped]) {
+    let refused: HashMap<_, _> = stepped
+        .iter()
+        .flat_map(|done| done.refused.iter().map(|(place, why)| ((done.id, *place), why)))
+        .collect();
+    for (run, place, reply) in told {
+        let refused = refused.get(&(run, place)).map(|why| RunError::Refused((*why).clone()));
+        answer(reply, refused.map_or(Ok(()), Err));
     }
 }
 
