@@ -27,7 +27,7 @@ const NAME_MAX_BYTES: usize = 64;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Workflows {
-    /// The file of authorities that are believed beside those that the machine knows, relative to the
+    /// The file of authorities that are believed beside those of the machine, relative to the
     /// configuration.
     pub ca_file: String,
     /// Requests to one target at once.

@@ -1,7 +1,7 @@
 //! The client's side towards services elsewhere: whom this node believes when it asks them.
 //!
-//! They are the authorities that the machine knows, which its own updates keep fresh, and those that
-//! a site adds, in a file in PEM.
+//! They are the authorities that the machine knows, which its own updates keep fresh, and those
+//! that a site adds, in a file in PEM.
 
 use super::files::content;
 use std::path::{Path, PathBuf};

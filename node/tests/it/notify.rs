@@ -3,10 +3,10 @@
 use super::runs::{HOUR_MS, Hand, hand, until};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use holdfast_core::flow::about::Placement;
 use holdfast_core::flow::effect::Kind;
 use holdfast_core::flow::{Code, Phase};
 use holdfast_core::log::runs::RunId;
+use holdfast_core::state::Role;
 use holdfast_node::flow;
 use holdfast_node::notify::{
     self, Channel, Mail, Notice, NoticeId, Notices, State, Targets, Workflows,
@@ -110,10 +110,8 @@ impl Node {
             local: Arc::new(Teller(notices.clone())),
             outside: Arc::new(Teller(notices.clone())),
             zone: jiff::tz::TimeZone::UTC,
-            triggers: 0,
-            placements: &[Placement::Any],
         };
-        let desk = Desk::load(&store).unwrap();
+        let desk = Desk::load(&store, Role::Edge).unwrap();
         let (runs, engine) = Runs::load(store.clone(), desk, abilities).unwrap();
         let stop = CancellationToken::new();
         let engine = tokio::spawn(engine.run(stop.clone()));
