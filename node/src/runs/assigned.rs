@@ -24,6 +24,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
+#[cfg(test)]
+mod tests;
+
 /// The kind of artefacts that are workflows.
 pub const KIND: &str = "flow";
 /// Where versions of workflows are in a node's document.

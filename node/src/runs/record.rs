@@ -55,6 +55,12 @@ impl Installed {
         [id.as_bytes(), &[0], version.as_bytes()].concat()
     }
 
+    /// Whether a site has it used.
+    #[must_use]
+    pub fn is_used(&self) -> bool {
+        self.origin.as_ref().is_some_and(|origin| !origin.is_given_up)
+    }
+
     /// Its value.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {

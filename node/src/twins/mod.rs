@@ -21,7 +21,7 @@ mod version;
 mod write;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use difference::{Difference, differences};
 pub use feed::{Feed, Followed, TwinChange};

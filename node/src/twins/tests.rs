@@ -58,14 +58,15 @@ impl Steward for Alone {
     }
 }
 
-struct Node {
-    twins: Twins,
+/// A node that has nothing but documents.
+pub(crate) struct Node {
+    pub(crate) twins: Twins,
     stop: CancellationToken,
     _dir: tempfile::TempDir,
 }
 
 impl Node {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (dir, key) = (tempfile::tempdir().unwrap(), NodeKey::generate(&System::env()));
         let options = store::Options {
             dir: dir.path().to_owned(),
@@ -93,7 +94,7 @@ impl Node {
         Self { twins: twins.unwrap(), stop, _dir: dir }
     }
 
-    async fn patch(&self, name: &DocumentName, patch: &Json) -> Part {
+    pub(crate) async fn patch(&self, name: &DocumentName, patch: &Json) -> Part {
         let read = Patch::read(patch).unwrap();
         let done = self.twins.patch(name.clone(), read, Condition::default()).await;
         done.unwrap_or_else(|error| panic!("{patch}: {error:?}")).part

@@ -161,6 +161,10 @@ impl Engine {
                 answer(reply, Ok(()));
             }
             None if is_full => answer(reply, Err(RunError::Full)),
+            // Whether new runs may begin is for those at the node to say, as long as it is used.
+            Some(known) if known.is_used() && flow.installed.is_used() => {
+                put(group, flow.enabled(known.is_enabled), reply);
+            }
             _ => put(group, flow, reply),
         }
     }
