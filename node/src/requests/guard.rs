@@ -2,11 +2,11 @@
 //! harmed: who may ask which target, and when. A state machine without a clock of its own.
 //!
 //! Whoever wants to ask is refused at once while the *circuit* of the target is open, because it
-//! failed again and again, or when it was asked more often than its *rate*. Otherwise they wait for
-//! a place: so many there are for a target, and so many for the node. A place that becomes free
-//! goes to the greatest priority, and waiting raises it, so that nobody waits for ever. A circuit
-//! that was open for its time lets one request through, the probe, and what comes of that closes it
-//! or opens it for twice as long.
+//! failed again and again. Otherwise they wait: until the *rate* of the target has a turn for them,
+//! in the order in which they came, and then for a place: so many there are for a target, and so
+//! many for the node. A place that becomes free goes to the greatest priority, and waiting raises
+//! it, so that nobody waits for ever. A circuit that was open for its time lets one request
+//! through, the probe, and what comes of that closes it or opens it for twice as long.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -25,7 +25,9 @@ const OPEN_MAX_MS: u64 = 300_000;
 /// Who has waited for so long has the next greater priority.
 const AGING_MS: u64 = 10_000;
 /// A request in the unit in which the rate is counted: a rate per second is so many per ms.
-const ONE: u64 = 1_000;
+const ONE: i64 = 1_000;
+/// Turns are given so far ahead; whoever comes when there are none is refused.
+const AHEAD_MS: i64 = 60_000;
 
 /// How much a target is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,8 +45,8 @@ pub(super) enum Refused {
     Open(u64),
     /// Its probe is under way.
     Probing,
-    /// The rate allows it in so many milliseconds.
-    Rate(u64),
+    /// The rate has no turn for it within a minute.
+    Rate,
     /// Too many wait.
     Full,
 }
@@ -56,7 +58,7 @@ impl Refused {
     pub(super) const fn place(self) -> usize {
         match self {
             Self::Open(_) | Self::Probing => 0,
-            Self::Rate(_) => 1,
+            Self::Rate => 1,
             Self::Full => 2,
         }
     }
@@ -72,7 +74,7 @@ impl fmt::Display for Refused {
             Self::Probing => {
                 write!(f, "it failed before, and one request tries whether it is back")
             }
-            Self::Rate(ms) => write!(f, "it is asked as often as it may be, and again in {ms} ms"),
+            Self::Rate => write!(f, "it is asked as often as it may be for the next minute"),
             Self::Full => write!(f, "{WAITING_MAX} requests wait for a place"),
         }
     }
@@ -144,28 +146,27 @@ impl Circuit {
 #[derive(Debug)]
 struct Target {
     under_way: usize,
-    /// What the rate allows by now.
-    allowed: u64,
+    /// What the rate allows by now; less than nothing where turns are given ahead.
+    allowed: i64,
     filled_ms: u64,
     used_ms: u64,
     circuit: Circuit,
 }
 
 impl Target {
-    /// Counts a request by the rate.
-    fn take(&mut self, rate: u32, now_ms: u64) -> Result<(), Refused> {
-        let rate = u64::from(rate);
-        let passed_ms = now_ms.saturating_sub(self.filled_ms);
+    /// The next turn by the rate: in how many milliseconds it is.
+    fn take(&mut self, rate: u32, now_ms: u64) -> Result<u64, Refused> {
+        let rate = i64::from(rate.max(1));
+        let passed_ms = i64::try_from(now_ms.saturating_sub(self.filled_ms)).unwrap_or(i64::MAX);
         let allowed = self.allowed.saturating_add(passed_ms.saturating_mul(rate));
         self.allowed = allowed.min(rate * ONE);
         self.filled_ms = now_ms;
-        match self.allowed.checked_sub(ONE) {
-            Some(left) => {
-                self.allowed = left;
-                Ok(())
-            }
-            None => Err(Refused::Rate((ONE - self.allowed).div_ceil(rate.max(1)))),
+        let left = self.allowed - ONE;
+        if left < -AHEAD_MS * rate {
+            return Err(Refused::Rate);
         }
+        self.allowed = left;
+        Ok(left.min(0).unsigned_abs().div_ceil(rate.unsigned_abs()))
     }
 }
 
@@ -180,6 +181,7 @@ struct Waiting<T> {
     who: T,
     target: String,
     priority: u8,
+    /// When its turn by the rate is.
     since_ms: u64,
 }
 
@@ -197,13 +199,14 @@ impl<T> Gate<T> {
         Self { limits, targets: HashMap::new(), under_way: 0, waiting: Vec::new() }
     }
 
-    /// Somebody wants to ask a target: they wait, if it is not refused.
+    /// Somebody wants to ask a target: they wait, if it is not refused, for a place from in so many
+    /// milliseconds on.
     pub(super) fn enter(
         &mut self,
         who: T,
         (target, priority): (&str, u8),
         now_ms: u64,
-    ) -> Result<(), Refused> {
+    ) -> Result<u64, Refused> {
         if self.waiting.len() >= WAITING_MAX {
             return Err(Refused::Full);
         }
@@ -212,10 +215,10 @@ impl<T> Gate<T> {
         if let Some(refused) = known.circuit.refuses(now_ms) {
             return Err(refused);
         }
-        known.take(rate, now_ms)?;
-        let target = target.to_owned();
-        self.waiting.push(Waiting { who, target, priority, since_ms: now_ms });
-        Ok(())
+        let wait_ms = known.take(rate, now_ms)?;
+        let (target, since_ms) = (target.to_owned(), now_ms.saturating_add(wait_ms));
+        self.waiting.push(Waiting { who, target, priority, since_ms });
+        Ok(wait_ms)
     }
 
     /// Who has a place by now, or is refused after all; nobody when there is nothing more to do.
@@ -226,7 +229,7 @@ impl<T> Gate<T> {
         let at_once = self.limits.at_once;
         let has_room = |waiting: &Waiting<T>| {
             let target = self.targets.get(&waiting.target);
-            target.is_none_or(|target| target.under_way < at_once)
+            waiting.since_ms <= now_ms && target.is_none_or(|target| target.under_way < at_once)
         };
         let rank = |waiting: &Waiting<T>| {
             let waited = now_ms.saturating_sub(waiting.since_ms) / AGING_MS;
@@ -270,7 +273,7 @@ impl<T> Gate<T> {
                     self.targets.remove(&oldest);
                 }
             }
-            let allowed = u64::from(self.limits.rate) * ONE;
+            let allowed = i64::from(self.limits.rate) * ONE;
             let circuit = Circuit::Closed { failures: 0 };
             let (filled_ms, used_ms) = (now_ms, now_ms);
             let new = Target { under_way: 0, allowed, filled_ms, used_ms, circuit };

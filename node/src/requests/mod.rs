@@ -231,7 +231,10 @@ impl Requests {
         let (who, answer) = oneshot::channel();
         let now_ms = self.0.env.monotonic_ms();
         let entered = self.0.gate().enter(who, (&place.target, priority), now_ms);
-        entered.map_err(refused)?;
+        let wait_ms = entered.map_err(refused)?;
+        if wait_ms > 0 {
+            tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+        }
         self.hand_out();
         let answer = answer.await.expect("whoever waits is answered: the gate is in `self`");
         answer.map_err(refused)

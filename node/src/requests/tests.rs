@@ -247,5 +247,6 @@ fn a_file_of_authorities_that_is_none_is_named() {
     assert!(told(bad).contains("ca.pem: certificate 1: "), "{}", told(bad));
     let missing = Authorities::read(dir.path(), "other.pem").unwrap_err();
     assert!(missing.contains("other.pem: "), "{missing}");
-    assert_eq!(Authorities::read(dir.path(), "").unwrap(), Authorities::default());
+    // Without a file those of the machine are believed, of which a bare one has none.
+    assert!(Authorities::read(dir.path(), "").is_ok());
 }

@@ -81,7 +81,7 @@ fn what_began_before_a_circuit_opened_does_not_close_it() {
 }
 
 #[test]
-fn the_rate_allows_so_many_at_once_and_then_so_many_in_a_second() {
+fn the_rate_allows_so_many_at_once_and_then_gives_turns() {
     let mut gate = Gate::new(LIMITS);
     let answered = |gate: &mut Gate<u32>, now_ms| {
         ask(gate, "a", now_ms).map(|place| gate.leave(&place, Outcome::Answered, now_ms))
@@ -89,13 +89,21 @@ fn the_rate_allows_so_many_at_once_and_then_so_many_in_a_second() {
     for _ in 0..50 {
         answered(&mut gate, 0).unwrap();
     }
-    assert_eq!(answered(&mut gate, 0), Err(Refused::Rate(20)));
-    assert_eq!(answered(&mut gate, 19), Err(Refused::Rate(1)));
-    answered(&mut gate, 20).unwrap();
-    let in_a_second = (21..=1_020).filter(|now_ms| answered(&mut gate, *now_ms).is_ok()).count();
-    assert_eq!(in_a_second, 50);
-    // A clock that stands still, or an endless pause, allows no more.
-    assert!((0..100).filter(|_| answered(&mut gate, u64::MAX).is_ok()).count() == 50);
+    // Whoever comes then has a turn in the order in which they came.
+    assert_eq!((gate.enter(1, ("a", 9), 0), gate.enter(2, ("a", 9), 0)), (Ok(20), Ok(40)));
+    assert_eq!(gate.next(19), None);
+    assert_eq!(gate.next(20).map(|(who, _)| who), Some(1));
+    assert_eq!(gate.next(39), None);
+    assert_eq!(gate.next(40).map(|(who, _)| who), Some(2));
+    // Turns are given for a minute ahead.
+    let ahead = (0..4_000).filter(|_| gate.enter(3, ("a", 5), 40).is_ok()).count();
+    assert_eq!(ahead, 50 * 60);
+    assert_eq!(gate.enter(3, ("a", 5), 40), Err(Refused::Rate));
+    // An endless pause allows no more at once than a second does.
+    let mut gate = Gate::new(LIMITS);
+    ask(&mut gate, "a", 0).unwrap();
+    let at_once = (0..100).filter(|_| gate.enter(0, ("a", 5), u64::MAX) == Ok(0)).count();
+    assert_eq!(at_once, 50);
 }
 
 #[test]
@@ -179,9 +187,9 @@ proptest! {
             match one {
                 Do::Ask(target, priority) => {
                     let name = format!("t{target}");
-                    if gate.enter(0, (&name, priority), now_ms).is_ok() {
+                    if let Ok(wait_ms) = gate.enter(0, (&name, priority), now_ms) {
                         waiting += 1;
-                        begun.entry(name).or_default().push(now_ms);
+                        begun.entry(name).or_default().push(now_ms + wait_ms);
                     }
                 }
                 Do::End(place, outcome) if !places.is_empty() => {
