@@ -12,6 +12,7 @@ use crate::notify::Notices;
 use crate::problem::Problem;
 use crate::routes::Routes;
 use crate::runs::Runs;
+use crate::runs::record::Waiting as Queued;
 use crate::runs::told::{Told, told_lines, told_of};
 use axum::Json;
 use axum::extract::{FromRef, State};
@@ -22,6 +23,7 @@ use holdfast_sync::store::{ReadRecords, Snapshot, Table};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Map;
+use std::collections::BTreeSet;
 
 const STATES: [&str; 8] =
     ["waiting", "running", "undoing", "succeeded", "failed", "cancelled", "forwarded", "parked"];
@@ -156,10 +158,15 @@ fn shape(run: RunId, node: &NodeId, told: Told, nodes: &dyn Nodes) -> RunShape {
     }
 }
 
-/// Whether a run that was handed to the hub has begun there: then that one is shown.
-fn goes_on(view: &Snapshot<'_>, run: RunId, told: &Told) -> Result<bool, Fault> {
+/// Whether a run that was handed to the hub has begun there, or waits there: then that is shown.
+fn goes_on(
+    view: &Snapshot<'_>,
+    run: RunId,
+    (told, waits): (&Told, &BTreeSet<RunId>),
+) -> Result<bool, Fault> {
     let is_forwarded = told.phase() == What::Forwarded;
-    Ok(is_forwarded && view.scan(Table::RunTold, &run.0, &[], 2)?.len() > 1)
+    let has_begun = || view.scan(Table::RunTold, &run.0, &[], 2).map(|all| all.len() > 1);
+    Ok(is_forwarded && (waits.contains(&run) || has_begun()?))
 }
 
 /// Rows before a key that are wanted, the newest first, and one more than `most` if there are so
@@ -169,6 +176,8 @@ fn look(
     wanted: &Wanted,
     (mut before, most): (Option<Vec<u8>>, usize),
 ) -> Result<Vec<(RunId, NodeId, Told)>, Fault> {
+    let all = view.scan(Table::RunWaiting, &[], &[], usize::MAX)?;
+    let waits = all.iter().filter_map(|(key, _)| Some(Queued::of_key(key).ok()?.1)).collect();
     let mut found = Vec::new();
     loop {
         let some = view.scan_back(Table::RunTold, before.as_deref(), BATCH)?;
@@ -178,7 +187,7 @@ fn look(
             let (Some((run, node)), Ok(told)) = (told_of(key), Told::decode(value)) else {
                 continue;
             };
-            if wanted.takes(run, &node, &told) && !goes_on(view, run, &told)? {
+            if wanted.takes(run, &node, &told) && !goes_on(view, run, (&told, &waits))? {
                 found.push((run, node, told));
             }
             if found.len() > most {
