@@ -223,9 +223,10 @@ fn what_is_wrong_is_told_with_its_place() {
     assert!(told.contains("expected WHEN NAME [JSON]"), "{told}");
     let told = with(&["--start", "{\"b\":1}"]);
     assert!(told.contains("a: `b` is not among what it takes: nothing"), "{told}");
-    let hub = GOOD.replace("version", "placement: hub\nversion");
-    let told = wrong(&[("h.yaml", &hub), ("r.csv", LEVELS)], &["h.yaml", "--readings", "r.csv"]);
-    assert!(told.contains("h.yaml: its placement is `hub`, and this node is none"), "{told}");
+    let device = GOOD.replace("version", "placement: device\nversion");
+    let files = [("d.yaml", device.as_str()), ("r.csv", LEVELS)];
+    let told = wrong(&files, &["d.yaml", "--readings", "r.csv"]);
+    assert!(told.contains("d.yaml: its placement is `device`, and this node is none"), "{told}");
 }
 
 #[test]

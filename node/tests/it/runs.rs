@@ -151,6 +151,10 @@ impl Node {
     }
 
     fn open_beside(dir: &Path, hand: &Arc<Hand>, target: Target) -> Self {
+        Self::open_as(dir, hand, target, Role::Edge)
+    }
+
+    fn open_as(dir: &Path, hand: &Arc<Hand>, target: Target, role: Role) -> Self {
         let options = store::Options {
             dir: dir.to_owned(),
             // The same key at each start: it follows from what this source has first.
@@ -171,8 +175,8 @@ impl Node {
             outside: Arc::new(target.clone()),
             zone: jiff::tz::TimeZone::UTC,
         };
-        let (runs, engine) =
-            Runs::load(store.clone(), Desk::load(&store, Role::Edge).unwrap(), abilities).unwrap();
+        let desk = Desk::load(&store, role).unwrap();
+        let (runs, engine) = Runs::load(store.clone(), desk, abilities).unwrap();
         let stop = CancellationToken::new();
         let task = tokio::spawn(engine.run(stop.clone()));
         Self { store, runs, rows, target, hand: Arc::clone(hand), stop, task }
@@ -629,22 +633,37 @@ async fn what_a_run_is_given_is_checked() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_node_cannot_do_is_not_installed() {
     let (dir, hand) = (tempfile::tempdir().unwrap(), hand());
-    let node = Node::open(dir.path(), &hand);
-    let told = |definition: &str| {
+    let told = |node: &Node, definition: &str| {
         let text = format!("workflow: w\nversion: \"1\"\n{definition}");
         let image = flow::compile(&text).unwrap().image;
         node.runs.accept(image, "test", 1).map(|_| ()).map_err(|error| error.to_string())
     };
-    let accepted = told("steps: [{publish: a/b, payload: 1}]");
-    assert_eq!(accepted, Ok(()));
-    let mail = told("steps: [{notify: ops, text: dry}]").unwrap_err();
-    assert_eq!(mail, "this node cannot bring about that kind of effect (operation 0)");
-    let hub = told("placement: hub\nsteps: [{publish: a/b, payload: 1}]").unwrap_err();
-    assert_eq!(hub, "its placement is `hub`, and this node is none");
+    let publishes = |head: &str| format!("{head}steps: [{{publish: a/b, payload: 1}}]");
     let waits = "steps: [{wait_for: {device: d, metric: m, above: 3, clear: 2, hold: 10s}}]";
-    let waits = told(waits).unwrap_err();
-    assert_eq!(waits, "it waits for a condition over readings, and this node looks for none");
-    node.close().await;
+    let mails = "steps: [{notify: ops, text: dry}]";
+    let incapable = "this node cannot bring about that kind of effect (operation 0)".to_owned();
+    let elsewhere = |name: &str| Err(format!("its placement is `{name}`, and this node is none"));
+
+    let gateway = Node::open(dir.path(), &hand);
+    assert_eq!(told(&gateway, &publishes("")), Ok(()));
+    assert_eq!(told(&gateway, waits), Ok(()));
+    assert_eq!(told(&gateway, mails), Err(incapable.clone()));
+    assert_eq!(told(&gateway, &publishes("placement: device\n")), elsewhere("device"));
+    // What the hub does a gateway only hands on.
+    assert_eq!(told(&gateway, &format!("placement: hub\n{mails}")), Ok(()));
+    gateway.close().await;
+
+    let hub = Node::open_as(dir.path(), &hand, Target::default(), Role::Hub);
+    assert_eq!(told(&hub, &publishes("placement: hub\n")), Ok(()));
+    assert_eq!(told(&hub, &format!("placement: hub\n{mails}")), Err(incapable));
+    assert_eq!(told(&hub, &publishes("placement: edge\n")), elsewhere("edge"));
+    let condition = "it waits for a condition over readings, and this node looks for none";
+    assert_eq!(told(&hub, waits), Err(condition.to_owned()));
+    let found = "on: [{reading: {device: d, metric: m, above: 3}}]\n";
+    let trigger = "a run of it begins by `reading`, for which this node does not look";
+    assert_eq!(told(&hub, &publishes(found)), Err(trigger.to_owned()));
+    assert_eq!(told(&hub, &publishes(&format!("placement: hub\n{found}"))), Ok(()));
+    hub.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

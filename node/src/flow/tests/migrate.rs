@@ -68,7 +68,7 @@ steps:
     let new = new.replace("other: 7, ", "").replace("other: 8, ", "");
     run.migrate(&new).unwrap();
     run.pass(1_000);
-    assert_eq!(run.asked(), ["1 command name=open device=valve-3"]);
+    assert_eq!(run.asked(), ["1 command device=valve-3 name=open"]);
     run.done(1);
     assert_eq!(run.asked(), [r#"2 publish topic=b payload={"n":3,"limit":2.5}"#]);
 }
