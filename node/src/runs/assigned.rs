@@ -10,7 +10,7 @@ use super::library::Flow;
 use super::record::Origin;
 use super::{NotForHere, RunError, Runs};
 use crate::artefacts::{Assigned, assigned};
-use crate::twins::{Condition, Patch, PatchError, Twins};
+use crate::twins::{Condition, Followed, Patch, PatchError, Twins};
 use holdfast_core::artefact::ArtefactId;
 use holdfast_core::flow::about::Placement;
 use holdfast_core::state::Role;
@@ -31,10 +31,10 @@ mod tests;
 pub const KIND: &str = "flow";
 /// Where versions of workflows are in a node's document.
 pub const FOLDER: &str = "workflows";
-/// How often it is looked again while something is still to come or to go.
+/// How often it is looked again while an artefact is still to come.
 const LOOK: Duration = Duration::from_secs(2);
-/// How often otherwise, for what nobody tells of.
-const LOOK_AGAIN: Duration = Duration::from_secs(60);
+/// How often otherwise: for runs that end, and for what nobody tells of.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// Bytes of how a version stands.
 const STANDS_MAX_BYTES: usize = 200;
 
@@ -82,23 +82,31 @@ impl From<PatchError> for RoundError {
 impl Assignments {
     /// Follows them until told to stop.
     pub async fn follow(self, stop: CancellationToken) {
-        let mut changes = self.twins.store().watch_documents();
         while !stop.is_cancelled() {
-            changes.borrow_and_update();
-            let is_settled = self.round().await.unwrap_or_else(|error| {
+            if let Err(error) = self.follow_sites(&stop).await {
                 tracing::warn!(%error, "what sites have installed waits");
-                false
-            });
-            let pause = if is_settled { LOOK_AGAIN } else { LOOK };
-            tokio::select! {
-                Ok(()) = changes.changed() => {}
-                () = tokio::time::sleep(pause) => {}
-                () = stop.cancelled() => {}
+                tokio::select! {
+                    () = tokio::time::sleep(LOOK) => {}
+                    () = stop.cancelled() => {}
+                }
             }
         }
     }
 
-    /// Looks once; whether nothing is still to come or to go.
+    /// Looks at each change of a site's document: twins change all the time, and say nothing here.
+    async fn follow_sites(&self, stop: &CancellationToken) -> Result<(), RoundError> {
+        let mut sites = self.twins.follow(Followed::Prefix("site/".to_owned()), None).await?;
+        loop {
+            let pause = if self.round().await? { LOOK_AGAIN } else { LOOK };
+            tokio::select! {
+                change = sites.next() => if change?.is_none() { return Ok(()) },
+                () = tokio::time::sleep(pause) => {}
+                () = stop.cancelled() => return Ok(()),
+            }
+        }
+    }
+
+    /// Looks once; whether no artefact is still to come.
     async fn round(&self) -> Result<bool, RoundError> {
         let (sites, known) = ((self.sites)(), self.origins());
         let look = move |view: &Snapshot<'_>| wanted(view, &sites, &known);
@@ -114,7 +122,7 @@ impl Assignments {
             }
         }
         let ids: Vec<_> = wanted.iter().map(|one| one.origin.artefact).collect();
-        is_settled &= self.give_up(&ids).await;
+        self.give_up(&ids).await;
         for flow in self.runs.library().all() {
             let called = (flow.id.clone(), flow.version.clone());
             standing.entry(called).or_insert_with(|| stands(flow));
@@ -161,32 +169,28 @@ impl Assignments {
         }
     }
 
-    /// Gives up what no site uses any more; whether all of it is gone.
-    async fn give_up(&self, wanted: &[ArtefactId]) -> bool {
+    /// Gives up what no site uses any more; what runs are pinned to goes at a later look.
+    async fn give_up(&self, wanted: &[ArtefactId]) {
         let unwanted = |flow: &&Arc<Flow>| {
             let origin = flow.installed.origin.as_ref();
             origin.is_some_and(|origin| !wanted.contains(&origin.artefact))
         };
         let unwanted: Vec<_> = self.runs.library().all().filter(unwanted).cloned().collect();
-        let mut is_gone = true;
         for flow in unwanted {
             let (id, version) = (flow.id.as_str(), flow.version.as_str());
             let is_given_up = flow.installed.origin.as_ref().is_some_and(|o| o.is_given_up);
             if !is_given_up && let Err(error) = self.runs.install(flow.given_up()).await {
                 tracing::warn!(workflow = id, version, %error, "it goes on beginning runs");
-                is_gone = false;
                 continue;
             }
             match self.runs.remove(id, version).await {
                 Ok(()) => tracing::info!(workflow = id, version, "no site uses it any more"),
-                Err(RunError::InUse(_)) => is_gone = false,
+                Err(RunError::InUse(_)) => {}
                 Err(error) => {
                     tracing::warn!(workflow = id, version, %error, "it stays installed");
-                    is_gone = false;
                 }
             }
         }
-        is_gone
     }
 
     /// Says in this node's document how each version stands, where that has changed.

@@ -105,6 +105,14 @@ impl Due {
         Self { run, what: DueWhat::Wanted { workflow, version, by, input } }
     }
 
+    /// The workflow of which a gateway wants a run.
+    pub(super) fn wanted_of(&self) -> Option<&str> {
+        match &self.what {
+            DueWhat::Wanted { workflow, .. } => Some(workflow),
+            _ => None,
+        }
+    }
+
     /// Its key.
     #[must_use]
     pub fn key(&self) -> Vec<u8> {

@@ -11,14 +11,14 @@ use holdfast_core::flow::op::{Late, Op};
 use holdfast_core::flow::{Code, Phase, Slot, Tier, Type};
 use holdfast_core::log::alerts::ClearReason;
 use holdfast_core::log::events::{self, Event};
-use holdfast_core::log::runs::{RunId, What};
+use holdfast_core::log::runs::{RunId, RunWanted, What};
 use holdfast_core::state::Role;
 use holdfast_core::{Stream, Timestamp};
 use holdfast_node::flow;
 use holdfast_node::runs::record::Installed;
 use holdfast_node::runs::{
-    Abilities, Asked, Decision, Desk, Failure, Flow, Local, Outside, Run, RunError, Runs, Start,
-    Started,
+    Abilities, Asked, Decision, Desk, Due, Failure, Flow, Local, Outside, Run, RunError, Runs,
+    Start, Started,
 };
 use holdfast_sync::Fault;
 use holdfast_sync::env::Source;
@@ -187,6 +187,11 @@ impl Node {
         self.task.await.unwrap();
         drop(self.runs);
         self.store.close().await;
+    }
+
+    fn count(&self, table: Table) -> usize {
+        let all = |view: &store::Snapshot<'_>| view.scan(table, &[], &[], usize::MAX);
+        self.store.read_blocking(all).unwrap().len()
     }
 
     async fn install(&self, draft: &Draft) {
@@ -664,6 +669,30 @@ async fn what_a_node_cannot_do_is_not_installed() {
     assert_eq!(told(&hub, &publishes(found)), Err(trigger.to_owned()));
     assert_eq!(told(&hub, &publishes(&format!("placement: hub\n{found}"))), Ok(()));
     hub.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_gateway_wants_begins_with_the_version_that_the_hub_has_by_now() {
+    let (dir, hand) = (tempfile::tempdir().unwrap(), hand());
+    let hub = || Node::open_as(dir.path(), &hand, Target::default(), Role::Hub);
+    // The first has what does not fit, the second comes behind it; of another nobody has heard.
+    let all = [("timer", r#"{"x":1}"#), ("timer", "{}"), ("other", "{}")];
+    let due = |(n, (workflow, input)): (u8, &(&'static str, &'static str))| {
+        let run = RunId([n; 16]);
+        Due::wanted(&RunWanted { run, workflow, version: "of-long-ago", by: "ann", input })
+    };
+    let dues: Vec<_> = (1..).zip(&all).map(due).collect();
+    let node = hub();
+    let put = move |tx: &mut WriteTx<'_>| Ok(dues.iter().try_for_each(|due| due.put(tx))?);
+    node.store.write(put).await.unwrap();
+    node.close().await;
+    let node = hub();
+    node.install(&timer("timer", 1, Overlap::Queue)).await;
+    let run = RunId([2; 16]);
+    until("it begins", || node.count(Table::Run) == 1).await;
+    assert_eq!(node.run(run).version, "1");
+    assert_eq!(node.count(Table::RunDue), 1, "the other one waits for its workflow");
+    node.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

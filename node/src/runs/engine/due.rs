@@ -5,6 +5,7 @@ use super::{Command, Engine};
 use crate::runs::due::{Due, DueWhat};
 use crate::runs::effect::{at, number_shown, plain};
 use crate::runs::forward::Forward;
+use crate::runs::library::Flow;
 use crate::runs::step::Told;
 use crate::runs::{RunError, Start};
 use holdfast_core::flow::Image;
@@ -15,6 +16,7 @@ use holdfast_sync::Fault;
 use holdfast_sync::store::{Snapshot, Table};
 use serde_json::{Map, Value as Json};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// Runs that gateways want and that are looked at again in one go.
 const AWAITED_AT_ONCE: usize = 64;
@@ -68,13 +70,16 @@ impl Engine {
         group.dues.push(due);
     }
 
-    /// Begins a run that a gateway wants. One whose workflow is not here yet waits for it, and one
+    /// Begins a run that a gateway wants: of the version that it says, or, where the hub has gone on
+    /// to another one meanwhile, of that. One whose workflow is not here yet waits for it, and one
     /// for which there is no room waits for that.
     fn take_wanted(&mut self, group: &mut Group, due: Due) {
         let DueWhat::Wanted { workflow, version, by, input } = &due.what else { return };
+        let may_begin = |flow: &Arc<Flow>| flow.may_begin(false);
+        let is_here = self.library().get(workflow, version).is_some_and(may_begin);
         let start = Start {
             workflow: workflow.clone(),
-            version: Some(version.clone()).filter(|version| !version.is_empty()),
+            version: is_here.then(|| version.clone()),
             input: serde_json::from_str(input).unwrap_or_default(),
             by: by.clone(),
             id: Some(due.run),
@@ -101,10 +106,7 @@ impl Engine {
     /// Something has changed for these workflows: what waits for them is looked at again.
     pub(super) fn look_at_awaited(&mut self, changed: &BTreeSet<String>) {
         changed.iter().for_each(|workflow| self.look_for_room(workflow));
-        let is_of = |due: &mut Due| match &due.what {
-            DueWhat::Wanted { workflow, .. } => changed.contains(workflow),
-            _ => false,
-        };
+        let is_of = |due: &mut Due| due.wanted_of().is_some_and(|of| changed.contains(of));
         let some = self.awaited.extract_if(.., is_of).take(AWAITED_AT_ONCE);
         for due in some.collect::<Vec<_>>() {
             // The receiver is ours.

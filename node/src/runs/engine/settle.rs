@@ -2,6 +2,7 @@
 
 use super::gather::{Change, Group, answer};
 use super::{Active, Command, Engine, Reply};
+use crate::runs::due::Due;
 use crate::runs::effect::{Asked, Failure, shown};
 use crate::runs::step::{Stepped, Told, Touched, advance};
 use crate::runs::{RunError, Start};
@@ -44,6 +45,8 @@ impl Engine {
         let waited: BTreeSet<_> = told.iter().map(|(run, place, _)| (*run, *place)).collect();
         let mut again = said_again(touched.values(), &waited);
         again.extend(unasked.into_iter().map(|start| Command::Start(start, None)));
+        // Those behind one that was taken are looked at next.
+        let wanted: Vec<_> = dues.iter().filter_map(Due::wanted_of).map(str::to_owned).collect();
         again.extend(dues.into_iter().map(Command::Due));
         let (local, env) = (Arc::clone(&self.local), Arc::clone(&self.env));
         let touched = touched.into_values().collect();
@@ -67,6 +70,7 @@ impl Engine {
         self.local.settled();
         let mut changed: BTreeSet<_> = stepped.iter().map(|done| done.flow.id.clone()).collect();
         changed.extend(self.change_library(changes));
+        changed.extend(wanted);
         for (workflow, run, waiting) in queued {
             self.waiting.entry(workflow).or_default().push_back((run, waiting));
         }
