@@ -70,9 +70,9 @@ impl Engine {
         group.dues.push(due);
     }
 
-    /// Begins a run that a gateway wants: of the version that it says, or, where the hub has gone on
-    /// to another one meanwhile, of that. One whose workflow is not here yet waits for it, and one
-    /// for which there is no room waits for that.
+    /// Begins a run that a gateway wants: of the version that it says, or, where the hub has gone
+    /// on to another one meanwhile, of that. One whose workflow is not here yet waits for it, and
+    /// one for which there is no room waits for that.
     fn take_wanted(&mut self, group: &mut Group, due: Due) {
         let DueWhat::Wanted { workflow, version, by, input } = &due.what else { return };
         let may_begin = |flow: &Arc<Flow>| flow.may_begin(false);
