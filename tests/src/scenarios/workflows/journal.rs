@@ -21,11 +21,11 @@ const WRITES: u64 = 400;
 /// How long a run takes that nobody kills, on a slow machine.
 const LONG: Duration = Duration::from_secs(60);
 
-/// Kills at each write.
+/// Kills at each write, whatever the scale: there are some twenty.
 ///
 /// # Panics
 /// When a run is lost or stuck, or something was done twice.
-pub fn journal(scale: Scale) {
+pub fn journal(_: Scale) {
     block_on(async {
         let dir = tempfile::tempdir().expect("a directory");
         let edge = Edge::init("ps-000", dir.path(), unguarded());
@@ -39,11 +39,8 @@ pub fn journal(scale: Scale) {
         assert!(installed.status.is_success(), "{}", installed.text());
         edge.stop().expect("it stops");
         let log = dir.path().join("injected");
-        // In the test command not all, but from the first to the last.
-        let each = (scale.part / 5).max(1);
-        for (n, write) in (1..WRITES).step_by(each as usize).enumerate() {
-            let n = n as u64 + 1;
-            let kill = format!("fdatasync,fsync:signal=KILL:when={write}");
+        for n in 1..WRITES {
+            let kill = format!("fdatasync,fsync:signal=KILL:when={n}");
             let killing = Settings::default().inject(&kill, &log);
             let was_killed = edge.start_with(&killing).is_err() || {
                 shared.moved(&edge);
@@ -51,7 +48,7 @@ pub fn journal(scale: Scale) {
                 ended(&mut edge, &shared, n).await
             };
             if !was_killed {
-                println!("{n} runs, the last of which came to its end before write {write}");
+                println!("{n} runs, the last of which came to its end before that write");
                 // A stop would write, too.
                 edge.kill9().expect("the gateway is killed");
                 return shared.tally().finish().expect("the fault happened");
@@ -62,7 +59,7 @@ pub fn journal(scale: Scale) {
             begin_run(&shared, n, || false).await;
             judge(&shared, n, &receiver).await;
             edge.stop().expect("it stops");
-            tell("workflows-journal", write, WRITES);
+            tell("workflows-journal", n, WRITES);
         }
         panic!("after {WRITES} writes a run is still not over");
     });
