@@ -133,8 +133,8 @@ pub struct Stepped {
     pub run: Run,
     /// What of `told` was refused: the place, and why.
     pub refused: Vec<(usize, NotTaken)>,
-    /// What is to be begun outside of the node.
-    pub outside: Vec<Asked>,
+    /// What is to be begun: outside of the node, or here in the next transaction.
+    pub asked: Vec<Asked>,
 }
 
 impl Touched {
@@ -470,14 +470,15 @@ impl<'t> Stepping<'t> {
     fn finish(mut self) -> (Stepped, Vec<Line>) {
         let flow = Arc::clone(&self.touched.flow);
         let image = flow.image();
-        let mut outside = Vec::new();
+        let mut begins = Vec::new();
         let memory = self.touched.run.memory.clone();
         if let Some(memory) = Memory::new(&memory, image.sizes).filter(|_| !self.is_over()) {
             for pending in view::pending(&image, memory) {
                 if self.before.contains(&(pending.serial, pending.attempt)) {
                     continue;
                 }
-                if let Ok(asked) = self.ask(&pending) {
+                let Ok(asked) = self.ask(&pending) else { continue };
+                if self.local.kinds() & asked.kind.bit() == 0 {
                     let line = image.line_of(pending.pc).map_or(0, |(line, _)| line);
                     let again = match pending.attempt {
                         1 => String::new(),
@@ -485,12 +486,12 @@ impl<'t> Stepping<'t> {
                     };
                     let text = format!("effect {}: {}{again}", pending.serial, asked.words());
                     self.add(What::Asked, line, text);
-                    outside.push(asked);
                 }
+                begins.push(asked);
             }
         }
         let Touched { id, flow, run, .. } = self.touched;
-        (Stepped { id, flow, run, refused: self.refused, outside }, self.lines)
+        (Stepped { id, flow, run, refused: self.refused, asked: begins }, self.lines)
     }
 }
 

@@ -421,6 +421,22 @@ async fn an_effect_here_and_the_step_that_knows_of_it_are_one_transaction() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn more_effects_here_than_one_transaction_takes_go_on_in_the_next() {
+    let (dir, hand) = (tempfile::tempdir().unwrap(), hand());
+    let node = Node::open(dir.path(), &hand);
+    let mut many = draft("many", 1, Overlap::Queue);
+    let open = effect(&mut many, Kind::Actuate, IDEMPOTENT, "open");
+    many.ops = vec![open; 200];
+    many.ops.push(Op::Succeed);
+    node.install(&many).await;
+    let run = node.begin("many").await;
+    until("it is over", || node.phase(run).is_over()).await;
+    assert_eq!((node.phase(run), node.did("open")), (Phase::Succeeded, 200));
+    assert!(node.history(run).iter().all(|(what, _)| *what != What::Asked), "none was asked for");
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_timer_fires_once_over_stops_and_clocks_that_are_set() {
     let (dir, hand) = (tempfile::tempdir().unwrap(), hand());
     let node = Node::open(dir.path(), &hand);

@@ -302,7 +302,8 @@ impl Engine {
     fn resume(&mut self) {
         let asked: Vec<(Asked, bool)> = self.runs.iter().flat_map(under_way).collect();
         for (asked, may_be_twice) in asked {
-            if may_be_twice {
+            // What is a row of this store was not done, or it would not be under way.
+            if may_be_twice || self.is_local(&asked) {
                 self.begin(asked);
             } else {
                 let text = "the node stopped while this was under way";

@@ -112,7 +112,7 @@ impl Engine {
     }
 
     fn settle(&mut self, done: Stepped) {
-        let Stepped { id, flow, run, outside, .. } = done;
+        let Stepped { id, flow, run, asked, .. } = done;
         if run.phase().is_none_or(Phase::is_over) {
             if let Some((parent, serial)) = run.parent {
                 let image = flow.image();
@@ -133,11 +133,19 @@ impl Engine {
             }
             self.take(id, flow, run);
         }
-        outside.into_iter().for_each(|asked| self.begin(asked));
+        asked.into_iter().for_each(|asked| self.begin(asked));
     }
 
-    /// Begins an effect that leaves the node.
+    /// Whether an effect is a row of this store.
+    pub(super) fn is_local(&self, asked: &Asked) -> bool {
+        self.local.kinds() & asked.kind.bit() != 0
+    }
+
+    /// Begins an effect that leaves the node, or that had no room in its run's last transaction.
     pub(super) fn begin(&self, asked: Asked) {
+        if self.is_local(&asked) {
+            return self.send_back(asked.run, Told::Tick);
+        }
         if asked.kind == Kind::Flow {
             return self.begin_child(&asked);
         }
