@@ -7,6 +7,7 @@
 
 use crate::interrupt::{self, Interrupt};
 use crate::register::Register;
+use crate::time;
 use core::cell::RefCell;
 use core::convert::Infallible;
 use core::fmt;
@@ -194,6 +195,8 @@ impl Serial {
         critical_section::with(|cs| LINE.replace(cs, Some(line)));
         interrupt::enable(Interrupt::Uart1Receive);
         interrupt::enable(Interrupt::Uart1Transmit);
+        // The emulator does not notice that its line is wanted now before something else happens.
+        time::ring();
         Self { receiver: Receiver(()), sender: Sender(()) }
     }
 

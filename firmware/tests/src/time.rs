@@ -126,8 +126,8 @@ async fn one_shot() {
         Either::First(()) => panic!("the later one came first"),
         Either::Second(()) => assert!(Instant::now() >= near),
     }
-    let mut ticker = Ticker::every(Duration::from_millis(1));
     let start = Instant::now();
+    let mut ticker = Ticker::every(Duration::from_millis(1));
     for tick in 1..=100 {
         ticker.next().await;
         assert!(Instant::now() >= start + Duration::from_millis(1) * tick, "not early");
