@@ -1,10 +1,6 @@
-//! Puts the memory of the emulated part where the linker looks for it.
-
-use std::path::PathBuf;
+//! Lets the image of one program be longer than a device's slot: it carries the cases it checks.
 
 fn main() {
-    let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets it"));
-    std::fs::write(out.join("memory.x"), include_bytes!("memory.x")).expect("it can be written");
-    println!("cargo:rustc-link-search={}", out.display());
-    println!("cargo:rerun-if-changed=memory.x");
+    println!("cargo:rustc-link-arg-bin=views=--defsym=_flash_bytes=1M");
+    println!("cargo:rerun-if-changed=build.rs");
 }

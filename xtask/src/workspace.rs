@@ -103,6 +103,16 @@ pub fn build_with(
     arguments: &[&str],
     variables: &[(String, String)],
 ) -> Result<Vec<Executable>, Problem> {
+    build_in(&root(), metadata, arguments, variables)
+}
+
+/// As [`build_with`], in the folder of a workspace that has settings of its own for cargo.
+pub fn build_in(
+    folder: &Path,
+    metadata: &Metadata,
+    arguments: &[&str],
+    variables: &[(String, String)],
+) -> Result<Vec<Executable>, Problem> {
     let dir = metadata.target_directory.join("xtask");
     // Of this process alone: another command of the project may be building, too.
     let messages = dir.join(format!("build-{}.json", std::process::id()));
@@ -110,6 +120,7 @@ pub fn build_with(
     std::fs::create_dir_all(&dir).map_err(cannot)?;
     let file = std::fs::File::create(&messages).map_err(cannot)?;
     let mut cargo = cargo();
+    cargo.current_dir(folder);
     cargo.args(["build", "--message-format=json-render-diagnostics"]).args(arguments).stdout(file);
     cargo.envs(variables.iter().cloned());
     let end = child::run(&mut cargo, None).map_err(|e| format!("cannot run cargo: {e}"))?;

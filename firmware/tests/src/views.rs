@@ -7,9 +7,9 @@
 #![no_std]
 #![no_main]
 
+use bsp_an385::{exit, panicked};
 use core::panic::PanicInfo;
 use cortex_m_rt::entry;
-use cortex_m_semihosting::debug::{EXIT_FAILURE, EXIT_SUCCESS, exit};
 use cortex_m_semihosting::hprintln;
 use holdfast_core::state::vectors::{VIEWS, check};
 
@@ -26,14 +26,10 @@ fn main() -> ! {
         }
     }
     hprintln!("{} cases hold, {} do not", held, failed);
-    exit(if failed == 0 && held > 0 { EXIT_SUCCESS } else { EXIT_FAILURE });
-    unreachable!("the emulator has ended")
+    exit(failed == 0 && held > 0)
 }
 
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
-    hprintln!("{}", info);
-    loop {
-        exit(EXIT_FAILURE);
-    }
+    panicked(info)
 }

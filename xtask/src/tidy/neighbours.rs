@@ -17,7 +17,8 @@ const OURS: &[(&str, &[&str])] = &[
     // Preloaded into a node's process, it must bring nothing of ours with it.
     ("holdfast-shim", &[]),
     ("holdfast-firmware", &["holdfast-core"]),
-    ("holdfast-firmware-tests", &["holdfast-core"]),
+    ("holdfast-bsp-an385", &[]),
+    ("holdfast-firmware-tests", &["holdfast-core", "holdfast-bsp-an385"]),
     // In the place of a public one that libp2p asks for.
     ("if-watch", &[]),
     ("xtask", &[]),

@@ -1,14 +1,18 @@
 //! What runs on a microcontroller, built for one and run under an emulator.
 //!
 //! `firmware/` is a workspace of its own, because its target is another. Each program of its tests
-//! prints what it did and leaves the emulator with an exit code.
+//! prints what it did and leaves the emulator with an exit code. Most run by themselves; those that
+//! need something of this machine, a file or somebody to talk to, have a row in `hosted`.
+
+mod emulator;
+mod hosted;
 
 use super::{Lane, Run};
 use crate::child;
 use crate::cross;
 use crate::needs::{self, Need, need};
 use crate::report::{Record, Verdict};
-use crate::workspace::{self, Problem};
+use crate::workspace::{self, Executable, Metadata, Problem};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -53,14 +57,47 @@ pub fn run(run: &mut Run<'_>) -> Result<(), Problem> {
         ("format".to_owned(), cargo(&["fmt", "--all", "--check"])),
         ("clippy".to_owned(), cargo(&["clippy", "--workspace", "--", "-D", "warnings"])),
     ];
-    for program in programs(&run.root) {
-        steps.push((program.clone(), cargo(&["run", "--quiet", "--bin", &program])));
+    let programs = programs(&run.root);
+    for program in programs.iter().filter(|program| hosted::program(program).is_none()) {
+        steps.push((program.clone(), cargo(&["run", "--quiet", "--bin", program])));
     }
-    let filter = run.options.filter.as_deref().unwrap_or_default();
-    for (name, command) in steps.into_iter().filter(|(name, _)| name.contains(filter)) {
+    let filter = run.options.filter.clone().unwrap_or_default();
+    for (name, command) in steps.into_iter().filter(|(name, _)| name.contains(&filter)) {
         step(run, name, command)?;
     }
+    let hosted = programs.iter().filter(|program| program.contains(&filter));
+    let hosted: Vec<_> = hosted.filter_map(|program| hosted::program(program)).collect();
+    if hosted.is_empty() || child::interrupted() {
+        return Ok(());
+    }
+    let images = build(run)?;
+    for (name, work) in hosted {
+        let image = images.iter().find(|image| image.target.name == *name);
+        let image = image.ok_or_else(|| format!("cargo built no `{name}`"))?;
+        hosted_step(run, name, || work(&image.path));
+    }
     Ok(())
+}
+
+/// Builds the tests and says where the images are.
+fn build(run: &Run<'_>) -> Result<Vec<Executable>, Problem> {
+    let folder = workspace(&run.root);
+    let own = workspace::metadata(&folder.join("Cargo.toml"))?;
+    let target_directory = run.metadata.target_directory.clone();
+    workspace::build_in(&folder, &Metadata { target_directory, ..own }, &["--bins"], &[])
+}
+
+fn hosted_step(run: &mut Run<'_>, name: &str, work: impl FnOnce() -> Result<(), Problem>) {
+    if child::interrupted() {
+        return;
+    }
+    let started = Instant::now();
+    let result = work();
+    if let Err(problem) = &result {
+        eprintln!("{name}: {problem}");
+    }
+    let took = Some(started.elapsed());
+    run.records.push(Record { took, ..Record::check(Lane::Firmware, name, result.is_ok()) });
 }
 
 fn step(run: &mut Run<'_>, name: String, mut command: Command) -> Result<(), Problem> {
