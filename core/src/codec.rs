@@ -86,6 +86,12 @@ impl<'a> Window<'a> {
     pub const fn new(bytes: &'a mut [u8]) -> Self {
         Self { rest: bytes }
     }
+
+    /// How many bytes more it takes.
+    #[must_use]
+    pub const fn room(&self) -> usize {
+        self.rest.len()
+    }
 }
 
 impl Sink for Window<'_> {

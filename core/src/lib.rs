@@ -4,8 +4,8 @@
 //! three. [`reading`] says what a measurement is, [`id`] who wrote it, [`ranges`] which entries a
 //! node holds, [`rollup`] and [`sketch`] how windows summarise, [`state`] how what several writers
 //! change at once becomes one, [`log`] how entries become hash-chained commits, [`artefact`] what a
-//! publisher has signed, [`envelope`] how records are framed, [`condition`] when something is to be
-//! raised, [`hlc`] and [`backoff`] when things happen.
+//! publisher has signed, [`envelope`] how records are framed, [`device`] what a microcontroller and
+//! its gateway say to each other, [`condition`] when something is to be raised, [`hlc`] and [`backoff`] when things happen.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -18,6 +18,7 @@ pub mod artefact;
 pub mod backoff;
 pub mod codec;
 pub mod condition;
+pub mod device;
 pub mod envelope;
 pub mod flow;
 pub mod hlc;

@@ -162,7 +162,7 @@ fn explain(rules: &Rules, message: &Message<'_>, now: Timestamp) -> Result<Strin
         Purpose::Reserved => {
             return Err("only the node itself publishes here; clients may subscribe".to_owned());
         }
-        Purpose::Envelope { .. } | Purpose::Event { .. } => {
+        Purpose::Event { .. } => {
             return Err("a message like any other: this name is kept for later use".to_owned());
         }
         Purpose::Reported { device } => {
@@ -171,7 +171,9 @@ fn explain(rules: &Rules, message: &Message<'_>, now: Timestamp) -> Result<Strin
         Purpose::Reply { device } => {
             return Ok(brings(&format!("what device {device} answers to a command")));
         }
-        Purpose::Readings { .. } => out.push_str("taken   by the node, as readings\n"),
+        Purpose::Readings { .. } | Purpose::Envelope { .. } => {
+            out.push_str("taken   by the node, as readings\n");
+        }
         Purpose::Mapped(mapping) => {
             let _ = writeln!(out, "taken   by the mapping `{}`", mapping.name());
         }

@@ -9,16 +9,19 @@
 use super::broker::Brought;
 use super::connection::Outcome;
 use super::counts::MqttCounts;
+use super::firmware;
 use super::packet::{Publish, Topic, Utf8};
 use super::reason::Reason;
 use super::rules::{Purpose, Rules};
 use crate::device_commands::{self, Answered, Book};
 use crate::ingest::Ingest;
+use holdfast_core::device::gateway::Time;
 use holdfast_core::reading::Device;
 use holdfast_node::twins::{Condition, Patch, Section, Twins};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// Whose message it is.
 #[derive(Clone, Copy, Debug)]
@@ -79,7 +82,9 @@ impl Door {
         let purpose = self.purpose(topic)?;
         let text = match purpose {
             Purpose::Reserved => "only the node publishes to this topic",
-            Purpose::Reported { device } | Purpose::Reply { device }
+            Purpose::Reported { device }
+            | Purpose::Reply { device }
+            | Purpose::Envelope { device }
                 if own != Some(device.as_str()) =>
             {
                 "what a device says of itself is published with the device's own token only"
@@ -108,6 +113,11 @@ impl Door {
         }
         match purpose {
             Purpose::Readings { .. } | Purpose::Mapped(_) => {
+                self.readings(publish, &purpose, own).await
+            }
+            Purpose::Envelope { device } => {
+                // Of a device that says how it is nothing is to be lost by its samples.
+                Box::pin(self.health(device, &publish.payload)).await?;
                 self.readings(publish, &purpose, own).await
             }
             Purpose::Reported { device } => {
@@ -161,13 +171,34 @@ impl Door {
         Ok(None)
     }
 
+    /// What time it is, for devices.
+    #[must_use]
+    pub fn time(&self) -> Time {
+        let is_trusted = !self.ingest.clock_wrong().load(Ordering::Relaxed);
+        Time { unix_ms: self.ingest.now().millis(), is_trusted }
+    }
+
+    /// Puts how a device with our firmware is into its twin.
+    async fn health(&self, device: Device<'_>, payload: &[u8]) -> Result<(), Outcome> {
+        let said = firmware::reported(payload);
+        match said.map_err(|wrong| refused(Reason::PayloadFormatInvalid, wrong.to_string()))? {
+            Some(said) => self.patch(device, &said).await,
+            None => Ok(()),
+        }
+    }
+
     /// Puts what a device says of itself into its twin.
     async fn report(&self, device: Device<'_>, payload: &[u8]) -> Result<(), Outcome> {
         let wrong = |text: String| refused(Reason::PayloadFormatInvalid, text);
         let json: Value = serde_json::from_slice(payload)
             .map_err(|error| wrong(format!("the payload is no JSON: {error}")))?;
-        let patch = Patch::read(&json).map_err(|bad| {
-            wrong(format!("{} (at `{}`); expected {}", bad.detail, bad.at, bad.expected))
+        self.patch(device, &json).await
+    }
+
+    async fn patch(&self, device: Device<'_>, json: &Value) -> Result<(), Outcome> {
+        let patch = Patch::read(json).map_err(|bad| {
+            let text = format!("{} (at `{}`); expected {}", bad.detail, bad.at, bad.expected);
+            refused(Reason::PayloadFormatInvalid, text)
         })?;
         let Some(document) = Section::Reported.document(device.as_str()) else {
             return Err(refused(Reason::TopicNameInvalid, "this device can have no twin"));

@@ -20,6 +20,7 @@ mod shipped;
 pub use mapping::Mapping;
 pub use settings::{MAPPINGS_MAX, Mappings};
 
+use super::firmware;
 use super::topic::Topic;
 use crate::formats::{BodyError, Decoded, ItemError};
 use holdfast_core::reading::Device;
@@ -132,8 +133,8 @@ impl<'a> Purpose<'a> {
                 readings::decode_plain(device, metric, payload)
             }
             Self::Mapped(mapping) => mapping.decode(topic, payload),
-            Self::Envelope { .. }
-            | Self::Reported { .. }
+            Self::Envelope { device } => firmware::decode(device, payload, received),
+            Self::Reported { .. }
             | Self::Reply { .. }
             | Self::Event { .. }
             | Self::Reserved
@@ -190,7 +191,7 @@ impl PayloadError {
         Self { code, detail: detail.into(), at: String::new() }
     }
 
-    fn at(mut self, at: impl Into<String>) -> Self {
+    pub(super) fn at(mut self, at: impl Into<String>) -> Self {
         self.at = at.into();
         self
     }

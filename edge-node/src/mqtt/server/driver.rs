@@ -17,6 +17,7 @@ use crate::mqtt::broker::{
 use crate::mqtt::broker::{Granted, Opened, SessionKey};
 use crate::mqtt::connection::{Arrived, Connection, Ended, Outcome, Request};
 use crate::mqtt::door::Whose;
+use crate::mqtt::firmware::{self, Said};
 use crate::mqtt::ledger::{self, Queued, Seen, SessionNo};
 use crate::mqtt::message::Message;
 use crate::mqtt::packet::{Connect, Filter, Publish, QoS, Subscribe, Topic};
@@ -146,6 +147,8 @@ struct Driver {
     new_filters: Vec<Filter>,
     /// Whether it is not listened to because it publishes too fast.
     is_slowed: bool,
+    /// What a device with our firmware has said in messages that are not on disk yet.
+    said: Vec<(u64, Said)>,
 }
 
 impl Driver {
@@ -168,6 +171,7 @@ impl Driver {
             ended: false,
             new_filters: Vec::new(),
             is_slowed: false,
+            said: Vec::new(),
         }
     }
 
@@ -328,7 +332,13 @@ impl Driver {
                 self.server.reach.counts.refused.add(1);
                 self.connection.refuse(reason, &text);
             }
-            Answer::Published(serial, outcome) => self.connection.published(serial, outcome),
+            Answer::Published(serial, outcome) => {
+                let is_taken = !outcome.reason.is_failure();
+                self.connection.published(serial, outcome);
+                if !self.said.is_empty() {
+                    self.tell_device(serial, is_taken);
+                }
+            }
             Answer::Released(packet_id) => self.connection.released(packet_id),
             Answer::Subscribed(packet_id, Granted { reasons, text, new }) => {
                 self.connection.subscribed(packet_id, reasons, text.as_deref());
@@ -339,6 +349,18 @@ impl Driver {
             }
             Answer::Noted(packet_id) => self.connection.noted(packet_id),
             Answer::End(reason, text) => self.connection.end(reason, &text),
+        }
+    }
+
+    /// Tells a device with our firmware up to where its samples are on disk.
+    fn tell_device(&mut self, serial: u64, is_taken: bool) {
+        let Some(place) = self.said.iter().position(|(of, _)| *of == serial) else { return };
+        let (_, said) = self.said.swap_remove(place);
+        let device = self.user.as_ref().and_then(|user| user.device.as_deref());
+        let Some(device) = device.filter(|_| is_taken) else { return };
+        if let Some(answer) = said.answer(device, self.server.door.time()) {
+            let reach = &self.server.reach;
+            reach.put_now(&Arc::new(Message::new(&answer, reach.now())), None);
         }
     }
 
@@ -371,6 +393,9 @@ impl Driver {
         may_publish(&user, &publish.topic)?;
         let whose = Whose::Client(user.device.as_deref());
         let mut brought = self.server.door.bring(&publish, whose).await?;
+        if publish.qos > QoS::AtMostOnce && firmware::is_envelope(&publish.topic) {
+            self.said.push((serial, Said::of(&publish.payload)));
+        }
         let reach = &self.server.reach;
         let message = Message::new(&publish, reach.now());
         let key = self.session.map(|(key, _)| key);
