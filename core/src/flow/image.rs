@@ -247,7 +247,7 @@ impl<'a> Image<'a> {
         if bytes.len() > IMAGE_MAX_BYTES {
             return Err(Reject::Long);
         }
-        Self::reopen(bytes, crc32fast::hash(bytes))
+        Self::reopen(bytes, crate::envelope::checksum(bytes))
     }
 
     /// As [`Self::parse`], of bytes whose [`Self::tag`] is known from before.
