@@ -1,0 +1,144 @@
+//! The device as a whole: what its tasks share, and how it starts.
+//!
+//! Two tasks live on it for ever, on one executor: [`crate::sampler`] measures and keeps,
+//! [`crate::uplink`] hands on and lets go. They meet in the queue of samples, never elsewhere: a
+//! gateway that is away, slow or hostile costs no sample, and a sensor that hangs no message.
+
+use crate::clock::Clock;
+use crate::memory::{Identity, Losses, Memory};
+use crate::part::{Flash, Part};
+use crate::samples::{Fault, Samples};
+use core::cell::Cell;
+use core::ops::Range;
+use embassy_sync::blocking_mutex::raw::NoopRawMutex;
+use embassy_sync::mutex::Mutex;
+use embassy_time::Instant;
+use embedded_storage_async::nor_flash::MultiwriteNorFlash;
+use holdfast_core::device::health::Reason;
+
+/// Where things lie in the flash, in whole pages that do not overlap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// What the device must know after a power cut: two pages or more.
+    pub memory: Range<u32>,
+    /// Samples that wait: as much as an outage is to last.
+    pub samples: Range<u32>,
+}
+
+/// What firmware says of itself.
+#[derive(Clone, Copy, Debug)]
+pub struct About {
+    /// Its version.
+    pub firmware: &'static str,
+    /// Why this start was, as the board knows it.
+    pub reason: Reason,
+    /// What the board does when something happens: a light, a line on a console.
+    pub tell: fn(Event),
+}
+
+/// What happens to a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A sample is in flash.
+    Kept {
+        /// Its boot.
+        boot: u64,
+        /// Its number in that boot.
+        sequence: u64,
+    },
+    /// Samples up to this one are on the gateway's disk, and no longer in flash.
+    Freed {
+        /// Their boot.
+        boot: u64,
+        /// The number of the last.
+        sequence: u64,
+    },
+    /// The gateway listens.
+    Connected,
+    /// It does not, or does no more.
+    Lost,
+    /// It does not take what it is sent.
+    Refused,
+}
+
+/// A device that has started.
+pub struct Node<'a, F: MultiwriteNorFlash> {
+    /// Its starts, this one included.
+    pub boot: u64,
+    /// Who it is.
+    pub identity: Identity,
+    /// What it runs and why it started.
+    pub about: About,
+    pub(crate) memory: Mutex<NoopRawMutex, Memory<'a, F>>,
+    pub(crate) samples: Mutex<NoopRawMutex, Samples<'a, F>>,
+    pub(crate) clock: Cell<Clock>,
+    lost: Cell<Losses>,
+}
+
+impl<'a, F: MultiwriteNorFlash> Node<'a, F> {
+    /// Starts the device: counts the start, and takes up who it is. `told` is what it was given
+    /// with this start, if anything: that it remembers.
+    ///
+    /// # Errors
+    /// [`Start::Nobody`] when it was never told who it is; a fault of the flash.
+    pub async fn start(
+        flash: &'a Flash<F>,
+        layout: &Layout,
+        about: About,
+        told: Option<Identity>,
+    ) -> Result<Self, Start<F::Error>> {
+        let mut memory = Memory::open(Part::new(flash), layout.memory.clone());
+        let boot = memory.start().await?;
+        if let Some(told) = &told {
+            memory.tell(told).await?;
+        }
+        let identity = memory.identity().await?.ok_or(Start::Nobody)?;
+        let samples = Samples::open(Part::new(flash), layout.samples.clone());
+        Ok(Self {
+            boot,
+            identity,
+            about,
+            memory: Mutex::new(memory),
+            samples: Mutex::new(samples),
+            clock: Cell::default(),
+            lost: Cell::default(),
+        })
+    }
+
+    /// Milliseconds since the start.
+    #[must_use]
+    pub fn uptime_ms(&self) -> u64 {
+        Instant::now().as_millis()
+    }
+
+    /// Counts a message of the gateway that does not follow the format.
+    pub(crate) fn reject(&self) {
+        let lost = self.lost.get();
+        self.lost.set(Losses { rejected: lost.rejected.saturating_add(1), ..lost });
+    }
+
+    /// Writes down what was lost since this was last done, and says what was lost in all.
+    pub(crate) async fn note_losses(&self) -> Result<Losses, Fault<F::Error>> {
+        let (dropped, damaged) = self.samples.lock().await.lost();
+        let rejected = self.lost.take().rejected;
+        let more = Losses { dropped: dropped.into(), damaged: damaged.into(), rejected };
+        let mut memory = self.memory.lock().await;
+        memory.lose(more).await?;
+        memory.losses().await
+    }
+}
+
+/// Why a device cannot start.
+#[derive(Debug)]
+pub enum Start<E> {
+    /// It was never told who it is.
+    Nobody,
+    /// Its flash.
+    Fault(Fault<E>),
+}
+
+impl<E> From<Fault<E>> for Start<E> {
+    fn from(fault: Fault<E>) -> Self {
+        Self::Fault(fault)
+    }
+}

@@ -1,0 +1,390 @@
+//! Hands samples on to the gateway, and lets go of them once it has them on its disk.
+//!
+//! One message is under way at a time, the oldest samples first, and it is sent again until the
+//! gateway's watermark for it comes; the acknowledgement of MQTT alone frees nothing. So whatever
+//! ends in between, device, link or gateway, a sample is either still in flash or safe, and what is
+//! sent twice has the same name twice. A session lasts as long as its connection: everything that
+//! must outlive it is in flash here or on disk there.
+
+use crate::batch::{Batch, Times};
+use crate::node::{Event, Node};
+use crate::samples::{Fault, Look};
+use crate::sensors::Sensor;
+use core::convert::Infallible;
+use embassy_futures::select::{Either, select};
+use embassy_time::{Duration, Instant, Timer, with_timeout};
+use embedded_io_async::{Read, Write};
+use embedded_storage_async::nor_flash::MultiwriteNorFlash;
+use holdfast_core::backoff::Backoff;
+use holdfast_core::device::gateway::{Time, Watermark};
+use holdfast_core::device::health::{Counter, Health};
+use holdfast_core::device::{self, Envelopes, MESSAGE_MAX_BYTES};
+use holdfast_core::limits::DEVICE_MAX_BYTES;
+use minimq::{
+    Buffers, ConfigBuilder, Connection, PeerError, PubError, Publication, QoS, ReasonCode, Session,
+    TopicFilter,
+};
+
+/// Bytes of what comes from the gateway: a message and its topic.
+const DOWN_BYTES: usize = 256;
+/// Bytes of what goes to it: a message that waits for its acknowledgement, and a request beside it.
+const UP_BYTES: usize = MESSAGE_MAX_BYTES + 512;
+/// Bytes of the samples in a message: it has an envelope around them.
+const PAYLOAD_BYTES: usize = MESSAGE_MAX_BYTES - 16;
+/// How long a connection may take to come about.
+const CONNECT: Duration = Duration::from_secs(15);
+
+/// How a device talks to its gateway.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// How long samples may wait for others to go with them.
+    pub linger: Duration,
+    /// How long an answer may take before a message is sent again.
+    pub patience: Duration,
+    /// How often it says how it is.
+    pub health: Duration,
+    /// Seconds of silence before the link is tried.
+    pub keep_alive_s: u16,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            linger: Duration::from_secs(1),
+            patience: Duration::from_secs(10),
+            health: Duration::from_secs(15 * 60),
+            keep_alive_s: 30,
+        }
+    }
+}
+
+/// The board's way to the gateway.
+pub trait Dial {
+    /// A stream of bytes to it.
+    type Io<'c>: Read + Write
+    where
+        Self: 'c;
+
+    /// Calls `gateway`, `ADDRESS:PORT`; `None` when it cannot be reached now.
+    fn dial(&mut self, gateway: &str) -> impl Future<Output = Option<Self::Io<'_>>>;
+
+    /// 64 bits that other devices do not have.
+    fn entropy(&mut self) -> u64;
+}
+
+/// Memory for the messages of a connection: as large as a device's stack should not be.
+pub struct Room {
+    down: [u8; DOWN_BYTES],
+    up: [u8; UP_BYTES],
+    payload: [u8; PAYLOAD_BYTES],
+}
+
+impl Room {
+    /// Some.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { down: [0; DOWN_BYTES], up: [0; UP_BYTES], payload: [0; PAYLOAD_BYTES] }
+    }
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+type Topic = heapless::String<{ DEVICE_MAX_BYTES + 24 }>;
+
+fn topic(device: &str, of: &str) -> Topic {
+    let mut topic = Topic::new();
+    for part in ["devices/", device, "/", of] {
+        topic.push_str(part).expect("it has room for the longest id");
+    }
+    topic
+}
+
+/// A message of samples that waits for its watermark.
+#[derive(Clone, Copy, Debug)]
+struct Flight {
+    boot: u64,
+    last: u64,
+    is_full: bool,
+    again_at: Instant,
+}
+
+/// Why a connection is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// It broke, or the gateway closed it.
+    Lost,
+    /// The gateway says that what is under way cannot be read.
+    Unreadable,
+    /// The gateway took something not, for now.
+    Refused,
+}
+
+impl<E> From<minimq::Error<E>> for End {
+    fn from(error: minimq::Error<E>) -> Self {
+        match error {
+            minimq::Error::Peer(PeerError::Rejected(ReasonCode::PayloadFormatInvalid)) => {
+                Self::Unreadable
+            }
+            minimq::Error::Peer(PeerError::Rejected(_)) => Self::Refused,
+            _ => Self::Lost,
+        }
+    }
+}
+
+/// What ends a talk: the connection, or for good the flash.
+enum Stop<E> {
+    End(End),
+    Fault(Fault<E>),
+}
+
+impl<E> From<Fault<E>> for Stop<E> {
+    fn from(fault: Fault<E>) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl<E, I> From<minimq::Error<I>> for Stop<E> {
+    fn from(error: minimq::Error<I>) -> Self {
+        Self::End(error.into())
+    }
+}
+
+/// Talks to the gateway for ever.
+///
+/// # Errors
+/// A fault of the flash.
+pub async fn run<F: MultiwriteNorFlash, D: Dial>(
+    node: &Node<'_, F>,
+    table: &[Sensor],
+    dial: &mut D,
+    pace: Pace,
+    room: &mut Room,
+) -> Result<Infallible, Fault<F::Error>> {
+    let mut backoff = Backoff::new(500, 60_000);
+    let identity = &node.identity;
+    let Room { down, up, payload } = room;
+    let config = ConfigBuilder::new(Buffers::new(down, up))
+        .client_id(&identity.device)
+        .and_then(|config| config.auth(&identity.device, identity.token.as_bytes()))
+        .expect("an identity fits");
+    let mut session = Session::new(config.keepalive_interval(pace.keep_alive_s));
+    loop {
+        let entropy = dial.entropy();
+        if let Ok(Some(io)) = with_timeout(CONNECT, dial.dial(&identity.gateway)).await
+            && let Ok(Ok(connection)) = with_timeout(CONNECT, session.connect(io)).await
+        {
+            (node.about.tell)(Event::Connected);
+            let mut talk = Talk { node, table, pace, connection, payload, flight: None };
+            let stop = talk.hold(&mut backoff).await;
+            let flight = talk.flight;
+            match (stop, flight) {
+                (Err(Stop::Fault(fault)), _) => return Err(fault),
+                (Err(Stop::End(End::Unreadable)), Some(flight)) => {
+                    // It would be refused for ever, and everything behind it would wait for it.
+                    node.reject();
+                    (node.about.tell)(Event::Refused);
+                    node.samples.lock().await.release(flight.boot, flight.last).await?;
+                }
+                (Err(Stop::End(End::Refused)), _) => (node.about.tell)(Event::Refused),
+                _ => {}
+            }
+        }
+        (node.about.tell)(Event::Lost);
+        Timer::after_millis(backoff.next_ms(entropy)).await;
+    }
+}
+
+/// One connection.
+struct Talk<'t, 'n, 'b, F: MultiwriteNorFlash, I: Read + Write> {
+    node: &'t Node<'n, F>,
+    table: &'t [Sensor],
+    pace: Pace,
+    connection: Connection<'t, 'b, I>,
+    payload: &'t mut [u8; PAYLOAD_BYTES],
+    flight: Option<Flight>,
+}
+
+impl<F: MultiwriteNorFlash, I: Read + Write> Talk<'_, '_, '_, F, I> {
+    /// Holds it for as long as it lasts.
+    async fn hold(&mut self, backoff: &mut Backoff) -> Result<Infallible, Stop<F::Error>> {
+        let device = &self.node.identity.device;
+        let (up, down) = (topic(device, "envelope"), topic(device, "watermark"));
+        let filters = [TopicFilter::new(&down)];
+        let subscribed = self.connection.subscribe(&filters, &[]).await?;
+        let asked = Instant::now();
+        while self.connection.is_pending(&subscribed) {
+            let left = (asked + self.pace.patience).saturating_duration_since(Instant::now());
+            match with_timeout(left, self.connection.poll()).await {
+                Ok(polled) => _ = polled?,
+                Err(_) => return Err(Stop::End(End::Lost)),
+            }
+        }
+        let (mut says_at, mut looks_at) = (Instant::now(), Instant::now());
+        loop {
+            let now = Instant::now();
+            if now >= says_at && self.flight.is_none() {
+                self.say(&up).await?;
+                says_at = now + self.pace.health;
+            }
+            let is_due = self.flight.map_or(looks_at, |flight| flight.again_at) <= now;
+            if is_due && !self.hand_on(&up).await? {
+                looks_at = now + self.pace.linger;
+            }
+            let next = self.flight.map_or(looks_at.min(says_at), |flight| flight.again_at);
+            let heard = match select(self.connection.poll(), Timer::at(next)).await {
+                Either::First(polled) => polled?.map(|message| Heard::of(message.payload())),
+                Either::Second(()) => None,
+            };
+            if let Some(heard) = heard
+                && let Some(done) = self.hear(&heard).await?
+            {
+                backoff.reset();
+                let linger = if done.is_full { Duration::MIN } else { self.pace.linger };
+                looks_at = Instant::now() + linger;
+            }
+        }
+    }
+
+    /// Sends the oldest samples, if there are any.
+    async fn hand_on(&mut self, up: &str) -> Result<bool, Stop<F::Error>> {
+        let node = self.node;
+        let mut samples = node.samples.lock().await;
+        let mut oldest = None;
+        samples
+            .look(|record| {
+                oldest = Some(record.boot);
+                Look::Enough
+            })
+            .await?;
+        let Some(boot) = oldest else { return Ok(false) };
+        let anchor = match node.clock.get().anchor().filter(|_| boot == node.boot) {
+            Some(anchor) => Some(anchor),
+            None => node.memory.lock().await.anchor(boot).await?,
+        };
+        let times = Times { boot: node.boot, uptime_ms: node.uptime_ms(), anchor };
+        let batch = Batch::new(&mut self.payload[..], self.table, boot, times);
+        let mut batch = batch.map_err(Fault::Reject)?;
+        samples.look(|record| batch.take(record)).await?;
+        drop(samples);
+        let Some(made) = batch.finish() else { return Ok(false) };
+        let envelope = |out: &mut [u8]| device::put(out, device::SAMPLES, made.payload);
+        let publication = Publication::new(up, envelope).qos(QoS::AtLeastOnce);
+        match self.connection.publish(publication).await {
+            Ok(_) => {}
+            // The one before is not acknowledged yet: its turn comes again.
+            Err(PubError::Session(minimq::Error::NotReady | minimq::Error::Resource(_))) => {}
+            Err(PubError::Session(error)) => return Err(error.into()),
+            Err(PubError::Payload(reject)) => return Err(Fault::Reject(reject).into()),
+        }
+        let again_at = Instant::now() + self.pace.patience;
+        self.flight = Some(Flight { boot, last: made.last, is_full: made.is_full, again_at });
+        Ok(true)
+    }
+
+    /// Says how the device is.
+    async fn say(&mut self, up: &str) -> Result<(), Stop<F::Error>> {
+        let node = self.node;
+        let losses = node.note_losses().await?;
+        let used = node.samples.lock().await.used().await?;
+        let counters = [
+            (Counter::DROPPED, losses.dropped),
+            (Counter::DAMAGED, losses.damaged),
+            (Counter::REJECTED, losses.rejected),
+            (Counter::WAITING, u64::from(used)),
+        ];
+        let health = Health {
+            boot: node.boot,
+            uptime_ms: node.uptime_ms(),
+            reason: node.about.reason,
+            firmware: node.about.firmware,
+            counters: counters.into_iter().collect(),
+        };
+        let mut payload = heapless::Vec::<u8, 160>::new();
+        health.encode(&mut payload).map_err(Fault::Reject)?;
+        let envelope = |out: &mut [u8]| device::put(out, device::HEALTH, &payload);
+        let publication = Publication::new(up, envelope).qos(QoS::AtLeastOnce);
+        match self.connection.publish(publication).await {
+            Err(PubError::Session(error)) => Err(error.into()),
+            Err(PubError::Payload(reject)) => Err(Fault::Reject(reject).into()),
+            Ok(_) => Ok(()),
+        }
+    }
+
+    /// Does what the gateway says; the message that is done with, if one is.
+    async fn hear(&mut self, heard: &Heard) -> Result<Option<Flight>, Stop<F::Error>> {
+        let node = self.node;
+        if heard.is_wrong {
+            node.reject();
+        }
+        if let Some(time) = heard.time.filter(|time| time.is_trusted) {
+            let mut clock = node.clock.get();
+            let moved = clock.set(time.unix_ms, node.uptime_ms());
+            node.clock.set(clock);
+            if let Some(anchor) = moved {
+                node.memory.lock().await.set_anchor(node.boot, anchor).await?;
+            }
+        }
+        // What a gateway says of samples that it was not handed frees nothing.
+        let is_done = |flight: &Flight, mark: Watermark| {
+            flight.boot == mark.boot && flight.last <= mark.sequence
+        };
+        let done =
+            self.flight.filter(|flight| heard.watermark.is_some_and(|mark| is_done(flight, mark)));
+        if let Some(flight) = done {
+            node.samples.lock().await.release(flight.boot, flight.last).await?;
+            self.flight = None;
+            (node.about.tell)(Event::Freed { boot: flight.boot, sequence: flight.last });
+        }
+        Ok(done)
+    }
+}
+
+/// What a message of the gateway says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Heard {
+    watermark: Option<Watermark>,
+    time: Option<Time>,
+    /// Something of it does not follow the format.
+    is_wrong: bool,
+}
+
+impl Heard {
+    fn of(message: &[u8]) -> Self {
+        let mut heard = Self::default();
+        for envelope in Envelopes::new(message) {
+            let taken = envelope.and_then(|envelope| match envelope.kind {
+                device::WATERMARK => {
+                    Watermark::decode(envelope.payload).map(|mark| heard.watermark = Some(mark))
+                }
+                device::TIME => Time::decode(envelope.payload).map(|time| heard.time = Some(time)),
+                _ => Ok(()),
+            });
+            heard.is_wrong |= taken.is_err();
+        }
+        heard
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use holdfast_core::device::vectors;
+
+    #[test]
+    fn a_gateway_is_heard_up_to_what_is_damaged() {
+        let heard = Heard::of(vectors::DOWN);
+        assert_eq!(heard.watermark, Some(Watermark { boot: 4, sequence: 12 }));
+        assert_eq!(heard.time.map(|time| time.unix_ms), Some(1_800_000_000_000));
+        assert!(!heard.is_wrong);
+        let mut damaged = vectors::DOWN.to_vec();
+        let last = damaged.len() - 1;
+        damaged[last] ^= 1;
+        let heard = Heard::of(&damaged);
+        assert!(heard.is_wrong && heard.watermark.is_some() && heard.time.is_none());
+        assert!(Heard::of(b"{\"json\":true}").is_wrong);
+    }
+}
