@@ -3,6 +3,7 @@
 //! The driver replaces this process, so Ctrl-C, the terminal and the exit code are its own and it
 //! alone is responsible for what it starts.
 
+use crate::firmware;
 use crate::peers;
 use crate::workspace::{self, Metadata, Problem};
 use clap::Args;
@@ -67,6 +68,9 @@ pub fn demo(options: &DemoOptions) -> Result<ExitCode, Problem> {
 
 /// Builds and becomes a campaign.
 pub fn soak(options: &NamedOptions) -> Result<ExitCode, Problem> {
+    if options.name == "firmware" {
+        firmware::build(&workspace::root())?;
+    }
     become_driver("holdfast-soak", Profile::Release, &options.all())
 }
 
@@ -112,6 +116,7 @@ fn become_driver(
         .args(arguments)
         .env("HOLDFAST_BIN_DIR", dir)
         .env("HOLDFAST_PEERS_DIR", peers::dir(&metadata))
+        .env("HOLDFAST_FIRMWARE_DIR", firmware::programs_dir(&workspace::root()))
         .exec();
     Err(format!("cannot run {}: {error}", path.display()))
 }

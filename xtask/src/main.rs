@@ -1,4 +1,4 @@
-//! The project's commands: `cargo xtask test | demo | soak | bench | dist | tidy`.
+//! The project's commands: `cargo xtask test | demo | soak | bench | dist | firmware | tidy`.
 //!
 //! Everything a contributor or a build machine runs is a subcommand here, so there is one place to
 //! look and no shell to port. `test` is made of lanes and ends with one line that counts; `tidy`
@@ -8,6 +8,7 @@
 mod child;
 mod cross;
 mod dist;
+mod firmware;
 mod launch;
 mod needs;
 mod peers;
@@ -60,6 +61,9 @@ enum Command {
     #[command(after_help = "Examples:\n  cargo xtask dist\n  cargo xtask dist aarch64\n  \
                       sudo -E cargo xtask dist --try")]
     Dist(dist::Options),
+    /// Build, test, weigh or run what runs on a device
+    #[command(subcommand)]
+    Firmware(firmware::Firmware),
     /// Check what the compiler does not: who knows whom, sizes, marks, licences, promises
     #[command(after_help = "Example:\n  cargo xtask tidy")]
     Tidy,
@@ -72,6 +76,7 @@ fn main() -> ExitCode {
         Command::Soak(options) => launch::soak(&options),
         Command::Bench(options) => launch::bench(&options),
         Command::Dist(options) => dist::run(&options),
+        Command::Firmware(command) => firmware::run(&command),
         Command::Tidy => tidy::run(),
     };
     match outcome {

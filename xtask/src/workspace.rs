@@ -23,6 +23,19 @@ pub fn cargo() -> Command {
     cargo
 }
 
+/// What rustc calls the machine that this runs on.
+///
+/// # Errors
+/// rustc does not say so.
+pub fn host() -> Result<String, Problem> {
+    let mut rustc = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
+    let output = rustc.arg("-vV").output();
+    let output = output.map_err(|error| format!("cannot run rustc: {error}"))?;
+    let told = String::from_utf8_lossy(&output.stdout);
+    let host = told.lines().find_map(|line| line.strip_prefix("host: "));
+    host.map(str::to_owned).ok_or_else(|| "rustc does not say on what it runs".to_owned())
+}
+
 /// What `cargo metadata` tells about the packages.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Metadata {

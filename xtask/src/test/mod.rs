@@ -72,7 +72,7 @@ impl Lane {
         match self {
             Self::Scenario => needs::SCENARIO.to_vec(),
             Self::Arm => arm::needs(),
-            Self::Firmware => firmware::NEEDS.to_vec(),
+            Self::Firmware => crate::firmware::EMULATOR.to_vec(),
             Self::Interop => needs::INTEROP.to_vec(),
             Self::Web => needs::WEB.to_vec(),
             Self::Lint | Self::Unit | Self::Sim => Vec::new(),
@@ -80,7 +80,7 @@ impl Lane {
     }
 
     fn needs_build(self) -> bool {
-        !matches!(self, Self::Lint | Self::Firmware)
+        !matches!(self, Self::Lint)
     }
 }
 
@@ -98,6 +98,13 @@ pub struct Options {
     /// How many tests run at a time [default: the number of processors]
     #[arg(long)]
     jobs: Option<usize>,
+}
+
+impl Options {
+    /// To run one lane.
+    pub fn of(lane: Lane) -> Self {
+        Self { lanes: vec![lane], filter: None, show_output: false, jobs: None }
+    }
 }
 
 /// What the lanes share.
@@ -122,9 +129,6 @@ pub fn run(options: &Options) -> Result<ExitCode, Problem> {
     if lanes.contains(&Lane::Lint) {
         run.timed(Lane::Lint, lint::run);
     }
-    if lanes.contains(&Lane::Firmware) {
-        run.timed(Lane::Firmware, firmware::run);
-    }
     let built = lanes.iter().filter(|lane| lane.needs_build());
     let built: Vec<Lane> = built.copied().collect();
     if !built.is_empty() && !child::interrupted() {
@@ -138,6 +142,7 @@ pub fn run(options: &Options) -> Result<ExitCode, Problem> {
     for lane in built {
         match lane {
             Lane::Arm => run.timed(lane, arm::run),
+            Lane::Firmware => run.timed(lane, firmware::run),
             Lane::Web => run.timed(lane, web::run),
             Lane::Interop => run.timed(lane, |run| {
                 peers::clients(&peers::dir(&run.metadata))?;
@@ -228,7 +233,7 @@ fn exists(root: &Path, lane: Lane) -> bool {
         Lane::Scenario => root.join("tests/tests/scenarios/main.rs").exists(),
         Lane::Arm => root.join("tests/tests/scenarios/smoke.rs").exists(),
         Lane::Interop => root.join("tests/tests/scenarios/interop.rs").exists(),
-        Lane::Firmware => firmware::workspace(root).exists(),
+        Lane::Firmware => crate::firmware::folder(root).exists(),
         Lane::Web => !web::files(root).is_empty(),
     }
 }

@@ -6,6 +6,7 @@
 use super::progress::Progress;
 use super::{Lane, Run, doc};
 use crate::child::{self, End};
+use crate::firmware;
 use crate::peers;
 use crate::report::{Record, Verdict};
 use crate::workspace::{Executable, Problem};
@@ -21,6 +22,8 @@ use std::time::{Duration, Instant};
 const SCENARIOS: &str = "scenarios";
 /// The module of the scenarios with clients of others.
 const INTEROP: &str = "interop::";
+/// The module of the scenarios with emulated devices.
+pub const DEVICES: &str = "firmware::";
 /// The modules of an integration test that run under a simulated schedule.
 const SIM: [&str; 2] = ["sim::", "state::"];
 /// A line of a passing test that starts so is shown: how often each fault really struck.
@@ -41,6 +44,7 @@ struct Setting {
     logs: PathBuf,
     bin_dir: Option<PathBuf>,
     peers: PathBuf,
+    firmware: PathBuf,
 }
 
 impl Test<'_> {
@@ -55,6 +59,8 @@ impl Test<'_> {
         let integration = target.kind.iter().any(|kind| kind == "test");
         if self.is_scenario(INTEROP) {
             Lane::Interop
+        } else if self.is_scenario(DEVICES) {
+            Lane::Firmware
         } else if self.is_scenario("") {
             Lane::Scenario
         } else if integration && SIM.iter().any(|module| self.path.starts_with(module)) {
@@ -94,7 +100,8 @@ pub fn run_with(
     belongs: impl Fn(&Test<'_>) -> bool,
 ) -> Result<(), Problem> {
     let peers = peers::dir(&run.metadata);
-    let setting = Setting { lane, logs: run.logs(lane)?, bin_dir, peers };
+    let firmware = firmware::programs_dir(&run.root);
+    let setting = Setting { lane, logs: run.logs(lane)?, bin_dir, peers, firmware };
     let filter = run.options.filter.as_deref().unwrap_or_default();
     let mut tests = Vec::new();
     for executable in run.executables.iter().filter(|executable| executable.test) {
@@ -187,6 +194,7 @@ fn start(test: &Test<'_>, log: &Path, setting: &Setting) -> std::io::Result<End>
         command.env("HOLDFAST_BIN_DIR", dir);
     }
     command.env("HOLDFAST_PEERS_DIR", &setting.peers);
+    command.env("HOLDFAST_FIRMWARE_DIR", &setting.firmware);
     command.stdin(Stdio::null()).stderr(out.try_clone()?).stdout(out);
     child::run(&mut command, Some(limit(setting.lane)))
 }

@@ -2,36 +2,34 @@
 //!
 //! `firmware/` is a workspace of its own, because its target is another. Each program of its tests
 //! prints what it did and leaves the emulator with an exit code. Most run by themselves; those that
-//! need something of this machine, a file or somebody to talk to, have a row in `hosted`.
+//! need something of this machine, a file or somebody to talk to, have a row in `hosted`. Behind them
+//! come whole devices at the real gateway, which are scenarios.
 
 mod emulator;
 mod hosted;
 
-use super::{Lane, Run};
+use super::{Lane, Run, suite};
 use crate::child;
 use crate::cross;
-use crate::needs::{self, Need, need};
+use crate::firmware::{self, TARGET};
+use crate::needs;
 use crate::report::{Record, Verdict};
 use crate::workspace::{self, Executable, Metadata, Problem};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-const TARGET: &str = "thumbv7m-none-eabi";
 /// What one program may take before something must be wrong: it takes a second.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// What the lane needs from the system.
-pub const NEEDS: &[Need] = &[need("qemu-system-arm", "qemu-system-arm")];
-
-/// The folder of the workspace.
-pub fn workspace(root: &Path) -> PathBuf {
-    root.join("firmware")
-}
+/// The package of the tests on target.
+const TESTS: &str = "holdfast-firmware-tests";
+/// The package of what is the same on every board, which is tested on this machine, too.
+const DEVICE: &str = "holdfast-firmware";
 
 /// The programs of its tests.
 fn programs(root: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(workspace(root).join("tests/src")).into_iter().flatten();
+    let entries = std::fs::read_dir(firmware::folder(root).join("tests/src")).into_iter().flatten();
     let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
     let mut found: Vec<String> =
         names.filter_map(|name| name.strip_suffix(".rs").map(str::to_owned)).collect();
@@ -50,12 +48,14 @@ pub fn run(run: &mut Run<'_>) -> Result<(), Problem> {
     }
     let cargo = |arguments: &[&str]| {
         let mut cargo = workspace::cargo();
-        cargo.current_dir(workspace(&run.root)).args(arguments);
+        cargo.current_dir(firmware::folder(&run.root)).args(arguments);
         cargo
     };
+    let here = ["-p", DEVICE, "--target", &workspace::host()?];
     let mut steps = vec![
         ("format".to_owned(), cargo(&["fmt", "--all", "--check"])),
         ("clippy".to_owned(), cargo(&["clippy", "--workspace", "--", "-D", "warnings"])),
+        ("device".to_owned(), cargo(&[&["test", "--quiet"], &here[..]].concat())),
     ];
     let programs = programs(&run.root);
     for program in programs.iter().filter(|program| hosted::program(program).is_none()) {
@@ -67,24 +67,42 @@ pub fn run(run: &mut Run<'_>) -> Result<(), Problem> {
     }
     let hosted = programs.iter().filter(|program| program.contains(&filter));
     let hosted: Vec<_> = hosted.filter_map(|program| hosted::program(program)).collect();
-    if hosted.is_empty() || child::interrupted() {
+    if !hosted.is_empty() && !child::interrupted() {
+        let images = build(run)?;
+        for (name, work) in hosted {
+            let image = images.iter().find(|image| image.target.name == *name);
+            let image = image.ok_or_else(|| format!("cargo built no `{name}`"))?;
+            hosted_step(run, name, || work(&image.path));
+        }
+    }
+    devices(run)
+}
+
+/// Whole devices at the real gateway.
+fn devices(run: &mut Run<'_>) -> Result<(), Problem> {
+    if child::interrupted() {
         return Ok(());
     }
-    let images = build(run)?;
-    for (name, work) in hosted {
-        let image = images.iter().find(|image| image.target.name == *name);
-        let image = image.ok_or_else(|| format!("cargo built no `{name}`"))?;
-        hosted_step(run, name, || work(&image.path));
+    firmware::build(&run.root)?;
+    let (before, bin_dir) = (run.records.len(), run.bin_dir().map(Path::to_path_buf));
+    suite::run_with(run, Lane::Firmware, bin_dir, |test| test.is_scenario(suite::DEVICES))?;
+    if run.records.len() == before && run.options.filter.is_none() && !child::interrupted() {
+        return Err(format!("there is no test in the module {} of the scenarios", suite::DEVICES));
     }
     Ok(())
 }
 
 /// Builds the tests and says where the images are.
 fn build(run: &Run<'_>) -> Result<Vec<Executable>, Problem> {
-    let folder = workspace(&run.root);
+    let folder = firmware::folder(&run.root);
     let own = workspace::metadata(&folder.join("Cargo.toml"))?;
     let target_directory = run.metadata.target_directory.clone();
-    workspace::build_in(&folder, &Metadata { target_directory, ..own }, &["--bins"], &[])
+    workspace::build_in(
+        &folder,
+        &Metadata { target_directory, ..own },
+        &["-p", TESTS, "--bins"],
+        &[],
+    )
 }
 
 fn hosted_step(run: &mut Run<'_>, name: &str, work: impl FnOnce() -> Result<(), Problem>) {

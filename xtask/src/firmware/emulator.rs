@@ -1,0 +1,80 @@
+//! One emulated device at a gateway of this machine, for people: what it says goes to the terminal,
+//! its flash is a file, so it remembers who it is and what it has measured from run to run.
+
+use crate::needs;
+use crate::workspace::{self, Problem};
+use clap::Args;
+use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+/// What the host's own address is from inside the emulator.
+const HOST_INSIDE: &str = "10.0.2.2";
+
+/// `cargo xtask firmware run`.
+#[derive(Args)]
+pub struct DeviceOptions {
+    /// The MQTT address of the gateway
+    #[arg(long, default_value = "127.0.0.1:1883")]
+    gateway: SocketAddr,
+    /// The id of the device
+    #[arg(long, default_value = "mcu-1")]
+    device: String,
+    /// Its token, from `holdfast-edge token new`; only needed the first time
+    #[arg(long)]
+    token: Option<String>,
+    /// The file that is its flash [default: target/firmware/DEVICE.flash]
+    #[arg(long)]
+    flash: Option<PathBuf>,
+}
+
+/// Becomes the emulator of a device.
+pub fn become_device(program: &Path, options: &DeviceOptions) -> Result<ExitCode, Problem> {
+    let needed = needs::missing(super::EMULATOR);
+    if !needed.is_empty() {
+        let line = needs::line_to_install(&needed);
+        return Err(format!("the emulator is missing; to have it: {line}"));
+    }
+    let default = || workspace::root().join(format!("target/firmware/{}.flash", options.device));
+    let flash = options.flash.clone().unwrap_or_else(default);
+    let (folder, name) = match (flash.parent(), flash.file_name()) {
+        (Some(folder), Some(name)) => (folder.to_path_buf(), name.to_string_lossy().into_owned()),
+        _ => return Err(format!("{} is no name of a file", flash.display())),
+    };
+    let is_new = !flash.exists();
+    if is_new && options.token.is_none() {
+        return Err(format!(
+            "{} is a new device and has no token yet; make one at its gateway with `holdfast-edge \
+             token new --device {}` and hand it over with --token",
+            options.device, options.device
+        ));
+    }
+    let mut words = vec!["node".to_owned(), format!("flash={name}")];
+    if let Some(token) = &options.token {
+        let ip = options.gateway.ip();
+        let ip = if ip.is_loopback() { HOST_INSIDE.to_owned() } else { ip.to_string() };
+        words.push(format!("device={}", options.device));
+        words.push(format!("token={token}"));
+        words.push(format!("gateway={ip}:{}", options.gateway.port()));
+    }
+    println!("{} with its flash in {}; Ctrl-C ends it", options.device, flash.display());
+    let error = emulator(program, &words).current_dir(folder).exec();
+    Err(format!("cannot run qemu-system-arm: {error}"))
+}
+
+/// The emulator with a network, and with these words for the program.
+fn emulator(program: &Path, words: &[String]) -> Command {
+    let mut semihosting = "enable=on,target=native".to_owned();
+    for word in words {
+        // A comma would end a word for the emulator; two are one.
+        semihosting.push_str(",arg=");
+        semihosting.push_str(&word.replace(',', ",,"));
+    }
+    let mut qemu = Command::new("qemu-system-arm");
+    qemu.args(["-M", "mps2-an385", "-display", "none", "-monitor", "none", "-serial", "stdio"])
+        .args(["-semihosting-config", &semihosting])
+        .args(["-netdev", "user,id=n0", "-net", "nic,model=lan9118,netdev=n0", "-kernel"])
+        .arg(program);
+    qemu
+}

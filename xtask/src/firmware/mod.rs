@@ -1,0 +1,116 @@
+//! `cargo xtask firmware`: builds what runs on a device, weighs it, and runs it under an emulator.
+//!
+//! `firmware/` is a workspace of its own, because its target is another. Its tests are a lane of
+//! `cargo xtask test`; `test` here is that lane by a shorter name.
+
+mod emulator;
+mod size;
+
+use crate::cross;
+use crate::needs::{Need, need};
+use crate::test::{self, Lane};
+use crate::workspace::{self, Problem};
+use clap::Subcommand;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+pub use emulator::DeviceOptions;
+
+/// The emulator.
+pub const EMULATOR: &[Need] = &[need("qemu-system-arm", "qemu-system-arm")];
+/// The processor of the emulated board.
+pub const TARGET: &str = "thumbv7m-none-eabi";
+/// The package of the programs for the emulated board.
+const PROGRAMS: &str = "holdfast-firmware-an385";
+
+/// `cargo xtask firmware`.
+#[derive(Subcommand)]
+pub enum Firmware {
+    /// Build all programs for the emulated board
+    #[command(after_help = "Example:\n  cargo xtask firmware build")]
+    Build,
+    /// Run the tests of the firmware; the same as `cargo xtask test firmware`
+    #[command(after_help = "Example:\n  cargo xtask firmware test")]
+    Test,
+    /// Build as for a device and compare what each program takes with its budget
+    #[command(after_help = "Example:\n  cargo xtask firmware size")]
+    Size,
+    /// Run one emulated device against a gateway, until it is interrupted
+    #[command(after_help = "Example:\n  cargo xtask firmware run --device ps-1 \
+                      --token \"$(holdfast-edge token new --device ps-1 --quiet)\"")]
+    Run(DeviceOptions),
+}
+
+/// Does it.
+pub fn run(command: &Firmware) -> Result<ExitCode, Problem> {
+    let root = workspace::root();
+    if let Err(line) = cross::bring_library(TARGET) {
+        return Err(format!("the library for {TARGET} is missing; to have it: {line}"));
+    }
+    match command {
+        Firmware::Build => {
+            println!("The programs lie in {}.", build(&root)?.display());
+            Ok(ExitCode::SUCCESS)
+        }
+        Firmware::Test => test::run(&test::Options::of(Lane::Firmware)),
+        Firmware::Size => weigh(&root),
+        Firmware::Run(options) => emulator::become_device(&build(&root)?.join("node"), options),
+    }
+}
+
+/// The folder of the workspace.
+pub fn folder(root: &Path) -> PathBuf {
+    root.join("firmware")
+}
+
+/// Where the programs for the emulated board are once they are built.
+pub fn programs_dir(root: &Path) -> PathBuf {
+    root.join("target/firmware").join(TARGET).join("release")
+}
+
+/// Builds the programs as they run on a device, which has no room for others; the folder in which
+/// they are.
+pub fn build(root: &Path) -> Result<PathBuf, Problem> {
+    let mut cargo = workspace::cargo();
+    cargo.current_dir(folder(root)).args(["build", "--quiet", "--release", "-p", PROGRAMS]);
+    cargo.arg("--target-dir").arg(root.join("target/firmware"));
+    let status = cargo.status().map_err(|error| format!("cannot run cargo: {error}"))?;
+    if !status.success() {
+        return Err("the firmware cannot be built".to_owned());
+    }
+    Ok(programs_dir(root))
+}
+
+/// A program with what it may take of a device.
+struct Budget {
+    program: &'static str,
+    what: &'static str,
+    flash: u32,
+    memory: u32,
+}
+
+/// What devices that these programs are meant for have to give.
+const BUDGETS: [Budget; 1] = [Budget {
+    program: "node",
+    what: "flash queue, DHCP, DNS, MQTT",
+    flash: 100 << 10,
+    memory: 24 << 10,
+}];
+
+/// Builds for a device, and prints what each program takes beside what it may.
+fn weigh(root: &Path) -> Result<ExitCode, Problem> {
+    let folder = build(root)?;
+    println!("program  bytes of flash              bytes of memory             what it does");
+    let mut over = 0;
+    for budget in &BUDGETS {
+        let size = size::of(&folder.join(budget.program))?;
+        let told = |takes: u32, may: u32| {
+            let side = if takes > may { "OVER" } else { "left" };
+            format!("{takes} of {may}, {} {side}", takes.abs_diff(may))
+        };
+        let (flash, memory) = (told(size.flash, budget.flash), told(size.memory, budget.memory));
+        println!("{:<7}  {flash:<26}  {memory:<26}  {}", budget.program, budget.what);
+        over += u32::from(size.flash > budget.flash || size.memory > budget.memory);
+    }
+    Ok(if over > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
