@@ -13,6 +13,7 @@ pub mod clocks;
 pub mod demo;
 pub mod devices;
 pub mod enrolment;
+pub mod firmware;
 pub mod fixture;
 pub mod full;
 mod hands;
@@ -223,13 +224,21 @@ pub const WORKFLOW: &[Campaign] = &[
     },
 ];
 
+/// The campaigns of `soak firmware`.
+pub const FIRMWARE: &[Campaign] = &[Campaign {
+    name: "outages",
+    about: "8 emulated devices and 400 times no power, no cable or no gateway",
+    run: firmware::outages,
+}];
+
 /// The sets of campaigns by their names on the command line.
-pub const SETS: [(&str, &[Campaign]); 5] = [
+pub const SETS: [(&str, &[Campaign]); 6] = [
     ("first-light", FIRST_LIGHT),
     ("alerts", ALERTS),
     ("state", STATE),
     ("mqtt", MQTT),
     ("workflow", WORKFLOW),
+    ("firmware", FIRMWARE),
 ];
 
 /// Tells how far a campaign is, at each tenth.

@@ -5,6 +5,7 @@ mod backlog;
 mod disks;
 mod endpoints;
 mod enrolment;
+mod firmware;
 mod import;
 mod interop;
 mod kills;

@@ -3,7 +3,7 @@
 //! in Rust and fetches the packages of those for Node.js. They print a line for each figure.
 
 use super::{say_once, unpacked};
-use crate::process::Launch;
+use crate::process::{Launch, Settings};
 use std::collections::BTreeMap;
 use std::env;
 use std::io;
@@ -38,7 +38,9 @@ pub fn measure(
             ));
             continue;
         };
-        let lines = launch.run(LIMIT)?.expect_success()?;
+        // What it says beside its figures, a library may say where they are.
+        let quiet = Settings::default().env("RUST_LOG", "off");
+        let lines = launch.settings(&quiet).run(LIMIT)?.expect_success()?;
         all.push(Measured { name: name.to_owned(), figures: figures(&lines)? });
     }
     Ok(all)

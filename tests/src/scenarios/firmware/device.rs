@@ -1,0 +1,152 @@
+//! One emulated device: its flash is a file, its power is a process, its cable the emulator's.
+
+use crate::process::{Launch, Running};
+use std::collections::BTreeSet;
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The variable that names the folder with the programs for the emulated board.
+pub const FIRMWARE_DIR: &str = "HOLDFAST_FIRMWARE_DIR";
+/// The host's loopback address, as it is called inside of the emulator.
+const HOST_INSIDE: &str = "10.0.2.2";
+/// The emulator's control socket, in the device's folder.
+const CONTROL: &str = "control";
+/// How long the emulator may take to end.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// A device.
+pub struct Mcu {
+    /// Its id.
+    pub name: String,
+    dir: PathBuf,
+    words: Vec<String>,
+    running: Option<Running>,
+    /// The boot and number of each sample that it said is in its flash.
+    kept: BTreeSet<(u64, u64)>,
+    starts: u64,
+}
+
+impl Mcu {
+    /// One with a flash of its own below `dir`, at a gateway.
+    #[must_use]
+    pub fn new(name: &str, dir: &Path, gateway: SocketAddr, token: &str) -> Self {
+        let words = vec![
+            "node".to_owned(),
+            "flash=flash".to_owned(),
+            "say=all".to_owned(),
+            "faster=20".to_owned(),
+            format!("device={name}"),
+            format!("token={token}"),
+            format!("gateway={HOST_INSIDE}:{}", gateway.port()),
+        ];
+        let dir = dir.join(name);
+        let (running, kept, starts) = (None, BTreeSet::new(), 0);
+        Self { name: name.to_owned(), dir, words, running, kept, starts }
+    }
+
+    /// Gives it power.
+    ///
+    /// # Errors
+    /// When the emulator cannot be started, or the program does not begin.
+    pub fn start(&mut self) -> io::Result<()> {
+        std::fs::create_dir_all(&self.dir)?;
+        let folder = std::env::var_os(FIRMWARE_DIR).map(PathBuf::from).ok_or_else(|| {
+            io::Error::other(format!("{FIRMWARE_DIR} does not name the programs of the board"))
+        })?;
+        let _ = std::fs::remove_file(self.dir.join(CONTROL));
+        let arguments: String = self.words.iter().map(|word| format!(",arg={word}")).collect();
+        // The emulator opens the flash in its working directory.
+        let launch = Launch::program("env").args(["-C"]).args([self.dir.as_os_str()]).args([
+            "qemu-system-arm",
+            "-M",
+            "mps2-an385",
+            "-display",
+            "none",
+            "-monitor",
+            "none",
+            "-serial",
+            "stdio",
+            "-semihosting-config",
+            &format!("enable=on,target=native{arguments}"),
+            "-netdev",
+            "user,id=n0",
+            "-net",
+            "nic,model=lan9118,netdev=n0",
+            "-qmp",
+            &format!("unix:{CONTROL},server=on,wait=off"),
+            "-kernel",
+        ]);
+        let running = launch.args([folder.join("node").as_os_str()]).start()?;
+        running.line("boot", LIMIT, |line| line.starts_with("boot ").then_some(()))?;
+        self.running = Some(running);
+        self.starts += 1;
+        Ok(())
+    }
+
+    /// Takes its power away.
+    ///
+    /// # Panics
+    /// When it has none.
+    pub fn kill(&mut self) {
+        let mut running = self.running.take().expect("it has power");
+        running.kill9().expect("the emulator can be killed");
+        // To the end of what it said.
+        let _ = running.line("nothing more", LIMIT, |_| None::<()>);
+        self.kept.extend(said(&running.stdout(), "kept"));
+    }
+
+    /// Pulls its cable out, or puts it in.
+    ///
+    /// # Errors
+    /// When the emulator does not do so.
+    pub fn plug(&self, is_in: bool) -> io::Result<()> {
+        let stream = UnixStream::connect(self.dir.join(CONTROL))?;
+        stream.set_read_timeout(Some(LIMIT))?;
+        let mut replies = BufReader::new(stream.try_clone()?).lines();
+        let mut ask = |line: &str| {
+            (&stream).write_all(format!("{line}\n").as_bytes())?;
+            // Events come between.
+            let is_reply = |line: &io::Result<String>| {
+                line.as_ref().map_or(true, |line| line.contains("\"return\""))
+            };
+            replies.by_ref().find(is_reply).unwrap_or_else(|| Err(io::ErrorKind::BrokenPipe.into()))
+        };
+        ask(r#"{"execute":"qmp_capabilities"}"#)?;
+        let set = format!(r#"{{"execute":"set_link","arguments":{{"name":"n0","up":{is_in}}}}}"#);
+        ask(&set).map(drop)
+    }
+
+    /// Notes the samples that it has said are in its flash. Of what it says only the last lines are
+    /// remembered, so this is to be done now and then.
+    pub fn note(&mut self) {
+        if let Some(running) = &self.running {
+            self.kept.extend(said(&running.stdout(), "kept"));
+        }
+    }
+
+    /// The boot and number of every sample that it was noted to have in its flash.
+    #[must_use]
+    pub const fn kept(&self) -> &BTreeSet<(u64, u64)> {
+        &self.kept
+    }
+
+    /// How often it was started.
+    #[must_use]
+    pub const fn starts(&self) -> u64 {
+        self.starts
+    }
+}
+
+/// The samples in lines that begin with `word`.
+fn said(lines: &[String], word: &str) -> Vec<(u64, u64)> {
+    let of = |line: &String| {
+        let mut parts = line.strip_prefix(word)?.split_ascii_whitespace();
+        // A line may end where the power did.
+        let name = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        parts.next().is_none().then_some(name)
+    };
+    lines.iter().filter_map(of).collect()
+}

@@ -1,0 +1,10 @@
+//! Devices with our firmware, each on an emulated microcontroller, at a real gateway.
+//!
+//! A device says on its console what it has in flash for good; the gateway exports what it has.
+//! Whatever is ended in between, both come to the same.
+
+mod device;
+mod outages;
+
+pub use device::{FIRMWARE_DIR, Mcu};
+pub use outages::outages;

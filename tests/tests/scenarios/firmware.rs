@@ -1,0 +1,11 @@
+//! Devices on emulated microcontrollers lose nothing, whatever fails.
+
+use holdfast_tests::faults::Replay;
+use holdfast_tests::scenarios::{Scale, firmware};
+
+#[test]
+fn no_sample_of_a_device_is_lost_or_doubled_whatever_fails() {
+    let name = "firmware::no_sample_of_a_device_is_lost_or_doubled_whatever_fails";
+    let replay = Replay::new("scenarios", name, 0xC0FFEE);
+    firmware::outages(Scale::test(replay.seed()));
+}
