@@ -5,7 +5,8 @@
 //! node holds, [`rollup`] and [`sketch`] how windows summarise, [`state`] how what several writers
 //! change at once becomes one, [`log`] how entries become hash-chained commits, [`artefact`] what a
 //! publisher has signed, [`envelope`] how records are framed, [`device`] what a microcontroller and
-//! its gateway say to each other, [`condition`] when something is to be raised, [`hlc`] and [`backoff`] when things happen.
+//! its gateway say to each other, [`condition`] when something is to be raised, [`hlc`] and
+//! [`backoff`] when things happen.
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -38,8 +38,11 @@ const AT: i64 = 1_800_000_000_000;
 
 type Row = (u64, i64, &'static str, &'static str, Value<'static>, Quality);
 
-/// What the vectors of samples hold, with boot and clock.
-fn rows() -> Result<[(&'static [u8], u64, Clock, heapless::Vec<Row, 3>); 3], Reject> {
+/// A vector with its boot, its clock and what it holds.
+type Golden = (&'static [u8], u64, Clock, heapless::Vec<Row, 3>);
+
+/// The vectors of samples.
+fn rows() -> Result<[Golden; 3], Reject> {
     let good = Quality::GOOD;
     let unix = [
         (9, AT, "level", "m", Value::float(2.31)?, good),

@@ -4,8 +4,8 @@
 //! into them and back and refuses whatever a strict server must refuse, with the [`reason`] that
 //! version 5 gives. [`topic`] judges and matches topic names and filters, [`connection`] is the
 //! exchange with one client, [`rules`] tells what a topic brings and turns payloads into readings,
-//! [`firmware`] does so for devices with our firmware and says what they are answered, [`access`] who
-//! may what, [`starts`] what begins runs of workflows.
+//! [`firmware`] does so for devices with our firmware and says what they are answered, [`access`]
+//! who may what, [`starts`] what begins runs of workflows.
 //!
 //! [`broker`] has the sessions: it decides in memory, [`ledger`] puts its decisions on disk, in one
 //! transaction with the readings that come through [`door`]; [`desired`] has it tell devices what

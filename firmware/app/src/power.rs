@@ -1,7 +1,7 @@
 //! Power that goes at any instant: what is kept must be whole or not there, in its order, once.
 //!
-//! The flash is one in memory that behaves as a part does: words are written once or cleared, a page
-//! is erased as a whole, and when the power goes in the middle of an erase some of the page is
+//! The flash is one in memory that behaves as a part does: words are written once or cleared, a
+//! page is erased as a whole, and when the power goes in the middle of an erase some of the page is
 //! cleared and some is not. A run writes, reads and lets go until the power goes, then starts on
 //! what is left, hundreds of times; beside it a plain list says what has to be there.
 

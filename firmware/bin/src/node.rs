@@ -3,7 +3,8 @@
 //!
 //! The emulator hands over `flash=FILE` and, at least once, `device=`, `token=` and
 //! `gateway=ADDRESS:PORT`. What happens goes to the console, a line each; with `say=all` every
-//! sample, too, and with `faster=10` there are ten times as many. A fault of the flash ends the program, as it would reset a board.
+//! sample, too, and with `faster=10` there are ten times as many. A fault
+//! of the flash ends the program, as it would reset a board.
 
 #![no_std]
 #![no_main]

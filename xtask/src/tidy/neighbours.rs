@@ -27,7 +27,7 @@ const OURS: &[(&str, &[&str])] = &[
 
 /// What `core` may use of others: no_std, no clock, no randomness, no I/O.
 const CORE_MAY_USE: &[&str] =
-    &["blake3", "crc32fast", "ed25519-dalek", "heapless", "libm", "postcard", "serde"];
+    &["blake3", "crc", "ed25519-dalek", "heapless", "libm", "postcard", "serde"];
 
 /// Where handlers become routes: beside the table of routes only what is no part of the interface.
 const ROUTERS: &[&str] = &["node/src/routes", "node/src/pages"];

@@ -2,8 +2,8 @@
 //!
 //! `firmware/` is a workspace of its own, because its target is another. Each program of its tests
 //! prints what it did and leaves the emulator with an exit code. Most run by themselves; those that
-//! need something of this machine, a file or somebody to talk to, have a row in `hosted`. Behind them
-//! come whole devices at the real gateway, which are scenarios.
+//! need something of this machine, a file or somebody to talk to, have a row in `hosted`. Behind
+//! them come whole devices at the real gateway, which are scenarios.
 
 mod emulator;
 mod hosted;
