@@ -55,8 +55,10 @@ pub enum Event {
     },
     /// The gateway listens.
     Connected,
-    /// It does not, or does no more.
+    /// It does not, or does no more. Said once, not at each attempt.
     Lost,
+    /// It does not let the device in.
+    Denied,
     /// It does not take what it is sent.
     Refused,
 }

@@ -164,7 +164,6 @@ pub async fn run<F: MultiwriteNorFlash, D: Dial>(
     pace: Pace,
     room: &mut Room,
 ) -> Result<Infallible, Fault<F::Error>> {
-    let mut backoff = Backoff::new(500, 60_000);
     let identity = &node.identity;
     let Room { down, up, payload } = room;
     let config = ConfigBuilder::new(Buffers::new(down, up))
@@ -172,29 +171,67 @@ pub async fn run<F: MultiwriteNorFlash, D: Dial>(
         .and_then(|config| config.auth(&identity.device, identity.token.as_bytes()))
         .expect("an identity fits");
     let mut session = Session::new(config.keepalive_interval(pace.keep_alive_s));
+    let backoff = Backoff::new(500, 60_000);
+    let mut uplink = Uplink { node, table, pace, payload, backoff, said: None };
     loop {
         let entropy = dial.entropy();
-        if let Ok(Some(io)) = with_timeout(CONNECT, dial.dial(&identity.gateway)).await
-            && let Ok(Ok(connection)) = with_timeout(CONNECT, session.connect(io)).await
-        {
-            (node.about.tell)(Event::Connected);
-            let mut talk = Talk { node, table, pace, connection, payload, flight: None };
-            let stop = talk.hold(&mut backoff).await;
-            let flight = talk.flight;
-            match (stop, flight) {
-                (Err(Stop::Fault(fault)), _) => return Err(fault),
-                (Err(Stop::End(End::Unreadable)), Some(flight)) => {
+        let end = match with_timeout(CONNECT, dial.dial(&identity.gateway)).await {
+            Ok(Some(io)) => uplink.visit(&mut session, io).await?,
+            _ => Event::Lost,
+        };
+        uplink.tell(end);
+        Timer::after_millis(uplink.backoff.next_ms(entropy)).await;
+    }
+}
+
+/// What outlives a connection.
+struct Uplink<'u, 'n, F: MultiwriteNorFlash> {
+    node: &'u Node<'n, F>,
+    table: &'u [Sensor],
+    pace: Pace,
+    payload: &'u mut [u8; PAYLOAD_BYTES],
+    backoff: Backoff,
+    said: Option<Event>,
+}
+
+impl<F: MultiwriteNorFlash> Uplink<'_, '_, F> {
+    /// Says how it stands with the gateway, once.
+    fn tell(&mut self, event: Event) {
+        if self.said.replace(event) != Some(event) {
+            (self.node.about.tell)(event);
+        }
+    }
+
+    /// Talks over one stream for as long as it lasts; how it stands then.
+    async fn visit<I: Read + Write>(
+        &mut self,
+        session: &mut Session<'_>,
+        io: I,
+    ) -> Result<Event, Fault<F::Error>> {
+        let connected = with_timeout(CONNECT, session.connect(io)).await;
+        let connection = match connected.map(|connected| connected.map_err(End::from)) {
+            Ok(Ok(connection)) => connection,
+            Ok(Err(End::Refused)) => return Ok(Event::Denied),
+            _ => return Ok(Event::Lost),
+        };
+        self.tell(Event::Connected);
+        let Self { node, table, pace, payload, backoff, .. } = self;
+        let mut talk = Talk { node, table, pace: *pace, connection, payload, flight: None };
+        match talk.hold(backoff).await {
+            Err(Stop::Fault(fault)) => Err(fault),
+            Err(Stop::End(End::Unreadable)) => {
+                let flight = talk.flight;
+                node.reject();
+                if let Some(flight) = flight {
                     // It would be refused for ever, and everything behind it would wait for it.
-                    node.reject();
-                    (node.about.tell)(Event::Refused);
                     node.samples.lock().await.release(flight.boot, flight.last).await?;
                 }
-                (Err(Stop::End(End::Refused)), _) => (node.about.tell)(Event::Refused),
-                _ => {}
+                Ok(Event::Refused)
             }
+            Err(Stop::End(End::Refused)) => Ok(Event::Refused),
+            Err(Stop::End(End::Lost)) => Ok(Event::Lost),
+            Ok(never) => match never {},
         }
-        (node.about.tell)(Event::Lost);
-        Timer::after_millis(backoff.next_ms(entropy)).await;
     }
 }
 

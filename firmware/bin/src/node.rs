@@ -163,7 +163,10 @@ fn tell(event: Event) {
             }
         }
         Event::Connected => say(format_args!("connected to the gateway")),
-        Event::Lost => say(format_args!("the gateway is not there")),
+        Event::Lost => say(format_args!("the gateway is not there; trying on")),
+        Event::Denied => say(format_args!(
+            "the gateway does not let this device in: give it a token that is valid, with token="
+        )),
         Event::Refused => say(format_args!("the gateway refuses what it is sent")),
     }
 }

@@ -36,6 +36,7 @@ pub fn become_device(program: &Path, options: &DeviceOptions) -> Result<ExitCode
         let line = needs::line_to_install(&needed);
         return Err(format!("the emulator is missing; to have it: {line}"));
     }
+    check_id(&options.device)?;
     let default = || workspace::root().join(format!("target/firmware/{}.flash", options.device));
     let flash = options.flash.clone().unwrap_or_else(default);
     let (folder, name) = match (flash.parent(), flash.file_name()) {
@@ -61,6 +62,15 @@ pub fn become_device(program: &Path, options: &DeviceOptions) -> Result<ExitCode
     println!("{} with its flash in {}; Ctrl-C ends it", options.device, flash.display());
     let error = emulator(program, &words).current_dir(folder).exec();
     Err(format!("cannot run qemu-system-arm: {error}"))
+}
+
+/// Whether it can be a device's id, as `docs/http.md` has it.
+fn check_id(device: &str) -> Result<(), Problem> {
+    let is_fine = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
+    if (1..=64).contains(&device.len()) && device.bytes().all(is_fine) {
+        return Ok(());
+    }
+    Err(format!("`{device}` is no device id: it has 1 to 64 characters of A-Z a-z 0-9 . _ : -"))
 }
 
 /// The emulator with a network, and with these words for the program.
