@@ -63,6 +63,7 @@ enum Profile {
 pub fn demo(options: &DemoOptions) -> Result<ExitCode, Problem> {
     let quick = options.arguments.iter().any(|argument| argument == "--quick");
     let profile = if quick { Profile::Dev } else { Profile::Release };
+    firmware::build_if_it_can_run()?;
     become_driver("holdfast-demo", profile, &options.arguments)
 }
 

@@ -5,6 +5,7 @@
 //! counted on the devices' side, and in the end the records of both sides are compared line by
 //! line.
 
+mod mcu;
 mod valve;
 
 use super::twins::patch;
@@ -12,6 +13,7 @@ use crate::client::Client;
 use crate::net::{Direction, Profile};
 use crate::process::{Fleet, FleetPlan, Settings};
 use crate::waterworks::{Account, Habits, Pace, Patience, Shift, Works};
+use mcu::Emulated;
 use serde_json::{Value, json};
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -68,6 +70,7 @@ impl Demo {
 
         say("Twenty devices of a waterworks post to them, half over HTTP and half over MQTT.");
         let shifts = start_devices(&fleet)?;
+        let mut mcu = Emulated::start(&fleet.edges[0])?;
         self.watch("posting", self.seconds(24), &mut eyes, &shifts).await?;
 
         say("On ps-000 a workflow looks after the inlet of a tank.");
@@ -89,11 +92,13 @@ impl Demo {
 
         say("kill -9 of ps-000, in the middle of it. Its devices keep what was not acknowledged.");
         fleet.edges[0].kill9()?;
+        mcu.without_power();
         tokio::time::sleep(Duration::from_secs(1)).await;
         fleet.edges[0].start()?;
         shifts[0].move_both_to(fleet.edges[0].http(), fleet.edges[0].mqtt());
         eyes.edges[0].move_to(fleet.edges[0].http());
         println!("    started again: it found everything it had acknowledged and goes on");
+        mcu.with_power(&fleet.edges[0])?;
         valve.close(&command, &fleet.edges[0], &mut eyes.edges[0]).await?;
         self.watch("cut off", self.seconds(16), &mut eyes, &shifts).await?;
 
@@ -114,6 +119,7 @@ impl Demo {
         for shift in shifts {
             accounts.push(shift.stop().await);
         }
+        mcu.stop(&fleet.edges[0]).await?;
         eyes.settle().await?;
         compare(&fleet, &accounts)?;
         if self.keep {

@@ -7,7 +7,7 @@ mod emulator;
 mod size;
 
 use crate::cross;
-use crate::needs::{Need, need};
+use crate::needs::{self, Need, need};
 use crate::test::{self, Lane};
 use crate::workspace::{self, Problem};
 use clap::Subcommand;
@@ -79,6 +79,22 @@ pub fn build(root: &Path) -> Result<PathBuf, Problem> {
         return Err("the firmware cannot be built".to_owned());
     }
     Ok(programs_dir(root))
+}
+
+/// Builds the programs where they can be run; where not, says what is missing.
+pub fn build_if_it_can_run() -> Result<(), Problem> {
+    let missing = needs::missing(EMULATOR);
+    let brought = match missing.is_empty() {
+        true => cross::bring_library(TARGET),
+        false => Err(needs::line_to_install(&missing)),
+    };
+    match brought {
+        Ok(()) => build(&workspace::root()).map(drop),
+        Err(line) => {
+            eprintln!("without an emulated device; to have one: {line}");
+            Ok(())
+        }
+    }
 }
 
 /// A program with what it may take of a device.

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 /// The variable that names the folder with the programs for the emulated board.
 pub const FIRMWARE_DIR: &str = "HOLDFAST_FIRMWARE_DIR";
+/// The emulator.
+const EMULATOR: &str = "qemu-system-arm";
 /// The host's loopback address, as it is called inside of the emulator.
 const HOST_INSIDE: &str = "10.0.2.2";
 /// The emulator's control socket, in the device's folder.
@@ -22,7 +24,8 @@ pub struct Mcu {
     /// Its id.
     pub name: String,
     dir: PathBuf,
-    words: Vec<String>,
+    token: String,
+    gateway: SocketAddr,
     running: Option<Running>,
     /// The boot and number of each sample that it said is in its flash.
     kept: BTreeSet<(u64, u64)>,
@@ -30,21 +33,26 @@ pub struct Mcu {
 }
 
 impl Mcu {
-    /// One with a flash of its own below `dir`, at a gateway.
+    /// One with a flash of its own below `dir`, at a gateway. Every 50 ms it measures the level of
+    /// a tank, and other things less often.
     #[must_use]
     pub fn new(name: &str, dir: &Path, gateway: SocketAddr, token: &str) -> Self {
-        let words = vec![
-            "node".to_owned(),
-            "flash=flash".to_owned(),
-            "say=all".to_owned(),
-            "faster=20".to_owned(),
-            format!("device={name}"),
-            format!("token={token}"),
-            format!("gateway={HOST_INSIDE}:{}", gateway.port()),
-        ];
-        let dir = dir.join(name);
-        let (running, kept, starts) = (None, BTreeSet::new(), 0);
-        Self { name: name.to_owned(), dir, words, running, kept, starts }
+        let (name, token, dir) = (name.to_owned(), token.to_owned(), dir.join(name));
+        Self { name, token, dir, gateway, running: None, kept: BTreeSet::new(), starts: 0 }
+    }
+
+    /// Whether the emulator and the programs for it are here.
+    #[must_use]
+    pub fn can_be() -> bool {
+        let program = std::env::var_os(FIRMWARE_DIR).map(|dir| PathBuf::from(dir).join("node"));
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let has_emulator = std::env::split_paths(&path).any(|dir| dir.join(EMULATOR).is_file());
+        has_emulator && program.is_some_and(|program| program.is_file())
+    }
+
+    /// Has it look for its gateway elsewhere from its next start on.
+    pub const fn move_to(&mut self, gateway: SocketAddr) {
+        self.gateway = gateway;
     }
 
     /// Gives it power.
@@ -57,10 +65,16 @@ impl Mcu {
             io::Error::other(format!("{FIRMWARE_DIR} does not name the programs of the board"))
         })?;
         let _ = std::fs::remove_file(self.dir.join(CONTROL));
-        let arguments: String = self.words.iter().map(|word| format!(",arg={word}")).collect();
+        let arguments = format!(
+            "arg=node,arg=flash=flash,arg=say=all,arg=faster=20,arg=device={},arg=token={},\
+             arg=gateway={HOST_INSIDE}:{}",
+            self.name,
+            self.token,
+            self.gateway.port()
+        );
         // The emulator opens the flash in its working directory.
         let launch = Launch::program("env").args(["-C"]).args([self.dir.as_os_str()]).args([
-            "qemu-system-arm",
+            EMULATOR,
             "-M",
             "mps2-an385",
             "-display",
@@ -70,7 +84,7 @@ impl Mcu {
             "-serial",
             "stdio",
             "-semihosting-config",
-            &format!("enable=on,target=native{arguments}"),
+            &format!("enable=on,target=native,{arguments}"),
             "-netdev",
             "user,id=n0",
             "-net",

@@ -7,4 +7,5 @@ mod device;
 mod outages;
 
 pub use device::{FIRMWARE_DIR, Mcu};
+pub(super) use outages::exported;
 pub use outages::outages;

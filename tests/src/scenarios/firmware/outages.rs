@@ -88,19 +88,22 @@ fn arrived(edge: &Edge, devices: &[Mcu]) -> Samples {
     })
 }
 
-/// What the gateway has.
+/// What the gateway has of messages with a name.
 ///
 /// # Panics
 /// When something is there twice.
-fn exported(edge: &Edge) -> Samples {
-    let mut there = Samples::new();
+pub(in crate::scenarios) fn exported(edge: &Edge) -> Samples {
+    let (mut there, mut all) = (Samples::new(), BTreeSet::new());
     let each = |line: &str| {
         let reading: Json = serde_json::from_str(line).expect("a line of JSON");
-        let number = |name: &str| reading[name].as_u64().expect("a number");
-        let device = reading["device"].as_str().expect("a device").to_owned();
-        let name = (number("boot"), number("seq"));
-        let is_new = there.entry(device.clone()).or_default().insert(name);
+        let (Some(boot), Some(seq)) = (reading["boot"].as_u64(), reading["seq"].as_u64()) else {
+            return;
+        };
+        let text = |name: &str| reading[name].as_str().expect("a text").to_owned();
+        let (device, name) = (text("device"), (boot, seq));
+        let is_new = all.insert((device.clone(), text("metric"), name));
         assert!(is_new, "{device} has {name:?} twice");
+        there.entry(device).or_default().insert(name);
     };
     edge.export(each).expect("the gateway's data can be exported");
     there

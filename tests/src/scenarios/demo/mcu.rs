@@ -1,0 +1,69 @@
+//! A device of the demonstration that runs our firmware, on an emulated microcontroller. Where there
+//! is no emulator the demonstration does without it, and says so.
+
+use super::{Failure, LIMIT, say};
+use crate::process::Edge;
+use crate::scenarios::firmware::{Mcu, exported};
+use tempfile::TempDir;
+
+const NAME: &str = "mcu-1";
+
+/// The device, if there is one.
+pub(super) struct Emulated(Option<(Mcu, TempDir)>);
+
+impl Emulated {
+    /// Starts it.
+    pub(super) fn start(edge: &Edge) -> Result<Self, Failure> {
+        if !Mcu::can_be() {
+            say(
+                "No emulated microcontroller takes part: qemu-system-arm or the firmware is not here.",
+            );
+            return Ok(Self(None));
+        }
+        say(
+            "An emulated Cortex-M3 with our firmware measures a tank, and keeps it in its own flash.",
+        );
+        let dir = tempfile::tempdir()?;
+        let mut mcu = Mcu::new(NAME, dir.path(), edge.mqtt(), &edge.device_token(NAME)?);
+        mcu.start()?;
+        Ok(Self(Some((mcu, dir))))
+    }
+
+    /// The power goes.
+    pub(super) fn without_power(&mut self) {
+        if let Some((mcu, _)) = &mut self.0 {
+            mcu.kill();
+            println!("    {NAME} loses its power, too, with {} samples kept", mcu.kept().len());
+        }
+    }
+
+    /// The power is back.
+    pub(super) fn with_power(&mut self, edge: &Edge) -> Result<(), Failure> {
+        if let Some((mcu, _)) = &mut self.0 {
+            mcu.move_to(edge.mqtt());
+            mcu.start()?;
+        }
+        Ok(())
+    }
+
+    /// Stops it, once the gateway has what it kept.
+    pub(super) async fn stop(self, edge: &Edge) -> Result<(), Failure> {
+        let Some((mut mcu, _dir)) = self.0 else { return Ok(()) };
+        mcu.note();
+        let begun = tokio::time::Instant::now();
+        loop {
+            let there = exported(edge);
+            if there.get(NAME).is_some_and(|there| mcu.kept().is_subset(there)) {
+                break;
+            }
+            if begun.elapsed() > LIMIT {
+                return Err(format!("samples of {NAME} did not get to the gateway").into());
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        }
+        let (kept, starts) = (mcu.kept().len(), mcu.starts());
+        mcu.kill();
+        println!("    {NAME}: {kept} samples in {starts} starts, each of them at its gateway once");
+        Ok(())
+    }
+}
