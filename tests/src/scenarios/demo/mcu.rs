@@ -1,5 +1,5 @@
-//! A device of the demonstration that runs our firmware, on an emulated microcontroller. Where there
-//! is no emulator the demonstration does without it, and says so.
+//! A device of the demonstration that runs our firmware, on an emulated microcontroller. Where
+//! there is no emulator the demonstration does without it, and says so.
 
 use super::{Failure, LIMIT, say};
 use crate::process::Edge;
@@ -15,14 +15,10 @@ impl Emulated {
     /// Starts it.
     pub(super) fn start(edge: &Edge) -> Result<Self, Failure> {
         if !Mcu::can_be() {
-            say(
-                "No emulated microcontroller takes part: qemu-system-arm or the firmware is not here.",
-            );
+            say("Without an emulated device: qemu-system-arm or the firmware is not here.");
             return Ok(Self(None));
         }
-        say(
-            "An emulated Cortex-M3 with our firmware measures a tank, and keeps it in its own flash.",
-        );
+        say("An emulated Cortex-M3 measures a tank, and keeps what it measures in its flash.");
         let dir = tempfile::tempdir()?;
         let mut mcu = Mcu::new(NAME, dir.path(), edge.mqtt(), &edge.device_token(NAME)?);
         mcu.start()?;
