@@ -57,7 +57,7 @@ impl Counter {
     pub const DAMAGED: Self = Self(2);
     /// Messages from the gateway that did not follow the format.
     pub const REJECTED: Self = Self(3);
-    /// Samples that wait in the flash.
+    /// Bytes of flash that samples take, roughly.
     pub const WAITING: Self = Self(4);
 
     /// The word for it, if it is known here.
