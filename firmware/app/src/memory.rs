@@ -1,39 +1,29 @@
 //! What a device has to know after a power cut: who it is, which start this is, when the last
 //! starts were, what it has lost.
 //!
-//! A map in flash; a value is replaced as a whole, so it is the old one or the new one whenever the
+//! Values of the log; one is replaced as a whole, so it is the old one or the new one whenever the
 //! power goes. Keys and values: `docs/formats/device-flash.md`.
 
-use crate::part::Part;
-use crate::samples::Fault;
-use core::ops::Range;
-use embedded_storage_async::nor_flash::NorFlash;
+use crate::log::{Fault, Log};
+use embedded_storage::nor_flash::NorFlash;
 use holdfast_core::Reject;
 use holdfast_core::limits::DEVICE_MAX_BYTES;
 use holdfast_core::reading::Device;
-use sequential_storage::cache::page_states::CalculatedPageStates;
-use sequential_storage::cache::{Cache, Uncached};
-use sequential_storage::map::{MapConfig, MapStorage};
 
 const BOOT: u8 = 1;
-const DROPPED: u8 = 2;
-const DAMAGED: u8 = 3;
-const REJECTED: u8 = 4;
+const LOSSES: u8 = 2;
 const DEVICE: u8 = 16;
 const TOKEN: u8 = 17;
 const GATEWAY: u8 = 18;
-/// The first of the places of the last starts' times.
 const ANCHORS: u8 = 32;
+/// Bytes of one anchor: its boot and its time.
+const ANCHOR: usize = 16;
 /// Starts of which the time is remembered: samples of older ones have none any more.
-const ANCHORS_KEPT: u64 = 16;
-/// Bytes of a value and what is around it.
-const BUFFER: usize = 160;
+const ANCHORS_KEPT: usize = 16;
 /// Bytes of a token.
 pub const TOKEN_MAX_BYTES: usize = 96;
 /// Bytes of the name of a gateway with its port.
 pub const GATEWAY_MAX_BYTES: usize = 96;
-
-type Map<'a, F> = MapStorage<u8, Part<'a, F>, Cache<CalculatedPageStates, Uncached, Uncached, u8>>;
 
 /// Who a device is and whom it talks to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -72,27 +62,14 @@ pub struct Losses {
     pub rejected: u64,
 }
 
-/// The map.
-pub struct Memory<'a, F: NorFlash> {
-    map: Map<'a, F>,
-}
-
-impl<'a, F: NorFlash> Memory<'a, F> {
-    /// Opens the map in `range` of the flash, whole pages of it.
-    #[must_use]
-    pub fn open(part: Part<'a, F>, range: Range<u32>) -> Self {
-        let pages = (range.end - range.start) as usize / F::ERASE_SIZE;
-        let cache = Cache::new(CalculatedPageStates::new(pages), Uncached, Uncached);
-        Self { map: MapStorage::new(part, MapConfig::new(range), cache) }
-    }
-
+impl<F: NorFlash> Log<F> {
     /// Counts this start; the first is 1.
     ///
     /// # Errors
     /// A fault of the flash: the device must not go on, or it would name samples twice.
-    pub async fn start(&mut self) -> Result<u64, Fault<F::Error>> {
-        let boot = self.number(BOOT).await? + 1;
-        self.put_number(BOOT, boot).await?;
+    pub fn count_start(&mut self) -> Result<u64, Fault<F::Error>> {
+        let boot = self.get(BOOT)?.map_or(0, |value| word(value, 0)) + 1;
+        self.put(&[(BOOT, &boot.to_le_bytes())])?;
         Ok(boot)
     }
 
@@ -100,11 +77,11 @@ impl<'a, F: NorFlash> Memory<'a, F> {
     ///
     /// # Errors
     /// A fault of the flash.
-    pub async fn identity(&mut self) -> Result<Option<Identity>, Fault<F::Error>> {
+    pub fn identity(&mut self) -> Result<Option<Identity>, Fault<F::Error>> {
         let mut identity = Identity::default();
-        let found = self.text(DEVICE, &mut identity.device).await?
-            && self.text(TOKEN, &mut identity.token).await?
-            && self.text(GATEWAY, &mut identity.gateway).await?;
+        let found = self.text(DEVICE, &mut identity.device)?
+            && self.text(TOKEN, &mut identity.token)?
+            && self.text(GATEWAY, &mut identity.gateway)?;
         Ok(found.then_some(identity))
     }
 
@@ -112,93 +89,85 @@ impl<'a, F: NorFlash> Memory<'a, F> {
     ///
     /// # Errors
     /// A fault of the flash.
-    pub async fn tell(&mut self, identity: &Identity) -> Result<(), Fault<F::Error>> {
-        if self.identity().await?.as_ref() == Some(identity) {
+    pub fn tell(&mut self, identity: &Identity) -> Result<(), Fault<F::Error>> {
+        if self.identity()?.as_ref() == Some(identity) {
             return Ok(());
         }
-        self.put(TOKEN, identity.token.as_bytes()).await?;
-        self.put(GATEWAY, identity.gateway.as_bytes()).await?;
-        self.put(DEVICE, identity.device.as_bytes()).await
+        let Identity { device, token, gateway } = identity;
+        let texts = [(DEVICE, device.as_str()), (TOKEN, token), (GATEWAY, gateway)];
+        self.put(&texts.map(|(key, text)| (key, text.as_bytes())))
     }
 
     /// Remembers when a start was: what the clock said when nothing of it had passed.
     ///
     /// # Errors
     /// A fault of the flash.
-    pub async fn set_anchor(&mut self, boot: u64, unix_ms: i64) -> Result<(), Fault<F::Error>> {
-        let mut value = [0; 16];
-        value[..8].copy_from_slice(&boot.to_le_bytes());
-        value[8..].copy_from_slice(&unix_ms.to_le_bytes());
-        self.put(anchor_key(boot), &value).await
+    pub fn set_anchor(&mut self, boot: u64, unix_ms: i64) -> Result<(), Fault<F::Error>> {
+        let mut anchors = heapless::Vec::<u8, { ANCHOR * ANCHORS_KEPT }>::new();
+        let held = self.get(ANCHORS)?.unwrap_or_default().chunks_exact(ANCHOR);
+        let others = held.filter(|anchor| word(anchor, 0) != boot);
+        let spare = (others.clone().count() + 1).saturating_sub(ANCHORS_KEPT);
+        for anchor in others.skip(spare) {
+            anchors.extend_from_slice(anchor).map_err(|_| Reject::Full)?;
+        }
+        for word in [boot.to_le_bytes(), unix_ms.to_le_bytes()] {
+            anchors.extend_from_slice(&word).map_err(|_| Reject::Full)?;
+        }
+        self.put(&[(ANCHORS, &anchors)])
     }
 
     /// When a start was, if that was ever known.
     ///
     /// # Errors
     /// A fault of the flash.
-    pub async fn anchor(&mut self, boot: u64) -> Result<Option<i64>, Fault<F::Error>> {
-        let mut buffer = [0; BUFFER];
-        let value: Option<[u8; 16]> = self.map.fetch_item(&mut buffer, &anchor_key(boot)).await?;
-        Ok(value.and_then(|value| {
-            let (of, at) = value.split_at(8);
-            let at = i64::from_le_bytes(at.try_into().ok()?);
-            (of == boot.to_le_bytes()).then_some(at)
-        }))
+    pub fn anchor(&mut self, boot: u64) -> Result<Option<i64>, Fault<F::Error>> {
+        let mut held = self.get(ANCHORS)?.unwrap_or_default().chunks_exact(ANCHOR);
+        Ok(held.find(|anchor| word(anchor, 0) == boot).map(|anchor| word(anchor, 1).cast_signed()))
     }
 
     /// What was lost so far.
     ///
     /// # Errors
     /// A fault of the flash.
-    pub async fn losses(&mut self) -> Result<Losses, Fault<F::Error>> {
-        let (dropped, damaged) = (self.number(DROPPED).await?, self.number(DAMAGED).await?);
-        Ok(Losses { dropped, damaged, rejected: self.number(REJECTED).await? })
+    pub fn losses(&mut self) -> Result<Losses, Fault<F::Error>> {
+        let held = self.get(LOSSES)?.unwrap_or_default();
+        let [dropped, damaged, rejected] = [0, 1, 2].map(|number| word(held, number));
+        Ok(Losses { dropped, damaged, rejected })
     }
 
     /// Adds to it.
     ///
     /// # Errors
     /// A fault of the flash.
-    pub async fn lose(&mut self, more: Losses) -> Result<(), Fault<F::Error>> {
-        let kept = self.losses().await?;
-        let all = [
-            (DROPPED, kept.dropped, more.dropped),
-            (DAMAGED, kept.damaged, more.damaged),
-            (REJECTED, kept.rejected, more.rejected),
-        ];
-        for (key, kept, more) in all.into_iter().filter(|(_, _, more)| *more > 0) {
-            self.put_number(key, kept.saturating_add(more)).await?;
+    pub fn lose(&mut self, more: Losses) -> Result<(), Fault<F::Error>> {
+        if more == Losses::default() {
+            return Ok(());
         }
-        Ok(())
+        let held = self.losses()?;
+        let all = [
+            held.dropped.saturating_add(more.dropped),
+            held.damaged.saturating_add(more.damaged),
+            held.rejected.saturating_add(more.rejected),
+        ];
+        let mut value = [0; 24];
+        for (place, number) in value.chunks_exact_mut(8).zip(all) {
+            place.copy_from_slice(&number.to_le_bytes());
+        }
+        self.put(&[(LOSSES, &value)])
     }
 
-    async fn number(&mut self, key: u8) -> Result<u64, Fault<F::Error>> {
-        let mut buffer = [0; BUFFER];
-        let value: Option<[u8; 8]> = self.map.fetch_item(&mut buffer, &key).await?;
-        Ok(value.map_or(0, u64::from_le_bytes))
-    }
-
-    async fn put_number(&mut self, key: u8, number: u64) -> Result<(), Fault<F::Error>> {
-        self.put(key, &number.to_le_bytes()).await
-    }
-
-    async fn text<const N: usize>(
+    fn text<const N: usize>(
         &mut self,
         key: u8,
         out: &mut heapless::String<N>,
     ) -> Result<bool, Fault<F::Error>> {
-        let mut buffer = [0; BUFFER];
-        let value: Option<&[u8]> = self.map.fetch_item(&mut buffer, &key).await?;
-        let text = value.and_then(|bytes| core::str::from_utf8(bytes).ok());
+        let text = self.get(key)?.and_then(|bytes| core::str::from_utf8(bytes).ok());
         Ok(text.is_some_and(|text| out.push_str(text).is_ok()))
-    }
-
-    async fn put(&mut self, key: u8, value: &[u8]) -> Result<(), Fault<F::Error>> {
-        let mut buffer = [0; BUFFER];
-        Ok(self.map.store_item(&mut buffer, &key, &value).await?)
     }
 }
 
-const fn anchor_key(boot: u64) -> u8 {
-    ANCHORS + (boot % ANCHORS_KEPT) as u8
+/// The word of that number in a value, 0 where it is not there.
+fn word(value: &[u8], number: usize) -> u64 {
+    let bytes = value.get(number * 8..).and_then(|bytes| bytes.first_chunk());
+    bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }

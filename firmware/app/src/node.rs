@@ -1,29 +1,16 @@
 //! The device as a whole: what its tasks share, and how it starts.
 //!
 //! Two tasks live on it for ever, on one executor: [`crate::sampler`] measures and keeps,
-//! [`crate::uplink`] hands on and lets go. They meet in the queue of samples, never elsewhere: a
-//! gateway that is away, slow or hostile costs no sample, and a sensor that hangs no message.
+//! [`crate::uplink`] hands on and lets go. They meet in the log ([`crate::log`]), never elsewhere:
+//! a gateway that is away, slow or hostile costs no sample, and a sensor that hangs no message.
 
 use crate::clock::Clock;
-use crate::memory::{Identity, Losses, Memory};
-use crate::part::{Flash, Part};
-use crate::samples::{Fault, Samples};
-use core::cell::Cell;
-use core::ops::Range;
-use embassy_sync::blocking_mutex::raw::NoopRawMutex;
-use embassy_sync::mutex::Mutex;
+use crate::log::{Fault, Log};
+use crate::memory::{Identity, Losses};
+use core::cell::{Cell, RefCell};
 use embassy_time::Instant;
-use embedded_storage_async::nor_flash::MultiwriteNorFlash;
+use embedded_storage::nor_flash::NorFlash;
 use holdfast_core::device::health::Reason;
-
-/// Where things lie in the flash, in whole pages that do not overlap.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Layout {
-    /// What the device must know after a power cut: two pages or more.
-    pub memory: Range<u32>,
-    /// Samples that wait: as much as an outage is to last.
-    pub samples: Range<u32>,
-}
 
 /// What firmware says of itself.
 #[derive(Clone, Copy, Debug)]
@@ -64,47 +51,37 @@ pub enum Event {
 }
 
 /// A device that has started.
-pub struct Node<'a, F: MultiwriteNorFlash> {
+pub struct Node<F: NorFlash> {
     /// Its starts, this one included.
     pub boot: u64,
     /// Who it is.
     pub identity: Identity,
     /// What it runs and why it started.
     pub about: About,
-    pub(crate) memory: Mutex<NoopRawMutex, Memory<'a, F>>,
-    pub(crate) samples: Mutex<NoopRawMutex, Samples<'a, F>>,
+    /// What it keeps. Nobody holds it over a wait.
+    pub(crate) log: RefCell<Log<F>>,
     pub(crate) clock: Cell<Clock>,
     lost: Cell<Losses>,
 }
 
-impl<'a, F: MultiwriteNorFlash> Node<'a, F> {
+impl<F: NorFlash> Node<F> {
     /// Starts the device: counts the start, and takes up who it is. `told` is what it was given
     /// with this start, if anything: that it remembers.
     ///
     /// # Errors
     /// [`Start::Nobody`] when it was never told who it is; a fault of the flash.
-    pub async fn start(
-        flash: &'a Flash<F>,
-        layout: &Layout,
+    pub fn start(
+        mut log: Log<F>,
         about: About,
         told: Option<Identity>,
     ) -> Result<Self, Start<F::Error>> {
-        let mut memory = Memory::open(Part::new(flash), layout.memory.clone());
-        let boot = memory.start().await?;
+        let boot = log.count_start()?;
         if let Some(told) = &told {
-            memory.tell(told).await?;
+            log.tell(told)?;
         }
-        let identity = memory.identity().await?.ok_or(Start::Nobody)?;
-        let samples = Samples::open(Part::new(flash), layout.samples.clone());
-        Ok(Self {
-            boot,
-            identity,
-            about,
-            memory: Mutex::new(memory),
-            samples: Mutex::new(samples),
-            clock: Cell::default(),
-            lost: Cell::default(),
-        })
+        let identity = log.identity()?.ok_or(Start::Nobody)?;
+        let (log, clock, lost) = (RefCell::new(log), Cell::default(), Cell::default());
+        Ok(Self { boot, identity, about, log, clock, lost })
     }
 
     /// Milliseconds since the start.
@@ -120,13 +97,12 @@ impl<'a, F: MultiwriteNorFlash> Node<'a, F> {
     }
 
     /// Writes down what was lost since this was last done, and says what was lost in all.
-    pub(crate) async fn note_losses(&self) -> Result<Losses, Fault<F::Error>> {
-        let (dropped, damaged) = self.samples.lock().await.lost();
+    pub(crate) fn note_losses(&self) -> Result<Losses, Fault<F::Error>> {
+        let mut log = self.log.borrow_mut();
+        let (dropped, damaged) = log.lost();
         let rejected = self.lost.take().rejected;
-        let more = Losses { dropped: dropped.into(), damaged: damaged.into(), rejected };
-        let mut memory = self.memory.lock().await;
-        memory.lose(more).await?;
-        memory.losses().await
+        log.lose(Losses { dropped: dropped.into(), damaged: damaged.into(), rejected })?;
+        log.losses()
     }
 }
 

@@ -33,6 +33,12 @@ pub struct Record<'a> {
 }
 
 impl<'a> Record<'a> {
+    /// Its name among all samples of the device.
+    #[must_use]
+    pub const fn name(&self) -> (u64, u64) {
+        (self.boot, self.sequence)
+    }
+
     /// Appends it.
     ///
     /// # Errors

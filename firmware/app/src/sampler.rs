@@ -1,11 +1,11 @@
 //! Measures, and keeps what came out: each sensor at its own pace, whatever the uplink does.
 
+use crate::log::Fault;
 use crate::node::{Event, Node};
 use crate::record::Record;
-use crate::samples::Fault;
 use crate::sensors::{Sensors, due, next_due};
 use embassy_time::{Instant, Timer};
-use embedded_storage_async::nor_flash::MultiwriteNorFlash;
+use embedded_storage::nor_flash::NorFlash;
 
 /// A delay after which what was due meanwhile is not made up for.
 const LATE_MS: u64 = 10_000;
@@ -14,8 +14,8 @@ const LATE_MS: u64 = 10_000;
 ///
 /// # Errors
 /// A fault of the flash: what is measured cannot be kept, and the device is to start anew.
-pub async fn run<F: MultiwriteNorFlash>(
-    node: &Node<'_, F>,
+pub async fn run<F: NorFlash>(
+    node: &Node<F>,
     sensors: &mut impl Sensors,
 ) -> Result<(), Fault<F::Error>> {
     let (mut last, mut sequence) = (node.uptime_ms(), 0);
@@ -41,7 +41,7 @@ pub async fn run<F: MultiwriteNorFlash>(
                 quality: measured.quality,
                 value: measured.value,
             };
-            node.samples.lock().await.push(&record).await?;
+            node.log.borrow_mut().push(&record)?;
             (node.about.tell)(Event::Kept { boot: node.boot, sequence });
         }
     }

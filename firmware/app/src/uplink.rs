@@ -6,15 +6,16 @@
 //! sent twice has the same name twice. A session lasts as long as its connection: everything that
 //! must outlive it is in flash here or on disk there.
 
-use crate::batch::{Batch, Times};
+use crate::batch::{Batch, Made, Times};
+use crate::log::Fault;
 use crate::node::{Event, Node};
-use crate::samples::{Fault, Look};
+use crate::samples::Look;
 use crate::sensors::Sensor;
 use core::convert::Infallible;
 use embassy_futures::select::{Either, select};
 use embassy_time::{Duration, Instant, Timer, with_timeout};
 use embedded_io_async::{Read, Write};
-use embedded_storage_async::nor_flash::MultiwriteNorFlash;
+use embedded_storage::nor_flash::NorFlash;
 use holdfast_core::backoff::Backoff;
 use holdfast_core::device::gateway::{Time, Watermark};
 use holdfast_core::device::health::{Counter, Health};
@@ -157,8 +158,8 @@ impl<E, I> From<minimq::Error<I>> for Stop<E> {
 ///
 /// # Errors
 /// A fault of the flash.
-pub async fn run<F: MultiwriteNorFlash, D: Dial>(
-    node: &Node<'_, F>,
+pub async fn run<F: NorFlash, D: Dial>(
+    node: &Node<F>,
     table: &[Sensor],
     dial: &mut D,
     pace: Pace,
@@ -185,8 +186,8 @@ pub async fn run<F: MultiwriteNorFlash, D: Dial>(
 }
 
 /// What outlives a connection.
-struct Uplink<'u, 'n, F: MultiwriteNorFlash> {
-    node: &'u Node<'n, F>,
+struct Uplink<'u, F: NorFlash> {
+    node: &'u Node<F>,
     table: &'u [Sensor],
     pace: Pace,
     payload: &'u mut [u8; PAYLOAD_BYTES],
@@ -194,7 +195,7 @@ struct Uplink<'u, 'n, F: MultiwriteNorFlash> {
     said: Option<Event>,
 }
 
-impl<F: MultiwriteNorFlash> Uplink<'_, '_, F> {
+impl<F: NorFlash> Uplink<'_, F> {
     /// Says how it stands with the gateway, once.
     fn tell(&mut self, event: Event) {
         if self.said.replace(event) != Some(event) {
@@ -224,7 +225,7 @@ impl<F: MultiwriteNorFlash> Uplink<'_, '_, F> {
                 node.reject();
                 if let Some(flight) = flight {
                     // It would be refused for ever, and everything behind it would wait for it.
-                    node.samples.lock().await.release(flight.boot, flight.last).await?;
+                    node.log.borrow_mut().release((flight.boot, flight.last))?;
                 }
                 Ok(Event::Refused)
             }
@@ -236,8 +237,8 @@ impl<F: MultiwriteNorFlash> Uplink<'_, '_, F> {
 }
 
 /// One connection.
-struct Talk<'t, 'n, 'b, F: MultiwriteNorFlash, I: Read + Write> {
-    node: &'t Node<'n, F>,
+struct Talk<'t, 'b, F: NorFlash, I: Read + Write> {
+    node: &'t Node<F>,
     table: &'t [Sensor],
     pace: Pace,
     connection: Connection<'t, 'b, I>,
@@ -245,7 +246,7 @@ struct Talk<'t, 'n, 'b, F: MultiwriteNorFlash, I: Read + Write> {
     flight: Option<Flight>,
 }
 
-impl<F: MultiwriteNorFlash, I: Read + Write> Talk<'_, '_, '_, F, I> {
+impl<F: NorFlash, I: Read + Write> Talk<'_, '_, F, I> {
     /// Holds it for as long as it lasts.
     async fn hold(&mut self, backoff: &mut Backoff) -> Result<Infallible, Stop<F::Error>> {
         let device = &self.node.identity.device;
@@ -277,7 +278,7 @@ impl<F: MultiwriteNorFlash, I: Read + Write> Talk<'_, '_, '_, F, I> {
                 Either::Second(()) => None,
             };
             if let Some(heard) = heard
-                && let Some(done) = self.hear(&heard).await?
+                && let Some(done) = self.hear(&heard)?
             {
                 backoff.reset();
                 let linger = if done.is_full { Duration::MIN } else { self.pace.linger };
@@ -288,26 +289,9 @@ impl<F: MultiwriteNorFlash, I: Read + Write> Talk<'_, '_, '_, F, I> {
 
     /// Sends the oldest samples, if there are any.
     async fn hand_on(&mut self, up: &str) -> Result<bool, Stop<F::Error>> {
-        let node = self.node;
-        let mut samples = node.samples.lock().await;
-        let mut oldest = None;
-        samples
-            .look(|record| {
-                oldest = Some(record.boot);
-                Look::Enough
-            })
-            .await?;
-        let Some(boot) = oldest else { return Ok(false) };
-        let anchor = match node.clock.get().anchor().filter(|_| boot == node.boot) {
-            Some(anchor) => Some(anchor),
-            None => node.memory.lock().await.anchor(boot).await?,
+        let Some((boot, made)) = gather(self.node, self.table, self.payload)? else {
+            return Ok(false);
         };
-        let times = Times { boot: node.boot, uptime_ms: node.uptime_ms(), anchor };
-        let batch = Batch::new(&mut self.payload[..], self.table, boot, times);
-        let mut batch = batch.map_err(Fault::Reject)?;
-        samples.look(|record| batch.take(record)).await?;
-        drop(samples);
-        let Some(made) = batch.finish() else { return Ok(false) };
         let envelope = |out: &mut [u8]| device::put(out, device::SAMPLES, made.payload);
         let publication = Publication::new(up, envelope).qos(QoS::AtLeastOnce);
         match self.connection.publish(publication).await {
@@ -325,8 +309,8 @@ impl<F: MultiwriteNorFlash, I: Read + Write> Talk<'_, '_, '_, F, I> {
     /// Says how the device is.
     async fn say(&mut self, up: &str) -> Result<(), Stop<F::Error>> {
         let node = self.node;
-        let losses = node.note_losses().await?;
-        let used = node.samples.lock().await.used().await?;
+        let losses = node.note_losses()?;
+        let used = node.log.borrow().used();
         let counters = [
             (Counter::DROPPED, losses.dropped),
             (Counter::DAMAGED, losses.damaged),
@@ -352,7 +336,7 @@ impl<F: MultiwriteNorFlash, I: Read + Write> Talk<'_, '_, '_, F, I> {
     }
 
     /// Does what the gateway says; the message that is done with, if one is.
-    async fn hear(&mut self, heard: &Heard) -> Result<Option<Flight>, Stop<F::Error>> {
+    fn hear(&mut self, heard: &Heard) -> Result<Option<Flight>, Stop<F::Error>> {
         let node = self.node;
         if heard.is_wrong {
             node.reject();
@@ -362,7 +346,7 @@ impl<F: MultiwriteNorFlash, I: Read + Write> Talk<'_, '_, '_, F, I> {
             let moved = clock.set(time.unix_ms, node.uptime_ms());
             node.clock.set(clock);
             if let Some(anchor) = moved {
-                node.memory.lock().await.set_anchor(node.boot, anchor).await?;
+                node.log.borrow_mut().set_anchor(node.boot, anchor)?;
             }
         }
         // What a gateway says of samples that it was not handed frees nothing.
@@ -372,12 +356,35 @@ impl<F: MultiwriteNorFlash, I: Read + Write> Talk<'_, '_, '_, F, I> {
         let done =
             self.flight.filter(|flight| heard.watermark.is_some_and(|mark| is_done(flight, mark)));
         if let Some(flight) = done {
-            node.samples.lock().await.release(flight.boot, flight.last).await?;
+            node.log.borrow_mut().release((flight.boot, flight.last))?;
             self.flight = None;
             (node.about.tell)(Event::Freed { boot: flight.boot, sequence: flight.last });
         }
         Ok(done)
     }
+}
+
+/// The oldest samples as a message, with the boot they are of; none where there are none.
+fn gather<'p, F: NorFlash>(
+    node: &Node<F>,
+    table: &'p [Sensor],
+    payload: &'p mut [u8],
+) -> Result<Option<(u64, Made<'p>)>, Fault<F::Error>> {
+    let mut log = node.log.borrow_mut();
+    let mut oldest = None;
+    log.look(|record| {
+        oldest = Some(record.boot);
+        Look::Enough
+    })?;
+    let Some(boot) = oldest else { return Ok(None) };
+    let anchor = match node.clock.get().anchor().filter(|_| boot == node.boot) {
+        Some(anchor) => Some(anchor),
+        None => log.anchor(boot)?,
+    };
+    let times = Times { boot: node.boot, uptime_ms: node.uptime_ms(), anchor };
+    let mut batch = Batch::new(payload, table, boot, times)?;
+    log.look(|record| batch.take(record))?;
+    Ok(batch.finish().map(|made| (boot, made)))
 }
 
 /// What a message of the gateway says.

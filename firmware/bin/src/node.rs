@@ -16,7 +16,7 @@ use bsp_an385::arguments::{self, Arguments};
 use bsp_an385::ethernet::Ethernet;
 use bsp_an385::flash::{Flash, PAGE_BYTES};
 use bsp_an385::uart::Console;
-use bsp_an385::{executor, exit, panicked, time};
+use bsp_an385::{crashed, executor, exit, time};
 use core::fmt::Write;
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -27,17 +27,14 @@ use embassy_time::{Duration, Ticker};
 use holdfast_core::device::health::Reason;
 use holdfast_firmware::memory::Identity;
 use holdfast_firmware::node::{Event, Start};
-use holdfast_firmware::part;
 use holdfast_firmware::uplink::{self, Pace, Room};
-use holdfast_firmware::{About, Layout, Node, sampler};
+use holdfast_firmware::{About, Log, Node, sampler};
 use static_cell::StaticCell;
 
 /// Pages of the flash: 1 MiB, as a small part beside a microcontroller has.
 const PAGES: usize = 256;
-/// Pages for what the device must know.
-const MEMORY_PAGES: u32 = 8;
-/// Pages for samples: some ten thousand.
-const SAMPLE_PAGES: u32 = 128;
+/// Pages for what the device keeps: some twenty thousand samples, and what it must know.
+const LOG_PAGES: usize = 136;
 
 /// Whether samples are said, too.
 static SAYS_ALL: AtomicBool = AtomicBool::new(false);
@@ -100,7 +97,6 @@ fn told(arguments: &Arguments) -> Result<Option<Identity>, Wrong> {
 }
 
 async fn begin(spawner: Spawner) -> Result<core::convert::Infallible, Wrong> {
-    static FLASH: StaticCell<part::Flash<Flash<PAGES>>> = StaticCell::new();
     static ROOM: StaticCell<Room> = StaticCell::new();
 
     let arguments = Arguments::read().map_err(Wrong::Arguments)?;
@@ -110,15 +106,10 @@ async fn begin(spawner: Spawner) -> Result<core::convert::Infallible, Wrong> {
         None => 1,
     };
     let file = arguments.text("flash").map_err(Wrong::Arguments)?;
-    let flash = Flash::open(file).map_err(|_| Wrong::Flash)?;
-    let flash = FLASH.init_with(|| part::Flash::new(flash));
-    let page = PAGE_BYTES as u32;
-    let layout = Layout {
-        memory: 0..MEMORY_PAGES * page,
-        samples: MEMORY_PAGES * page..(MEMORY_PAGES + SAMPLE_PAGES) * page,
-    };
+    let flash = Flash::<PAGES>::open(file).map_err(|_| Wrong::Flash)?;
+    let log = Log::open(flash, 0..(LOG_PAGES * PAGE_BYTES) as u32).map_err(|_| Wrong::Flash)?;
     let about = About { firmware: env!("CARGO_PKG_VERSION"), reason: Reason::POWER, tell };
-    let node = Node::start(flash, &layout, about, told(&arguments)?).await;
+    let node = Node::start(log, about, told(&arguments)?);
     let node = node.map_err(|wrong| match wrong {
         Start::Nobody => Wrong::Nobody,
         Start::Fault(_) => Wrong::Flash,
@@ -172,6 +163,7 @@ fn tell(event: Event) {
 }
 
 #[panic_handler]
-fn panic(info: &PanicInfo<'_>) -> ! {
-    panicked(info)
+fn panic(_: &PanicInfo<'_>) -> ! {
+    // The reasons of all panics that there may be would take a sixth of the program.
+    crashed()
 }

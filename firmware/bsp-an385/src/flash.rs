@@ -8,8 +8,8 @@
 //! Where the file is missing or shorter than the flash, what is missing is erased cells.
 
 use crate::semihosting::File;
-use embedded_storage_async::nor_flash::{
-    ErrorType, MultiwriteNorFlash, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash,
+use embedded_storage::nor_flash::{
+    ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash,
 };
 
 /// What is written at once.
@@ -124,7 +124,7 @@ impl<const PAGES: usize> ErrorType for Flash<PAGES> {
 impl<const PAGES: usize> ReadNorFlash for Flash<PAGES> {
     const READ_SIZE: usize = 1;
 
-    async fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), Error> {
+    fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), Error> {
         let place = place(offset, bytes.len(), Self::READ_SIZE, Self::BYTES)?;
         self.seek(place)?;
         self.file.read(bytes).ok_or(Error::Host)
@@ -139,7 +139,7 @@ impl<const PAGES: usize> NorFlash for Flash<PAGES> {
     const WRITE_SIZE: usize = WORD_BYTES;
     const ERASE_SIZE: usize = PAGE_BYTES;
 
-    async fn erase(&mut self, from: u32, to: u32) -> Result<(), Error> {
+    fn erase(&mut self, from: u32, to: u32) -> Result<(), Error> {
         let bytes = to.checked_sub(from).ok_or(Error::OutOfBounds)? as usize;
         let start = place(from, bytes, PAGE_BYTES, Self::BYTES)?;
         self.seek(start)?;
@@ -152,7 +152,7 @@ impl<const PAGES: usize> NorFlash for Flash<PAGES> {
         Ok(())
     }
 
-    async fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Error> {
+    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Error> {
         let start = place(offset, bytes.len(), WORD_BYTES, Self::BYTES)?;
         self.check_erased(start, bytes)?;
         self.seek(start)?;
@@ -162,8 +162,3 @@ impl<const PAGES: usize> NorFlash for Flash<PAGES> {
         Ok(())
     }
 }
-
-/// A word may be written again as long as only ones become zeros, and a word is there or not after
-/// power is lost. What this flash does not do is to take a one over a zero for nothing to do: that
-/// is a mistake of the caller and an error.
-impl<const PAGES: usize> MultiwriteNorFlash for Flash<PAGES> {}

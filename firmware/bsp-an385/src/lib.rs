@@ -35,6 +35,43 @@ pub fn panicked(info: &PanicInfo<'_>) -> ! {
     exit(false)
 }
 
+/// What the panic handler of a program does that has no room for the reasons: says from where it
+/// was called, and ends the emulator. The addresses are those of a program with its symbols:
+/// `addr2line -fie PROGRAM ADDRESS...`.
+pub fn crashed() -> ! {
+    hprintln!("panicked; called from");
+    for address in callers().take(16) {
+        hprintln!("{:#010x}", address);
+    }
+    exit(false)
+}
+
+/// What on the stack looks like an address to return to: it is in the code, odd as those of Thumb
+/// are, and behind a call.
+fn callers() -> impl Iterator<Item = u32> {
+    unsafe extern "C" {
+        static _stack_start: u32;
+        static __stext: u32;
+        static __etext: u32;
+    }
+    let (top, from) = (&raw const _stack_start, cortex_m::register::msp::read() as *const u32);
+    let code = &raw const __stext as u32..&raw const __etext as u32;
+    // SAFETY: the stack lies between where it is and where it began, in whole words.
+    let stack =
+        (0..(top as usize - from as usize) / 4).map(move |at| unsafe { from.add(at).read() });
+    stack.filter(move |word| {
+        let after = word.wrapping_sub(1);
+        // SAFETY: it is an even address of the code, with four bytes of code before it.
+        let is_call = || unsafe {
+            let halves = (after - 4) as *const u16;
+            let (first, second) = (halves.read(), halves.add(1).read());
+            // BL, then BLX with a register (Armv7-M Architecture Reference Manual, A7.7.18 f.).
+            (first & 0xf800 == 0xf000 && second & 0xd000 == 0xd000) || second & 0xff87 == 0x4780
+        };
+        after.is_multiple_of(2) && after >= code.start + 4 && code.contains(&after) && is_call()
+    })
+}
+
 /// A fault would otherwise stand still, and a test would wait for it.
 #[exception]
 unsafe fn HardFault(frame: &ExceptionFrame) -> ! {

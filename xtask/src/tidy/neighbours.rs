@@ -19,7 +19,7 @@ const OURS: &[(&str, &[&str])] = &[
     ("holdfast-firmware", &["holdfast-core"]),
     ("holdfast-bsp-an385", &[]),
     ("holdfast-firmware-an385", &["holdfast-core", "holdfast-bsp-an385", "holdfast-firmware"]),
-    ("holdfast-firmware-tests", &["holdfast-core", "holdfast-bsp-an385"]),
+    ("holdfast-firmware-tests", &["holdfast-core", "holdfast-bsp-an385", "holdfast-firmware"]),
     // In the place of a public one that libp2p asks for.
     ("if-watch", &[]),
     ("xtask", &[]),

@@ -76,7 +76,7 @@ const IN_ERASE: u32 = 3;
 /// Without that until then, something is wrong.
 const MAX_KILLS: u32 = 200;
 
-/// Kills the emulator while the program pushes into its queue, and lets each next run look whether
+/// Kills the emulator while the program pushes into its log, and lets each next run look whether
 /// all is there that the one before had said was pushed.
 fn torn(image: &Path) -> Result<(), Problem> {
     let folder = Folder::new()?;
@@ -93,11 +93,11 @@ fn torn(image: &Path) -> Result<(), Problem> {
         }
         let mut emulator = start(least, "no")?;
         let mut lines: Vec<String> = Vec::new();
-        // A page holds about 20 items. Seven has no divisor in common with 20, so kills strike in
+        // A page holds about 80 samples. Seven has no divisor in common with 80, so kills strike in
         // all parts of a page.
         let enough = |lines: &[String]| {
             let at_erase = lines.last().is_some_and(|line| line == "erasing");
-            lines.len() > 5 + kills as usize * 7 % 20 && (at_erase || kills % 2 == 0)
+            lines.len() > 5 + kills as usize * 7 % 80 && (at_erase || kills % 2 == 0)
         };
         while !enough(&lines) {
             let Some(line) = emulator.line()? else {
@@ -115,7 +115,9 @@ fn torn(image: &Path) -> Result<(), Problem> {
         least = pushed.fold(least, u32::max);
     }
     start(least, "yes")?.end()?;
-    eprintln!("struck: killed {kills} times within {least} items, {in_erase} of them in an erase");
+    eprintln!(
+        "struck: killed {kills} times within {least} samples, {in_erase} of them in an erase"
+    );
     Ok(())
 }
 
