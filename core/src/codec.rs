@@ -124,7 +124,7 @@ impl Sink for alloc::vec::Vec<u8> {
 }
 
 /// Reads what a [`Sink`] was given, front to back.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reader<'a> {
     rest: &'a [u8],
 }

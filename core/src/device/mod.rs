@@ -4,10 +4,15 @@
 //! what it is, and one that a reader does not know is passed over. Up go [`samples`], each with the
 //! device's own name for it, (boot, sequence), and what is known of the device's [`health`]; down
 //! come the [`gateway`]'s word of what is on its disk, which is when a device lets go of a sample,
-//! and what time it is. Everything may be said twice. Byte-exact page: `docs/formats/device.md`.
+//! and what time it is. State goes both ways, what a device should be ([`desired`]) and what it is
+//! ([`reported`]), and so do [`command`]s and what came of them. Everything may be said twice.
+//! Byte-exact page: `docs/formats/device.md`.
 
+pub mod command;
+pub mod desired;
 pub mod gateway;
 pub mod health;
+pub mod reported;
 pub mod samples;
 
 use crate::Reject;
@@ -18,10 +23,26 @@ use crate::envelope::Envelope;
 pub const SAMPLES: u8 = 1;
 /// [`health::Health`], from the device.
 pub const HEALTH: u8 = 2;
+/// [`desired::Ask`], from the device.
+pub const ASK: u8 = 3;
+/// [`reported::Reported`], from the device.
+pub const REPORTED: u8 = 4;
+/// [`command::Reply`], from the device.
+pub const REPLY: u8 = 5;
 /// [`gateway::Watermark`], from the gateway.
 pub const WATERMARK: u8 = 64;
 /// [`gateway::Time`], from the gateway.
 pub const TIME: u8 = 65;
+/// [`desired::Desired`], from the gateway.
+pub const DESIRED: u8 = 66;
+/// [`reported::Joined`], from the gateway.
+pub const JOINED: u8 = 67;
+/// [`command::Command`], from the gateway.
+pub const COMMAND: u8 = 68;
+/// [`command::Named`], from the gateway: it needs no more answers to this command.
+pub const REPLIED: u8 = 69;
+/// [`command::Named`], from the gateway: this is the oldest command that may still come.
+pub const COMMANDS: u8 = 70;
 
 /// Bytes of a message, up or down: what a device's buffers hold.
 pub const MESSAGE_MAX_BYTES: usize = 1024;

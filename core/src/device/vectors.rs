@@ -1,5 +1,12 @@
 //! The golden vectors of `docs/formats/device.md`, checked by host and microcontroller alike.
 
+mod state;
+
+pub use state::{
+    ASK_NOTHING, COMMAND_OPEN, COMMANDS_OPEN, DESIRED_LARGE, DESIRED_SAME, DESIRED_WHOLE,
+    JOINED_STALE, REPLIED_OPEN, REPLY_DONE, REPLY_FAILED, REPLY_NOTHING, REPORTED_TWO,
+};
+
 use super::gateway::{Time, Watermark};
 use super::health::{Counter, Health, Reason};
 use super::samples::{Clock, Sample, Samples, Writer};
@@ -70,7 +77,9 @@ pub fn check() -> Result<usize, (usize, Reject)> {
     }
     health().map_err(|wrong| (all.len(), wrong))?;
     down().map_err(|wrong| (all.len() + 1, wrong))?;
-    Ok(all.len() + 2)
+    let before = all.len() + 2;
+    let more = state::check().map_err(|(number, wrong)| (before + number, wrong))?;
+    Ok(before + more)
 }
 
 fn same(left: &[u8], right: &[u8]) -> Result<(), Reject> {

@@ -54,15 +54,7 @@ impl<const BYTES: usize> LwwMap<BYTES> {
     /// # Errors
     /// [`Reject::Full`] when they are more than `BYTES`, else what is wrong with them.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Reject> {
-        let mut reader = Reader::new(bytes);
-        let mut last = None;
-        while !reader.rest().is_empty() {
-            let (path, cell) = read_record(&mut reader)?;
-            if last.is_some_and(|last| last >= path) || !is_plain(&cell) {
-                return Err(Reject::Malformed);
-            }
-            last = Some(path);
-        }
+        Records::read(bytes)?;
         let bytes = heapless::Vec::from_slice(bytes).map_err(|_| Reject::Full)?;
         Ok(Self { bytes })
     }
@@ -245,10 +237,35 @@ impl<const BYTES: usize> Lattice for LwwMap<BYTES> {
     }
 }
 
-/// Iterates over the records of an [`LwwMap`].
-#[derive(Clone, Copy, Debug)]
+/// Iterates over the records of an [`LwwMap`], or over some of them on their way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Records<'a> {
     rest: Reader<'a>,
+}
+
+impl<'a> Records<'a> {
+    /// Those in `bytes`: ascending by path, none twice, values and tombstones only.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub fn read(bytes: &'a [u8]) -> Result<Self, Reject> {
+        let mut reader = Reader::new(bytes);
+        let mut last = None;
+        while !reader.rest().is_empty() {
+            let (path, cell) = read_record(&mut reader)?;
+            if last.is_some_and(|last| last >= path) || !is_plain(&cell) {
+                return Err(Reject::Malformed);
+            }
+            last = Some(path);
+        }
+        Ok(Self { rest: Reader::new(bytes) })
+    }
+
+    /// The bytes of those that were not iterated over yet.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &'a [u8] {
+        self.rest.rest()
+    }
 }
 
 impl<'a> Iterator for Records<'a> {
@@ -258,6 +275,17 @@ impl<'a> Iterator for Records<'a> {
         // Of the bytes of a map only their end cannot be read.
         read_record(&mut self.rest).ok()
     }
+}
+
+/// Appends a record: a path and its cell, both behind their length.
+///
+/// # Errors
+/// [`Reject::Full`] when the sink has no room; what was already put into it is then to be thrown
+/// away.
+pub fn put_record(out: &mut impl Sink, path: Path<'_>, cell: &Cell<'_>) -> Result<(), Reject> {
+    out.put_bytes(path.as_str().as_bytes())?;
+    out.put_uint(cell.encoded_len() as u64)?;
+    cell.encode(out)
 }
 
 fn is_plain(cell: &Cell<'_>) -> bool {

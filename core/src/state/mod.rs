@@ -61,7 +61,7 @@ pub use deltas::{Deltas, Lack, Mark};
 pub use digest::{ConflictId, ViewDigest, conflict_id, digest, encode_view};
 pub use elements::{Elements, Items};
 pub use key::Key;
-pub use map::{LwwMap, Records, Writer};
+pub use map::{LwwMap, Records, Writer, put_record};
 pub use multi::MultiValue;
 pub use path::Path;
 pub use pattern::Pattern;

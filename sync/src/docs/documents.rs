@@ -24,6 +24,7 @@ use crate::Fault;
 use crate::counts::OfDocuments;
 use crate::identity::NodeKey;
 use crate::store::{ReadRecords, Records, Snapshot, Store, Table, WriteError};
+use holdfast_core::hlc::Stamp;
 use holdfast_core::state::{Author, Cell, Policy, Role};
 use holdfast_core::{Incarnation, NodeId};
 use std::collections::{BTreeSet, HashMap};
@@ -145,6 +146,17 @@ impl Documents {
         self.check_writer(name, &writer)?;
         let contents = Contents::read(tx, name)?;
         let puts = Plan::new(name, policy, writer, contents).puts(edits)?;
+        self.commit(tx, name, writer.clock, &puts)
+    }
+
+    /// Puts cells into a document as one change of this node.
+    pub(super) fn commit<R: Records>(
+        &self,
+        tx: &mut R,
+        name: &DocumentName,
+        clock: Stamp,
+        puts: &[(String, Vec<u8>)],
+    ) -> Result<Written, WriteError> {
         let mut book = Book { records: tx, name };
         let mut status = book.status()?.unwrap_or_default();
         if puts.is_empty() {
@@ -162,9 +174,9 @@ impl Documents {
             let lost = "changes of this start are gone";
             return Err(Fault::damaged(format!("document {name}"), lost).into());
         }
-        let time_ms = i64::try_from(writer.clock.millis()).expect("a stamp has 47 bits of time");
+        let time_ms = i64::try_from(clock.millis()).expect("a stamp has 47 bits of time");
         let change =
-            open.engine.commit(actor, time_ms, &puts).map_err(|broken| unusable(name, &broken))?;
+            open.engine.commit(actor, time_ms, puts).map_err(|broken| unusable(name, &broken))?;
         if is_new {
             book.put_actor(&actor, &me)?;
         }

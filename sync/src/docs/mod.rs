@@ -8,7 +8,8 @@
 //! A local write is one change, made and stored in the transaction of its cause
 //! ([`Documents::write`]): the change, the cells it touched, the heads, the author's signed head
 //! and the document's new place in the sequence of changes. Reads take the stored cells
-//! ([`Contents`]). What comes from elsewhere is checked twice before the engine sees it: its form,
+//! ([`Contents`]). Cells that a device has stamped itself are joined as they are
+//! ([`Documents::join`]). What comes from elsewhere is checked twice before the engine sees it: its form,
 //! off the writer's thread ([`Parcel::check`], [`SyncMessage::check`]), and its fit, in the
 //! transaction ([`Documents::apply`]): who wrote it, whether they may, in whose name the cells are,
 //! whether anything is missing. What breaks the engine all the same is caught and put into
@@ -41,6 +42,7 @@ pub mod exchange;
 mod fold;
 mod history;
 mod incoming;
+mod join;
 pub mod limits;
 mod listing;
 mod message;
@@ -70,6 +72,7 @@ pub use cursor::Cursor;
 pub use documents::{Documents, Written};
 pub use edit::{Edit, What, Writer};
 pub use incoming::{Applied, Judge, Roster};
+pub use join::Joined;
 pub use message::SyncMessage;
 pub use name::{Class, DocumentName};
 pub use parcel::Parcel;

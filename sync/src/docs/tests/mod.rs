@@ -1,5 +1,6 @@
 //! The engine from inside: golden vectors, and what it must never see.
 
+mod device;
 mod epochs;
 mod golden;
 mod hostile;

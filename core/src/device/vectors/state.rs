@@ -1,0 +1,202 @@
+//! The vectors of state and commands, in both directions.
+
+use super::{AT, payload, same};
+use crate::codec::Sink as _;
+use crate::device::command::{Arguments, Command, CommandId, Named, Outcome, Reply, put_argument};
+use crate::device::desired::{Ask, Desired, NONE, Section, Version};
+use crate::device::reported::{Joined, Reported, Writer};
+use crate::device::{
+    ASK, COMMAND, COMMANDS, DESIRED, JOINED, MESSAGE_MAX_BYTES, REPLIED, REPLY, REPORTED, put,
+};
+use crate::hlc::Stamp;
+use crate::reading::Text;
+use crate::state::{Author, Cell, Content, Path, Records, Role, Value as Kept, put_record};
+use crate::{Reject, Value};
+
+/// A device that holds no section.
+pub const ASK_NOTHING: &[u8] = &[
+    0x01, 0x03, 0x00, 0x10, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x00, 0x00, 0x00, 0x1f, 0xbf, 0xb5, 0xde,
+];
+/// `mode` = `auto` by a gateway and `net/mtu` = 1400 by the hub.
+pub const DESIRED_WHOLE: &[u8] = &[
+    0x01, 0x42, 0x00, 0x4b, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0b, 0x0c,
+    0x0d, 0x0e, 0x0f, 0x10, 0x00, 0x04, 0x6d, 0x6f, 0x64, 0x65, 0x17, 0x01, 0x11, 0x01, 0x00, 0x00,
+    0x50, 0x5c, 0x18, 0xa3, 0x01, 0x8d, 0x1a, 0xc5, 0x68, 0xad, 0x8c, 0x42, 0xd5, 0x04, 0x61, 0x75,
+    0x74, 0x6f, 0x07, 0x6e, 0x65, 0x74, 0x2f, 0x6d, 0x74, 0x75, 0x14, 0x01, 0x04, 0x02, 0x00, 0x00,
+    0x50, 0x5c, 0x18, 0xa3, 0x01, 0x8d, 0x1a, 0xc5, 0x68, 0xad, 0x8c, 0x42, 0xd5, 0xf0, 0x15, 0x27,
+    0x38, 0xa0, 0xe8,
+];
+/// The device has it already.
+pub const DESIRED_SAME: &[u8] = &[
+    0x01, 0x42, 0x00, 0x11, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0b, 0x0c,
+    0x0d, 0x0e, 0x0f, 0x10, 0x01, 0xda, 0xda, 0x40, 0x46,
+];
+/// It has 3,000 bytes of records.
+pub const DESIRED_LARGE: &[u8] = &[
+    0x01, 0x42, 0x00, 0x13, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0b, 0x0c,
+    0x0d, 0x0e, 0x0f, 0x10, 0x02, 0xb8, 0x17, 0x42, 0x2b, 0x4f, 0x3b,
+];
+/// Mark 7: `level` = 2.31, `mode` deleted, by the device `pump-1`.
+pub const REPORTED_TWO: &[u8] = &[
+    0x01, 0x04, 0x00, 0x34, 0x07, 0x05, 0x6c, 0x65, 0x76, 0x65, 0x6c, 0x14, 0x01, 0x1e, 0x03, 0x00,
+    0x00, 0x50, 0x5c, 0x18, 0xa3, 0x01, 0x03, 0x3f, 0xa7, 0x8f, 0x11, 0x73, 0x1c, 0x4e, 0xce, 0x03,
+    0x04, 0x6d, 0x6f, 0x64, 0x65, 0x12, 0x01, 0x4a, 0x04, 0x00, 0x00, 0x50, 0x5c, 0x18, 0xa3, 0x01,
+    0x03, 0x3f, 0xa7, 0x8f, 0x11, 0x73, 0x1c, 0x4e, 0x9c, 0x99, 0x5c, 0x66,
+];
+/// Mark 7, some of it passed over, and the greatest stamp.
+pub const JOINED_STALE: &[u8] = &[
+    0x01, 0x43, 0x00, 0x0a, 0x07, 0x01, 0x05, 0x00, 0x00, 0x50, 0x5c, 0x18, 0xa3, 0x01, 0xab, 0x6e,
+    0xcb, 0x4a,
+];
+/// `open` with `percent` = 50 and `slow` = true, for 60 s.
+pub const COMMAND_OPEN: &[u8] = &[
+    0x01, 0x44, 0x00, 0x28, 0x01, 0x9e, 0x2b, 0x3c, 0x4d, 0x5e, 0x8f, 0x90, 0xa1, 0xb2, 0xc3, 0xd4,
+    0xe5, 0xf6, 0x07, 0x18, 0xe0, 0xd4, 0x03, 0x04, 0x6f, 0x70, 0x65, 0x6e, 0x07, 0x70, 0x65, 0x72,
+    0x63, 0x65, 0x6e, 0x74, 0x01, 0x64, 0x04, 0x73, 0x6c, 0x6f, 0x77, 0x03, 0x0c, 0x0b, 0xa8, 0xa1,
+];
+/// It is done, and 50 came of it.
+pub const REPLY_DONE: &[u8] = &[
+    0x01, 0x05, 0x00, 0x13, 0x01, 0x9e, 0x2b, 0x3c, 0x4d, 0x5e, 0x8f, 0x90, 0xa1, 0xb2, 0xc3, 0xd4,
+    0xe5, 0xf6, 0x07, 0x18, 0x01, 0x01, 0x64, 0x6a, 0xf5, 0xb4, 0x01,
+];
+/// It is done, and nothing came of it.
+pub const REPLY_NOTHING: &[u8] = &[
+    0x01, 0x05, 0x00, 0x11, 0x01, 0x9e, 0x2b, 0x3c, 0x4d, 0x5e, 0x8f, 0x90, 0xa1, 0xb2, 0xc3, 0xd4,
+    0xe5, 0xf6, 0x07, 0x18, 0x01, 0x3b, 0xcd, 0x2c, 0x54,
+];
+/// `it is stuck`.
+pub const REPLY_FAILED: &[u8] = &[
+    0x01, 0x05, 0x00, 0x1e, 0x01, 0x9e, 0x2b, 0x3c, 0x4d, 0x5e, 0x8f, 0x90, 0xa1, 0xb2, 0xc3, 0xd4,
+    0xe5, 0xf6, 0x07, 0x18, 0x02, 0x04, 0x0b, 0x69, 0x74, 0x20, 0x69, 0x73, 0x20, 0x73, 0x74, 0x75,
+    0x63, 0x6b, 0x19, 0x3d, 0x93, 0x50,
+];
+/// Its answer is safe.
+pub const REPLIED_OPEN: &[u8] = &[
+    0x01, 0x45, 0x00, 0x10, 0x01, 0x9e, 0x2b, 0x3c, 0x4d, 0x5e, 0x8f, 0x90, 0xa1, 0xb2, 0xc3, 0xd4,
+    0xe5, 0xf6, 0x07, 0x18, 0xba, 0x45, 0x5e, 0x37,
+];
+/// It is the oldest that may still come.
+pub const COMMANDS_OPEN: &[u8] = &[
+    0x01, 0x46, 0x00, 0x10, 0x01, 0x9e, 0x2b, 0x3c, 0x4d, 0x5e, 0x8f, 0x90, 0xa1, 0xb2, 0xc3, 0xd4,
+    0xe5, 0xf6, 0x07, 0x18, 0x13, 0xc3, 0x08, 0x94,
+];
+
+const VERSION: Version = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
+const ID: CommandId = [
+    0x01, 0x9e, 0x2b, 0x3c, 0x4d, 0x5e, 0x8f, 0x90, 0xa1, 0xb2, 0xc3, 0xd4, 0xe5, 0xf6, 0x07, 0x18,
+];
+/// The node whose key is 32 bytes `07`, and the device `pump-1`.
+const NODE: Author = Author([0x8d, 0x1a, 0xc5, 0x68, 0xad, 0x8c, 0x42, 0xd5]);
+const DEVICE: Author = Author([0x03, 0x3f, 0xa7, 0x8f, 0x11, 0x73, 0x1c, 0x4e]);
+
+type Bytes = heapless::Vec<u8, 256>;
+
+/// Writes and reads all of them; how many came out as they should.
+///
+/// # Errors
+/// The number of the first that did not, and what was wrong.
+pub(super) fn check() -> Result<usize, (usize, Reject)> {
+    let all = [asks, desires, reports, joins, commands, replies, names];
+    for (number, check) in all.iter().enumerate() {
+        check().map_err(|wrong| (number, wrong))?;
+    }
+    Ok(all.len())
+}
+
+/// Whether an envelope of `kind` with what `encode` writes is `golden`.
+fn written(
+    golden: &[u8],
+    kind: u8,
+    encode: impl FnOnce(&mut Bytes) -> Result<(), Reject>,
+) -> Result<(), Reject> {
+    let (mut out, mut scratch) = ([0; MESSAGE_MAX_BYTES], Bytes::new());
+    encode(&mut scratch)?;
+    let len = put(&mut out, kind, &scratch)?;
+    same(&out[..len], golden)
+}
+
+fn equal<T: PartialEq>(read: Result<T, Reject>, expected: &T) -> Result<(), Reject> {
+    if read? == *expected { Ok(()) } else { Err(Reject::Malformed) }
+}
+
+const fn cell(counter: u16, (author, role): (Author, Role), content: Content<'_>) -> Cell<'_> {
+    Cell { stamp: Stamp::new(AT as u64, counter), author, role, content }
+}
+
+fn asks() -> Result<(), Reject> {
+    let ask = Ask { version: NONE };
+    written(ASK_NOTHING, ASK, |out| ask.encode(out))?;
+    equal(Ask::decode(payload(ASK_NOTHING, ASK)?), &ask)
+}
+
+fn desires() -> Result<(), Reject> {
+    let mut records = Bytes::new();
+    let mode = cell(1, (NODE, Role::Edge), Content::Value(Kept::text("auto")?));
+    let mtu = cell(2, (NODE, Role::Hub), Content::Value(Kept::Int(1_400)));
+    put_record(&mut records, Path::new("mode")?, &mode)?;
+    put_record(&mut records, Path::new("net/mtu")?, &mtu)?;
+    for (golden, section) in [
+        (DESIRED_WHOLE, Section::Whole(Records::read(&records)?)),
+        (DESIRED_SAME, Section::Same),
+        (DESIRED_LARGE, Section::TooLarge(3_000)),
+    ] {
+        let desired = Desired { version: VERSION, section };
+        written(golden, DESIRED, |out| desired.encode(out))?;
+        equal(Desired::decode(payload(golden, DESIRED)?), &desired)?;
+    }
+    Ok(())
+}
+
+fn reports() -> Result<(), Reject> {
+    let level = cell(3, (DEVICE, Role::Device), Content::Value(Kept::float(2.31)?));
+    let mode = cell(4, (DEVICE, Role::Device), Content::Tombstone);
+    let cells = [(Path::new("level")?, level), (Path::new("mode")?, mode)];
+    written(REPORTED_TWO, REPORTED, |out| {
+        let mut room = [0; 64];
+        let mut writer = Writer::new(&mut room, 7)?;
+        cells.iter().try_for_each(|(path, cell)| writer.push(*path, cell))?;
+        out.put(writer.finish())
+    })?;
+    let read = Reported::decode(payload(REPORTED_TWO, REPORTED)?)?;
+    let is_same = read.mark == 7 && read.cells.eq(cells) && read.foreign(DEVICE).is_none();
+    if is_same { Ok(()) } else { Err(Reject::Malformed) }
+}
+
+fn joins() -> Result<(), Reject> {
+    let joined = Joined { mark: 7, is_stale: true, above: Stamp::new(AT as u64, 5) };
+    written(JOINED_STALE, JOINED, |out| joined.encode(out))?;
+    equal(Joined::decode(payload(JOINED_STALE, JOINED)?), &joined)
+}
+
+fn commands() -> Result<(), Reject> {
+    let mut arguments = Bytes::new();
+    put_argument(&mut arguments, Path::new("percent")?, &Value::Int(50))?;
+    put_argument(&mut arguments, Path::new("slow")?, &Value::Bool(true))?;
+    let arguments = Arguments::read(&arguments)?;
+    let command = Command { id: ID, expires_ms: 60_000, name: "open", arguments };
+    written(COMMAND_OPEN, COMMAND, |out| command.encode(out))?;
+    equal(Command::decode(payload(COMMAND_OPEN, COMMAND)?), &command)
+}
+
+fn replies() -> Result<(), Reject> {
+    for (golden, outcome) in [
+        (REPLY_DONE, Outcome::Done(Some(Value::Int(50)))),
+        (REPLY_NOTHING, Outcome::Done(None)),
+        (REPLY_FAILED, Outcome::Failed(Text::new("it is stuck")?)),
+    ] {
+        let reply = Reply { id: ID, outcome };
+        written(golden, REPLY, |out| reply.encode(out))?;
+        equal(Reply::decode(payload(golden, REPLY)?), &reply)?;
+    }
+    Ok(())
+}
+
+fn names() -> Result<(), Reject> {
+    let named = Named { id: ID };
+    for (golden, kind) in [(REPLIED_OPEN, REPLIED), (COMMANDS_OPEN, COMMANDS)] {
+        written(golden, kind, |out| named.encode(out))?;
+        equal(Named::decode(payload(golden, kind)?), &named)?;
+    }
+    Ok(())
+}
