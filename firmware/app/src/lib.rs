@@ -3,15 +3,18 @@
 //!
 //! Nothing here knows a board. The flash is any [`embedded_storage::nor_flash`], the way to the
 //! gateway any stream of bytes ([`uplink::Dial`]), the sensors a table and a way to ask them
-//! ([`sensors::Sensors`]), the time that of [`embassy_time`]. [`node`] is the whole, [`sampler`]
-//! and [`uplink`] are its two tasks, [`log`] is what it keeps in flash: [`samples`] and what the
+//! ([`sensors::Sensors`]), the time that of [`embassy_time`]. [`node`] is the whole, [`sampler`],
+//! [`actor`] and [`uplink`] are its tasks, [`log`] is what it keeps in flash: [`samples`] and what the
 //! device must know, its [`memory`]. [`record`] is a sample there, [`batch`] samples on their way,
-//! [`clock`] what it knows of the time.
+//! [`clock`] what it knows of the time, [`twin`] what it should be and is, [`commands`] what it was
+//! told to do.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
+pub mod actor;
 pub mod batch;
 pub mod clock;
+pub mod commands;
 pub mod log;
 pub mod memory;
 pub mod node;
@@ -19,7 +22,11 @@ pub mod record;
 pub mod sampler;
 pub mod samples;
 pub mod sensors;
+pub mod twin;
 pub mod uplink;
+
+#[cfg(test)]
+mod chip;
 
 pub use log::Log;
 pub use node::{About, Node};

@@ -1,16 +1,26 @@
 //! The device as a whole: what its tasks share, and how it starts.
 //!
-//! Two tasks live on it for ever, on one executor: [`crate::sampler`] measures and keeps,
-//! [`crate::uplink`] hands on and lets go. They meet in the log ([`crate::log`]), never elsewhere:
-//! a gateway that is away, slow or hostile costs no sample, and a sensor that hangs no message.
+//! Three tasks live on it for ever, on one executor: [`crate::sampler`] measures and keeps,
+//! [`crate::actor`] acts, [`crate::uplink`] hands on and lets go. They meet in what is in flash
+//! ([`crate::log`]), never elsewhere: a gateway that is away, slow or hostile costs no sample, and
+//! a sensor or a valve that hangs no message.
 
 use crate::clock::Clock;
+use crate::commands::{Commands, Waiting};
 use crate::log::{Fault, Log};
 use crate::memory::{Identity, Losses};
+use crate::twin::Twin;
 use core::cell::{Cell, RefCell};
+use embassy_sync::blocking_mutex::raw::NoopRawMutex;
+use embassy_sync::signal::Signal;
 use embassy_time::Instant;
 use embedded_storage::nor_flash::NorFlash;
+use holdfast_core::Device;
+use holdfast_core::device::command::{Command, CommandId, Outcome};
+use holdfast_core::device::desired::Desired;
 use holdfast_core::device::health::Reason;
+use holdfast_core::device::reported::Joined;
+use holdfast_core::state::{Path, Value};
 
 /// What firmware says of itself.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +50,8 @@ pub enum Event {
         /// The number of the last.
         sequence: u64,
     },
+    /// The gateway says that the device should be something else.
+    Desired,
     /// The gateway listens.
     Connected,
     /// It does not, or does no more. Said once, not at each attempt.
@@ -60,7 +72,13 @@ pub struct Node<F: NorFlash> {
     pub about: About,
     /// What it keeps. Nobody holds it over a wait.
     pub(crate) log: RefCell<Log<F>>,
+    pub(crate) twin: RefCell<Twin>,
+    pub(crate) commands: RefCell<Commands>,
     pub(crate) clock: Cell<Clock>,
+    /// There is something to do.
+    pub(crate) work: Signal<NoopRawMutex, ()>,
+    /// There is something to hand on beside samples.
+    pub(crate) news: Signal<NoopRawMutex, ()>,
     lost: Cell<Losses>,
 }
 
@@ -80,14 +98,76 @@ impl<F: NorFlash> Node<F> {
             log.tell(told)?;
         }
         let identity = log.identity()?.ok_or(Start::Nobody)?;
+        let device = Device::new(&identity.device).map_err(Fault::Reject)?;
+        let twin = RefCell::new(Twin::open(&mut log, device)?);
+        let commands = RefCell::new(Commands::open(&mut log)?);
         let (log, clock, lost) = (RefCell::new(log), Cell::default(), Cell::default());
-        Ok(Self { boot, identity, about, log, clock, lost })
+        let (work, news) = (Signal::new(), Signal::new());
+        Ok(Self { boot, identity, about, log, twin, commands, clock, work, news, lost })
     }
 
     /// Milliseconds since the start.
     #[must_use]
     pub fn uptime_ms(&self) -> u64 {
         Instant::now().as_millis()
+    }
+
+    /// Says what the device is.
+    pub(crate) fn report(
+        &self,
+        path: Path<'_>,
+        value: Option<Value<'_>>,
+    ) -> Result<(), Fault<F::Error>> {
+        let start = self.clock.get().anchor();
+        let now = start.map_or(0, |start| start.saturating_add_unsigned(self.uptime_ms()));
+        let mut log = self.log.borrow_mut();
+        let now = u64::try_from(now).unwrap_or(0);
+        if self.twin.borrow_mut().report(&mut log, path, value, now)? {
+            self.news.signal(());
+        }
+        Ok(())
+    }
+
+    /// Takes what the gateway says the device should be.
+    pub(crate) fn desire(&self, desired: &Desired<'_>) -> Result<(), Fault<F::Error>> {
+        if self.twin.borrow_mut().take(&mut self.log.borrow_mut(), desired)? {
+            (self.about.tell)(Event::Desired);
+            self.work.signal(());
+        }
+        Ok(())
+    }
+
+    /// Takes what the gateway says of what it was told.
+    pub(crate) fn joined(&self, joined: &Joined) -> Result<(), Fault<F::Error>> {
+        self.twin.borrow_mut().joined(&mut self.log.borrow_mut(), joined)
+    }
+
+    /// Takes a command.
+    pub(crate) fn command(
+        &self,
+        command: &Command<'_>,
+        payload: &[u8],
+    ) -> Result<(), Fault<F::Error>> {
+        let mut log = self.log.borrow_mut();
+        if self.commands.borrow_mut().take(&mut log, command, payload)? {
+            self.work.signal(());
+        }
+        self.news.signal(());
+        Ok(())
+    }
+
+    pub(crate) fn begin_command(&self) -> Result<Option<Waiting>, Fault<F::Error>> {
+        self.commands.borrow_mut().begin(&mut self.log.borrow_mut())
+    }
+
+    pub(crate) fn end_command(
+        &self,
+        id: CommandId,
+        outcome: Outcome<'_>,
+    ) -> Result<(), Fault<F::Error>> {
+        self.commands.borrow_mut().end(&mut self.log.borrow_mut(), id, outcome)?;
+        self.news.signal(());
+        Ok(())
     }
 
     /// Counts a message of the gateway that does not follow the format.

@@ -1,4 +1,4 @@
-//! A whole device on the emulated board: a tank with a level, a temperature and a pump, at a
+//! A whole device on the emulated board: a tank with a level, a temperature, a pump and a valve, at a
 //! gateway that it finds by its arguments or remembers from the last time.
 //!
 //! The emulator hands over `flash=FILE` and, at least once, `device=`, `token=` and
@@ -28,7 +28,7 @@ use holdfast_core::device::health::Reason;
 use holdfast_firmware::memory::Identity;
 use holdfast_firmware::node::{Event, Start};
 use holdfast_firmware::uplink::{self, Pace, Room};
-use holdfast_firmware::{About, Log, Node, sampler};
+use holdfast_firmware::{About, Log, Node, actor, sampler};
 use static_cell::StaticCell;
 
 /// Pages of the flash: 1 MiB, as a small part beside a microcontroller has.
@@ -133,9 +133,10 @@ async fn begin(spawner: Spawner) -> Result<core::convert::Infallible, Wrong> {
             ticker.next().await;
         }
     };
-    let never = core::future::pending::<()>();
-    match select4(up, measure, ticks, never).await {
-        Either4::First(Ok(never)) => match never {},
+    let mut valve = tank::Valve;
+    let act = actor::run(&node, &mut valve);
+    match select4(up, measure, act, ticks).await {
+        Either4::First(Ok(never)) | Either4::Third(Ok(never)) => match never {},
         _ => Err(Wrong::Flash),
     }
 }
@@ -153,6 +154,7 @@ fn tell(event: Event) {
                 say(format_args!("freed {boot} {sequence}"));
             }
         }
+        Event::Desired => say(format_args!("the gateway wants something else")),
         Event::Connected => say(format_args!("connected to the gateway")),
         Event::Lost => say(format_args!("the gateway is not there; trying on")),
         Event::Denied => say(format_args!(

@@ -1,133 +1,20 @@
 //! Power that goes at any instant: what is kept must be whole or not there, in its order, once.
 //!
-//! The flash is one in memory that behaves as a part does: a unit is written once between erases, a
-//! page is erased as a whole, and when the power goes in the middle of an erase some of the page is
-//! cleared and some is not. A run writes, reads and lets go until the power goes, then starts on
+//! A run writes, reads and lets go until the power goes, then starts on
 //! what is left, hundreds of times; beside it a plain list says what has to be there.
 
 use super::{Fault, Log};
+use crate::chip::{Broken, Chip, Outside};
 use crate::memory::Identity;
 use crate::node::{About, Node, Start};
 use crate::record::Record;
 use crate::samples::Look;
-use core::cell::{Cell, RefCell};
-use embedded_storage::nor_flash::{
-    ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash,
-};
+use embedded_storage::nor_flash::NorFlash;
 use holdfast_core::device::health::Reason;
 use holdfast_core::{Quality, Reject, Value};
 use std::collections::VecDeque;
-use std::rc::Rc;
 use std::vec;
 use std::vec::Vec;
-
-/// Why an operation did not end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Broken {
-    /// The power went.
-    Power,
-    /// A unit was to be written that is not erased.
-    Twice,
-}
-
-impl NorFlashError for Broken {
-    fn kind(&self) -> NorFlashErrorKind {
-        NorFlashErrorKind::Other
-    }
-}
-
-/// A flash in memory: what is erased at once, and what is written at once. A clone is another hold
-/// of the same.
-#[derive(Clone)]
-struct Chip<const PAGE: usize, const UNIT: usize> {
-    bytes: Rc<RefCell<Vec<u8>>>,
-    /// How often each page was erased.
-    erased: Rc<RefCell<Vec<u32>>>,
-    /// Units that are written or erased until the power goes.
-    left: Rc<Cell<u64>>,
-}
-
-/// As beside a microcontroller.
-type Outside = Chip<4096, 4>;
-
-impl<const PAGE: usize, const UNIT: usize> Chip<PAGE, UNIT> {
-    fn new(pages: usize) -> Self {
-        let bytes = Rc::new(RefCell::new(vec![0xff; pages * PAGE]));
-        let erased = Rc::new(RefCell::new(vec![0; pages]));
-        Self { bytes, erased, left: Rc::new(Cell::new(u64::MAX)) }
-    }
-
-    fn try_open(&self) -> Result<Log<Self>, Fault<Broken>> {
-        Log::open(self.clone(), 0..self.capacity() as u32)
-    }
-
-    fn open(&self) -> Log<Self> {
-        self.try_open().expect("there is power")
-    }
-
-    fn spend(&self) -> Result<(), Broken> {
-        let left = self.left.get().checked_sub(1).ok_or(Broken::Power)?;
-        self.left.set(left);
-        Ok(())
-    }
-}
-
-impl<const PAGE: usize, const UNIT: usize> ErrorType for Chip<PAGE, UNIT> {
-    type Error = Broken;
-}
-
-impl<const PAGE: usize, const UNIT: usize> ReadNorFlash for Chip<PAGE, UNIT> {
-    const READ_SIZE: usize = 1;
-
-    fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), Broken> {
-        let at = offset as usize;
-        bytes.copy_from_slice(&self.bytes.borrow()[at..at + bytes.len()]);
-        Ok(())
-    }
-
-    fn capacity(&self) -> usize {
-        self.bytes.borrow().len()
-    }
-}
-
-impl<const PAGE: usize, const UNIT: usize> NorFlash for Chip<PAGE, UNIT> {
-    const WRITE_SIZE: usize = UNIT;
-    const ERASE_SIZE: usize = PAGE;
-
-    fn erase(&mut self, from: u32, to: u32) -> Result<(), Broken> {
-        for page in from as usize / PAGE..to as usize / PAGE {
-            self.erased.borrow_mut()[page] += 1;
-            // It goes through the page with large steps, so that what is left of a torn erase is
-            // not simply its end.
-            for step in 0..PAGE / UNIT {
-                self.spend()?;
-                let at = page * PAGE + (step * 389 % (PAGE / UNIT)) * UNIT;
-                self.bytes.borrow_mut()[at..at + UNIT].fill(0xff);
-            }
-        }
-        Ok(())
-    }
-
-    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Broken> {
-        let mut units: Vec<_> = bytes.chunks_exact(UNIT).enumerate().collect();
-        // Some parts write a row of bytes in an order of their own.
-        if UNIT > 4 {
-            units.reverse();
-        }
-        for (number, unit) in units {
-            self.spend()?;
-            let at = offset as usize + number * UNIT;
-            let mut all = self.bytes.borrow_mut();
-            let there = &mut all[at..at + UNIT];
-            if there.iter().any(|byte| *byte != 0xff) {
-                return Err(Broken::Twice);
-            }
-            there.copy_from_slice(unit);
-        }
-        assert_eq!(bytes.len() % UNIT, 0, "whole units");
-        Ok(())
-    }
-}
 
 /// A generator of numbers that is the same everywhere (Steele, Lea, Flood: SplitMix, 2014).
 struct Draw(u64);

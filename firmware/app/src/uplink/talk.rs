@@ -1,0 +1,363 @@
+//! One connection to the gateway: what goes up, in turn, and what comes down.
+//!
+//! One message is under way at a time and is sent again until the gateway says by one of its own
+//! that what it brought is on disk; the acknowledgement of MQTT alone means nothing here. So
+//! whatever ends in between, device, link or gateway, a sample or an answer is either still in flash
+//! or safe, and what is sent twice has the same name twice. How the device is goes first, with what
+//! it asks for; then answers to commands, what it reports, and the oldest samples.
+
+use super::{End, PAYLOAD_BYTES, Pace, Stop};
+use crate::batch::{Batch, Made, Times};
+use crate::log::{Fault, Name};
+use crate::node::{Event, Node};
+use crate::samples::Look;
+use crate::sensors::Sensor;
+use core::convert::Infallible;
+use embassy_futures::select::{Either3, select3};
+use embassy_time::{Duration, Instant, Timer, with_timeout};
+use embedded_io_async::{Read, Write};
+use embedded_storage::nor_flash::NorFlash;
+use holdfast_core::backoff::Backoff;
+use holdfast_core::codec::Window;
+use holdfast_core::device::command::{Command, CommandId, Named};
+use holdfast_core::device::desired::Desired;
+use holdfast_core::device::gateway::{Time, Watermark};
+use holdfast_core::device::health::{Counter, Health};
+use holdfast_core::device::reported::Joined;
+use holdfast_core::device::{self, Envelopes};
+use holdfast_core::envelope::Envelope;
+use holdfast_core::limits::DEVICE_MAX_BYTES;
+use minimq::{Connection, PubError, Publication, QoS, TopicFilter};
+
+type Topic = heapless::String<{ DEVICE_MAX_BYTES + 24 }>;
+
+fn topic(device: &str, of: &str) -> Topic {
+    let mut topic = Topic::new();
+    for part in ["devices/", device, "/", of] {
+        topic.push_str(part).expect("it has room for the longest id");
+    }
+    topic
+}
+
+/// What a message under way brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    /// How the device is, and what it holds: the gateway says what time it is.
+    Hello,
+    /// The answer to a command.
+    Reply(CommandId),
+    /// What it is, up to that mark.
+    Reported(u64),
+    /// Samples up to this one, and whether more would have followed.
+    Samples { last: Name, is_full: bool },
+}
+
+/// A message that waits for the gateway's word.
+#[derive(Clone, Copy, Debug)]
+struct Flight {
+    what: What,
+    again_at: Instant,
+}
+
+/// Whose turn it is, and when.
+struct Turns {
+    flight: Option<Flight>,
+    hello_at: Instant,
+    /// When samples are looked for.
+    looks_at: Instant,
+}
+
+/// A connection.
+pub(super) struct Talk<'t, 'b, F: NorFlash, I: Read + Write> {
+    node: &'t Node<F>,
+    table: &'t [Sensor],
+    pace: Pace,
+    connection: Connection<'t, 'b, I>,
+    payload: &'t mut [u8; PAYLOAD_BYTES],
+    turns: Turns,
+}
+
+impl<'t, 'b, F: NorFlash, I: Read + Write> Talk<'t, 'b, F, I> {
+    /// One that begins.
+    pub(super) fn new(
+        node: &'t Node<F>,
+        table: &'t [Sensor],
+        pace: Pace,
+        connection: Connection<'t, 'b, I>,
+        payload: &'t mut [u8; PAYLOAD_BYTES],
+    ) -> Self {
+        // Another gateway may be there, or one that was restored: it is told all.
+        node.twin.borrow_mut().connect();
+        let now = Instant::now();
+        let turns = Turns { flight: None, hello_at: now, looks_at: now };
+        Self { node, table, pace, connection, payload, turns }
+    }
+
+    /// Holds it for as long as it lasts.
+    pub(super) async fn hold(
+        &mut self,
+        backoff: &mut Backoff,
+    ) -> Result<Infallible, Stop<F::Error>> {
+        let device = &self.node.identity.device;
+        let (up, down) = (topic(device, "envelope"), topic(device, "watermark"));
+        self.subscribe(&down).await?;
+        loop {
+            self.send(&up).await?;
+            let Self { node, pace, connection, turns, .. } = self;
+            let woken = select3(connection.poll(), Timer::at(turns.next()), node.news.wait());
+            if let Either3::First(polled) = woken.await
+                && let Some(message) = polled?
+                && turns.hear(node, *pace, message.payload())?
+            {
+                backoff.reset();
+            }
+        }
+    }
+
+    async fn subscribe(&mut self, topic: &str) -> Result<(), Stop<F::Error>> {
+        let filters = [TopicFilter::new(topic)];
+        let subscribed = self.connection.subscribe(&filters, &[]).await?;
+        let asked = Instant::now();
+        while self.connection.is_pending(&subscribed) {
+            let left = (asked + self.pace.patience).saturating_duration_since(Instant::now());
+            match with_timeout(left, self.connection.poll()).await {
+                Ok(polled) => _ = polled?,
+                Err(_) => return Err(Stop::End(End::Lost)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what is due: again what is under way, or what comes next.
+    async fn send(&mut self, up: &str) -> Result<(), Stop<F::Error>> {
+        let now = Instant::now();
+        if self.turns.flight.is_some_and(|flight| now < flight.again_at) {
+            return Ok(());
+        }
+        let Some((what, len)) = self.compose(now)? else { return Ok(()) };
+        let (payload, version) = (&self.payload[..len], self.node.twin.borrow().version());
+        let envelopes = |out: &mut [u8]| {
+            let len = device::put(out, what.kind(), payload)?;
+            match what {
+                What::Hello => Ok(len + device::put(&mut out[len..], device::ASK, &version)?),
+                _ => Ok(len),
+            }
+        };
+        match self.connection.publish(Publication::new(up, envelopes).qos(QoS::AtLeastOnce)).await {
+            Ok(_) => {}
+            // The one before is not acknowledged yet: its turn comes again.
+            Err(PubError::Session(minimq::Error::NotReady | minimq::Error::Resource(_))) => {}
+            Err(PubError::Session(error)) => return Err(error.into()),
+            Err(PubError::Payload(reject)) => return Err(Fault::Reject(reject).into()),
+        }
+        self.turns.flight = Some(Flight { what, again_at: Instant::now() + self.pace.patience });
+        Ok(())
+    }
+
+    /// The payload of the next message, and how long it is; none where nothing is to be said.
+    fn compose(&mut self, now: Instant) -> Result<Option<(What, usize)>, Fault<F::Error>> {
+        let Self { node, table, pace, payload, turns, .. } = self;
+        turns.flight = None;
+        let mut commands = node.commands.borrow_mut();
+        if now >= turns.hello_at || commands.asks_again() {
+            turns.hello_at = now + pace.health;
+            return Ok(Some((What::Hello, health(node, &mut payload[..])?)));
+        }
+        if let Some((id, reply)) = commands.answer() {
+            payload[..reply.len()].copy_from_slice(reply);
+            return Ok(Some((What::Reply(id), reply.len())));
+        }
+        let twin = node.twin.borrow();
+        if twin.is_ahead() {
+            let len = twin.lacking(&mut payload[..])?.len();
+            return Ok(Some((What::Reported(twin.mark()), len)));
+        }
+        if now < turns.looks_at {
+            return Ok(None);
+        }
+        let Some((boot, made)) = gather(node, table, &mut payload[..])? else {
+            turns.looks_at = now + pace.linger;
+            return Ok(None);
+        };
+        let what = What::Samples { last: (boot, made.last), is_full: made.is_full };
+        Ok(Some((what, made.payload.len())))
+    }
+
+    /// Gives up what is under way: the gateway says that it cannot be read. It would say so for
+    /// ever, and everything behind it would wait.
+    pub(super) fn give_up(&self) -> Result<(), Fault<F::Error>> {
+        let node = self.node;
+        node.reject();
+        match self.turns.flight.map(|flight| flight.what) {
+            Some(What::Samples { last, .. }) => node.log.borrow_mut().release(last),
+            Some(What::Reported(mark)) => {
+                node.twin.borrow_mut().pass_over(mark);
+                Ok(())
+            }
+            Some(What::Reply(id)) => {
+                node.commands.borrow_mut().replied(id);
+                Ok(())
+            }
+            Some(What::Hello) | None => Ok(()),
+        }
+    }
+}
+
+impl What {
+    /// The kind of its envelope.
+    const fn kind(self) -> u8 {
+        match self {
+            Self::Hello => device::HEALTH,
+            Self::Reply(_) => device::REPLY,
+            Self::Reported(_) => device::REPORTED,
+            Self::Samples { .. } => device::SAMPLES,
+        }
+    }
+}
+
+impl Turns {
+    /// When something is to be sent that nobody has to wake it for.
+    fn next(&self) -> Instant {
+        self.flight.map_or(self.looks_at.min(self.hello_at), |flight| flight.again_at)
+    }
+
+    /// Does what the gateway says; whether what was under way is done with.
+    fn hear<F: NorFlash>(
+        &mut self,
+        node: &Node<F>,
+        pace: Pace,
+        message: &[u8],
+    ) -> Result<bool, Fault<F::Error>> {
+        let before = self.flight.is_some();
+        for envelope in Envelopes::new(message) {
+            let heard = match envelope {
+                Ok(envelope) => self.hear_one(node, pace, envelope),
+                Err(reject) => Err(reject.into()),
+            };
+            match heard {
+                // One that has no room or no sense changes nothing, and the others are as good.
+                Err(Fault::Reject(_)) => node.reject(),
+                heard => heard?,
+            }
+        }
+        Ok(before && self.flight.is_none())
+    }
+
+    fn hear_one<F: NorFlash>(
+        &mut self,
+        node: &Node<F>,
+        pace: Pace,
+        envelope: Envelope<'_>,
+    ) -> Result<(), Fault<F::Error>> {
+        let Envelope { kind, payload, .. } = envelope;
+        match kind {
+            device::TIME => {
+                self.set_clock(node, Time::decode(payload)?)?;
+                self.done(|what| what == What::Hello);
+            }
+            device::WATERMARK => return self.let_go(node, pace, Watermark::decode(payload)?),
+            device::DESIRED => node.desire(&Desired::decode(payload)?)?,
+            device::JOINED => {
+                let joined = Joined::decode(payload)?;
+                if self.done(|what| what == What::Reported(joined.mark)) {
+                    node.joined(&joined)?;
+                }
+            }
+            device::COMMAND => node.command(&Command::decode(payload)?, payload)?,
+            device::REPLIED => {
+                let id = Named::decode(payload)?.id;
+                node.commands.borrow_mut().replied(id);
+                self.done(|what| what == What::Reply(id));
+            }
+            device::COMMANDS => node.commands.borrow_mut().forget(Named::decode(payload)?.id),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Whether a message of that kind was under way, which it is no more.
+    fn done(&mut self, is_it: impl FnOnce(What) -> bool) -> bool {
+        self.flight.take_if(|flight| is_it(flight.what)).is_some()
+    }
+
+    fn set_clock<F: NorFlash>(
+        &mut self,
+        node: &Node<F>,
+        time: Time,
+    ) -> Result<(), Fault<F::Error>> {
+        let mut clock = node.clock.get();
+        let moved = clock.set(time.unix_ms, node.uptime_ms()).filter(|_| time.is_trusted);
+        match moved {
+            Some(anchor) => {
+                node.clock.set(clock);
+                node.log.borrow_mut().set_anchor(node.boot, anchor)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Lets go of samples. What a gateway says of some that it was not handed frees nothing.
+    fn let_go<F: NorFlash>(
+        &mut self,
+        node: &Node<F>,
+        pace: Pace,
+        mark: Watermark,
+    ) -> Result<(), Fault<F::Error>> {
+        let Some(What::Samples { last, is_full }) = self.flight.map(|flight| flight.what) else {
+            return Ok(());
+        };
+        if last.0 != mark.boot || last.1 > mark.sequence {
+            return Ok(());
+        }
+        self.flight = None;
+        self.looks_at = Instant::now() + if is_full { Duration::MIN } else { pace.linger };
+        node.log.borrow_mut().release(last)?;
+        (node.about.tell)(Event::Freed { boot: last.0, sequence: last.1 });
+        Ok(())
+    }
+}
+
+/// How the device is; how many bytes that takes.
+fn health<F: NorFlash>(node: &Node<F>, out: &mut [u8]) -> Result<usize, Fault<F::Error>> {
+    let losses = node.note_losses()?;
+    let counters = [
+        (Counter::DROPPED, losses.dropped),
+        (Counter::DAMAGED, losses.damaged),
+        (Counter::REJECTED, losses.rejected),
+        (Counter::WAITING, u64::from(node.log.borrow().used())),
+    ];
+    let health = Health {
+        boot: node.boot,
+        uptime_ms: node.uptime_ms(),
+        reason: node.about.reason,
+        firmware: node.about.firmware,
+        counters: counters.into_iter().collect(),
+    };
+    let room = out.len();
+    let mut window = Window::new(out);
+    health.encode(&mut window)?;
+    Ok(room - window.room())
+}
+
+/// The oldest samples as a message, with the boot they are of; none where there are none.
+fn gather<'p, F: NorFlash>(
+    node: &Node<F>,
+    table: &'p [Sensor],
+    payload: &'p mut [u8],
+) -> Result<Option<(u64, Made<'p>)>, Fault<F::Error>> {
+    let mut log = node.log.borrow_mut();
+    let mut oldest = None;
+    log.look(|record| {
+        oldest = Some(record.boot);
+        Look::Enough
+    })?;
+    let Some(boot) = oldest else { return Ok(None) };
+    let anchor = match node.clock.get().anchor().filter(|_| boot == node.boot) {
+        Some(anchor) => Some(anchor),
+        None => log.anchor(boot)?,
+    };
+    let times = Times { boot: node.boot, uptime_ms: node.uptime_ms(), anchor };
+    let mut batch = Batch::new(payload, table, boot, times)?;
+    log.look(|record| batch.take(record))?;
+    Ok(batch.finish().map(|made| (boot, made)))
+}
