@@ -6,6 +6,8 @@
 //! comes), and over when the device has answered or when it has expired. Nothing is asked twice for
 //! an answer that was given: [`Book`] has it until a hundred newer commands are over.
 //!
+//! A device with our firmware is told besides, once it has asked ([`Downlink`]).
+//!
 //! [`record`] is a command on disk, [`message`] what goes to the device and what comes back,
 //! [`api`] and [`cli`] are for people and programs. Page: `docs/formats/commands.md`.
 
@@ -20,6 +22,7 @@ pub use message::{ReplyBody, ReplyError, replies, reply};
 pub use record::{CommandId, ERROR_MAX, JSON_MAX, KEY_MAX, NAME_MAX, Record, Reply, is_name};
 
 use crate::mqtt::broker::Reach;
+use crate::mqtt::firmware::Downlink;
 use crate::mqtt::ledger::Change;
 use crate::mqtt::packet::Filter;
 use crate::mqtt::reason::Reason;
@@ -96,15 +99,22 @@ pub enum OrderError {
 pub struct DeviceCommands {
     book: Book,
     reach: Reach,
+    downlink: Downlink,
     /// Orders are judged one after the other.
     ordering: Arc<Mutex<()>>,
 }
 
 impl DeviceCommands {
-    /// Those of a book, sent by a broker.
+    /// Those of a book, sent by a broker, and to devices with our firmware.
     #[must_use]
-    pub fn new(book: Book, reach: Reach) -> Self {
-        Self { book, reach, ordering: Arc::default() }
+    pub fn new(book: Book, reach: Reach, downlink: Downlink) -> Self {
+        Self { book, reach, downlink, ordering: Arc::default() }
+    }
+
+    /// How devices with our firmware are told.
+    #[must_use]
+    pub const fn downlink(&self) -> &Downlink {
+        &self.downlink
     }
 
     /// The commands in the store.
@@ -121,7 +131,14 @@ impl DeviceCommands {
     /// [`OrderError`]
     pub async fn order(&self, order: Order) -> Result<Ordered, OrderError> {
         let this = self.clone();
-        let ordering = tokio::spawn(async move { this.order_alone(order).await });
+        let ordering = tokio::spawn(async move {
+            let device = order.device.clone();
+            let ordered = this.order_alone(order).await?;
+            if !ordered.replayed {
+                this.downlink.ordered(&device, ordered.id).await;
+            }
+            Ok(ordered)
+        });
         ordering.await.unwrap_or(Err(OrderError::Fault(Fault::Stopping)))
     }
 

@@ -78,6 +78,13 @@ pub struct Record {
 }
 
 impl Record {
+    /// Milliseconds until it expires; nothing once it has.
+    #[must_use]
+    pub fn left_ms(&self, now: &Moment) -> Option<u64> {
+        let passed_ms = self.ordered.until(now);
+        (self.lasts_s * 1_000).checked_sub(passed_ms).filter(|left| *left > 0)
+    }
+
     /// Seconds until it expires; nothing once it has.
     #[must_use]
     pub fn left_s(&self, now: &Moment) -> Option<u64> {
@@ -225,7 +232,9 @@ mod tests {
         let (open, at) = (record(), record().ordered);
         let later = |steady_ms| Moment { wall_ms: 0, steady_ms: at.steady_ms + steady_ms, ..at };
         assert_eq!(open.left_s(&later(59_999)), Some(1));
+        assert_eq!(open.left_ms(&later(59_999)), Some(1));
         assert_eq!(open.left_s(&later(60_000)), None);
+        assert_eq!(open.left_ms(&later(60_000)), None);
         let next_start = Moment { boot: 4, steady_ms: 0, wall_ms: at.wall_ms + 10_000 };
         assert_eq!(open.left_s(&next_start), Some(50));
     }

@@ -319,9 +319,9 @@ impl PublishError {
 /// # Errors
 /// [`PublishError`]
 pub async fn publish_here(mqtt: &Mqtt, publish: &Publish) -> Result<(), PublishError> {
-    let brought = mqtt.door.bring(publish, Whose::Client(None)).await;
+    let brings = mqtt.door.bring(publish, Whose::Client(None)).await;
     let of = |wrong: Outcome| PublishError::of(wrong.reason, wrong.text.map(Into::into));
-    let outcome = mqtt.reach.publish(publish, brought.map_err(of)?).await?;
+    let outcome = mqtt.reach.publish(publish, brings.map_err(of)?.readings).await?;
     if outcome.reason.is_failure() { Err(of(outcome)) } else { Ok(()) }
 }
 

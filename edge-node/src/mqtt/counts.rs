@@ -20,6 +20,8 @@ pub struct MqttCounts {
     pub rejected: Counter,
     /// Messages that a mapping takes and cannot read.
     pub unread: Counter,
+    /// Answers of devices with our firmware to commands that are not known.
+    pub unasked: Counter,
     /// Messages of QoS 0 with readings that came too fast to be stored.
     pub shed: Counter,
     /// Times that a client was not listened to for a while, because it published too fast.

@@ -3,11 +3,13 @@
 //!
 //! It follows the changes of twins from the place up to which all has been told, wherever they were
 //! made: here, at the hub, or in a merge of both. A message is the section as a whole, so a device
-//! needs the newest only, and nobody has to know which one it had before. The place goes to disk
-//! with the message. A section that the broker has no room for keeps nobody else's waiting: it is
+//! needs the newest only, and nobody has to know which one it had before. Devices with our firmware
+//! that have asked are told in their own way ([`Downlink`]). The place goes to disk with the
+//! message. A section that the broker has no room for keeps nobody else's waiting: it is
 //! tried again, and until then the place stays where it is.
 
 use super::broker::Reach;
+use super::firmware::Downlink;
 use super::ledger::Change;
 use super::packet::{Publish, PublishProperties, QoS, Topic, Utf8};
 use bytes::Bytes;
@@ -29,7 +31,11 @@ const AGAIN: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// A fault of the store or the broker.
-pub async fn tell(twins: Twins, reach: Reach, stop: CancellationToken) -> Result<(), Fault> {
+pub async fn tell(
+    twins: Twins,
+    (reach, downlink): (Reach, Downlink),
+    stop: CancellationToken,
+) -> Result<(), Fault> {
     let read = |view: &Snapshot<'_>| view.get(Table::Meta, TOLD);
     let told = twins.store().read(read).await?;
     let told = told.and_then(|value| value.try_into().ok()).map_or(0, u64::from_be_bytes);
@@ -50,6 +56,7 @@ pub async fn tell(twins: Twins, reach: Reach, stop: CancellationToken) -> Result
             }
         };
         let Some(change) = change else { return Ok(()) };
+        downlink.section_changed(&change.device).await;
         let place = Some(change.place).filter(|_| refused.is_empty());
         if publish(&twins, &reach, &change.device, place).await? {
             refused.remove(&change.device);

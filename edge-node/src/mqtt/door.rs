@@ -9,19 +9,36 @@
 use super::broker::Brought;
 use super::connection::Outcome;
 use super::counts::MqttCounts;
-use super::firmware;
+use super::firmware::{self, Heard, Said};
 use super::packet::{Publish, Topic, Utf8};
 use super::reason::Reason;
 use super::rules::{Purpose, Rules};
-use crate::device_commands::{self, Answered, Book};
+use crate::device_commands::{self, Answered, Book, CommandId, Reply};
 use crate::ingest::Ingest;
 use holdfast_core::device::gateway::Time;
+use holdfast_core::device::reported::Joined;
 use holdfast_core::reading::Device;
-use holdfast_node::twins::{Condition, Patch, Section, Twins};
+use holdfast_node::twins::{Condition, Patch, PatchError, Section, Twins};
+use holdfast_sync::docs::DocumentName;
 use serde_json::Value;
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+
+/// What a message has brought.
+#[derive(Debug, Default)]
+pub struct Brings {
+    /// Its readings, if it has any.
+    pub readings: Option<Brought>,
+    /// What a device with our firmware is to be answered, once the message is on disk.
+    pub said: Option<Box<Said>>,
+}
+
+impl From<Option<Brought>> for Brings {
+    fn from(readings: Option<Brought>) -> Self {
+        Self { readings, said: None }
+    }
+}
 
 /// Whose message it is.
 #[derive(Clone, Copy, Debug)]
@@ -94,37 +111,38 @@ impl Door {
         Err(refused(Reason::NotAuthorized, text))
     }
 
-    /// The readings of a message; none when its topic brings none. What it tells of a twin is on
-    /// disk then.
+    /// What a message brings; nothing when its topic brings nothing. What it tells of a twin, or
+    /// answers, is on disk then.
     ///
     /// # Errors
     /// What its publisher is told when the message is not to be taken.
-    pub async fn bring(
-        &self,
-        publish: &Publish,
-        whose: Whose<'_>,
-    ) -> Result<Option<Brought>, Outcome> {
+    pub async fn bring(&self, publish: &Publish, whose: Whose<'_>) -> Result<Brings, Outcome> {
         let (purpose, own) = match whose {
             Whose::Client(own) => (self.check(&publish.topic, own)?, own),
             Whose::Will => (self.purpose(&publish.topic)?, None),
         };
         if publish.payload.is_empty() && publish.retain {
-            return Ok(None);
+            return Ok(Brings::default());
         }
         match purpose {
             Purpose::Readings { .. } | Purpose::Mapped(_) => {
-                self.readings(publish, &purpose, own).await
+                self.readings(publish, &purpose, own).await.map(Brings::from)
             }
             Purpose::Envelope { device } => {
                 // Of a device that says how it is nothing is to be lost by its samples.
-                Box::pin(self.health(device, &publish.payload)).await?;
-                self.readings(publish, &purpose, own).await
+                let said = Box::pin(self.hear(device, &publish.payload)).await?;
+                let readings = self.readings(publish, &purpose, own).await?;
+                Ok(Brings { readings, said: Some(said) })
             }
             Purpose::Reported { device } => {
-                Box::pin(self.report(device, &publish.payload)).await.map(|()| None)
+                Box::pin(self.report(device, &publish.payload)).await?;
+                Ok(Brings::default())
             }
-            Purpose::Reply { device } => Box::pin(self.reply(device, publish)).await.map(|()| None),
-            _ => Ok(None),
+            Purpose::Reply { device } => {
+                Box::pin(self.reply(device, publish)).await?;
+                Ok(Brings::default())
+            }
+            _ => Ok(Brings::default()),
         }
     }
 
@@ -178,13 +196,30 @@ impl Door {
         Time { unix_ms: self.ingest.now().millis(), is_trusted }
     }
 
-    /// Puts how a device with our firmware is into its twin.
-    async fn health(&self, device: Device<'_>, payload: &[u8]) -> Result<(), Outcome> {
-        let said = firmware::reported(payload);
-        match said.map_err(|wrong| refused(Reason::PayloadFormatInvalid, wrong.to_string()))? {
-            Some(said) => self.patch(device, &said).await,
-            None => Ok(()),
+    /// Does what a device with our firmware says beside its samples; what it is to be answered.
+    async fn hear(&self, device: Device<'_>, payload: &[u8]) -> Result<Box<Said>, Outcome> {
+        let wrong = |text: String| refused(Reason::PayloadFormatInvalid, text);
+        let heard = Heard::read(device, payload).map_err(|error| wrong(error.to_string()))?;
+        let Heard { health, reported, replies, mut said } = heard;
+        if let Some(health) = health {
+            self.patch(device, &health).await?;
         }
+        for reported in reported {
+            let cells = reported.cells.as_bytes().to_vec();
+            let joined = self.twins.join(document(device)?, cells).await.map_err(not_written)?;
+            let (mark, is_stale, above) = (reported.mark, joined.is_stale, joined.above);
+            said.joined.push(Joined { mark, is_stale, above });
+        }
+        for reply in &replies {
+            let (id, reply) = firmware::reply(reply);
+            if self.answer(device, id, reply).await? == Answered::Unknown {
+                // Nothing will ever come of it: the device is to be rid of it.
+                self.counts.unasked.add(1);
+                tracing::warn!(device = device.as_str(), %id, "an answer to no command is let go");
+            }
+            said.replied.push(id.0);
+        }
+        Ok(Box::new(said))
     }
 
     /// Puts what a device says of itself into its twin.
@@ -200,18 +235,8 @@ impl Door {
             let text = format!("{} (at `{}`); expected {}", bad.detail, bad.at, bad.expected);
             refused(Reason::PayloadFormatInvalid, text)
         })?;
-        let Some(document) = Section::Reported.document(device.as_str()) else {
-            return Err(refused(Reason::TopicNameInvalid, "this device can have no twin"));
-        };
-        let patched = self.twins.patch(document, patch, Condition::default()).await;
-        patched.map(drop).map_err(|error| {
-            let problem = error.problem();
-            let reason = match problem.status().is_server_error() {
-                true => Reason::QuotaExceeded,
-                false => Reason::PayloadFormatInvalid,
-            };
-            refused(reason, problem.to_string())
-        })
+        let patched = self.twins.patch(document(device)?, patch, Condition::default()).await;
+        patched.map(drop).map_err(not_written)
     }
 
     /// Puts down what a device answers to a command.
@@ -220,15 +245,36 @@ impl Door {
         let correlation = publish.properties.correlation.as_ref().map(|data| &data.bytes()[..]);
         let (id, reply) = device_commands::reply(&publish.payload, correlation)
             .map_err(|error| wrong(error.to_string()))?;
-        match self.commands.answer(device.as_str(), id, reply).await {
-            Ok(Answered::Now | Answered::Before) => Ok(()),
-            Ok(Answered::Unknown) => {
-                Err(wrong(format!("`{}` has no command `{id}`", device.as_str())))
-            }
-            Err(error) => {
-                let text = format!("the answer was not stored: {error}");
-                Err(refused(Reason::QuotaExceeded, text))
-            }
+        match self.answer(device, id, reply).await? {
+            Answered::Now | Answered::Before => Ok(()),
+            Answered::Unknown => Err(wrong(format!("`{}` has no command `{id}`", device.as_str()))),
         }
     }
+
+    async fn answer(
+        &self,
+        device: Device<'_>,
+        id: CommandId,
+        reply: Reply,
+    ) -> Result<Answered, Outcome> {
+        self.commands.answer(device.as_str(), id, reply).await.map_err(|error| {
+            refused(Reason::QuotaExceeded, format!("the answer was not stored: {error}"))
+        })
+    }
+}
+
+/// The document of what a device reports.
+fn document(device: Device<'_>) -> Result<DocumentName, Outcome> {
+    let document = Section::Reported.document(device.as_str());
+    document.ok_or_else(|| refused(Reason::TopicNameInvalid, "this device can have no twin"))
+}
+
+/// What a device is told whose twin did not take what it says.
+fn not_written(error: PatchError) -> Outcome {
+    let problem = error.problem();
+    let reason = match problem.status().is_server_error() {
+        true => Reason::QuotaExceeded,
+        false => Reason::PayloadFormatInvalid,
+    };
+    refused(reason, problem.to_string())
 }

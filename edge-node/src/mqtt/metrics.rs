@@ -15,6 +15,8 @@ pub fn tell(out: &mut Exposition, counts: &MqttCounts) {
     one("holdfast_mqtt_rejected_messages_total", "Messages not taken.", counts.rejected.get());
     let help = "Messages that a mapping takes and cannot read.";
     one("holdfast_mqtt_unread_messages_total", help, counts.unread.get());
+    let help = "Answers of devices to commands that are not known.";
+    one("holdfast_mqtt_unknown_replies_total", help, counts.unasked.get());
     let help = "Messages of QoS 0 with readings that came too fast to be stored.";
     one("holdfast_mqtt_shed_messages_total", help, counts.shed.get());
     let help = "Times that a client was slowed down because it published too fast.";

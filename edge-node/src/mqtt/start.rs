@@ -6,6 +6,7 @@ use super::connection::Options;
 use super::counts::MqttCounts;
 use super::desired;
 use super::door::Door;
+use super::firmware::Downlink;
 use super::rules::Rules;
 use super::server::websocket::Taker;
 use super::server::{self, Secure, Server};
@@ -121,7 +122,8 @@ pub fn start(
     let broker = Broker::load(store, Arc::clone(&door), limits, (counts, starts));
     let broker = broker.map_err(|fault| fault.to_string())?;
     let reach = broker.reach();
-    let commands = DeviceCommands::new(book, reach.clone());
+    let downlink = Downlink::new(twins.clone(), book.clone(), reach.clone());
+    let commands = DeviceCommands::new(book, reach.clone(), downlink.clone());
     let packet = u32::try_from(settings.packet_max.0).unwrap_or(u32::MAX);
     let sizes = codec::Limits { packet, ..codec::Limits::default() };
     let publish_rate = settings.client_rate;
@@ -133,7 +135,7 @@ pub fn start(
     let over = CancellationToken::new();
     let ends = over.clone();
     supervisor.run_once("mqtt broker", |stop| broker.run(stop, ends));
-    let (telling, of) = (reach.clone(), twins);
+    let (telling, of) = ((reach.clone(), downlink), twins);
     supervisor.spawn("mqtt twins", move |stop| desired::tell(of.clone(), telling.clone(), stop));
     let Sockets { plain, secure } = sockets;
     if let Some(listener) = plain {

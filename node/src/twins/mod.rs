@@ -8,12 +8,14 @@
 //! difference.
 //!
 //! A change is a [`Patch`] (RFC 7396) under a [`Condition`] on the [`Version`] it was made for. It
-//! is judged, written and answered in one transaction of the store's writer. Whoever follows twins
+//! is judged, written and answered in one transaction of the store's writer. A device with a clock
+//! of its own for its cells reports them as they are ([`Twins::join`]). Whoever follows twins
 //! ([`Feed`]) reads what changed behind a place from the store, so nothing is missed, however slow
 //! they are.
 
 mod difference;
 mod feed;
+mod join;
 mod patch;
 mod section;
 mod shown;

@@ -6,7 +6,7 @@ use super::state::State;
 use super::work::{Effect, Work};
 use super::{Brought, Command, ConnectionId, Limits, Outcome, Spread};
 use crate::mqtt::counts::MqttCounts;
-use crate::mqtt::door::{Door, Whose};
+use crate::mqtt::door::{Brings, Door, Whose};
 use crate::mqtt::ledger::{self, Applied, Change};
 use crate::mqtt::message::{Delivery, Message, Moment};
 use crate::mqtt::packet::{Publish, QoS, Topic};
@@ -338,13 +338,13 @@ impl Broker {
     ) {
         let (door, reach) = (Arc::clone(&self.door), self.reach.clone());
         tokio::spawn(async move {
-            let brought = door.bring(message.as_publish(), Whose::Will).await;
-            let brought = brought.unwrap_or_else(|wrong| {
+            let brings = door.bring(message.as_publish(), Whose::Will).await;
+            let brings = brings.unwrap_or_else(|wrong| {
                 let (topic, text) = (message.topic(), wrong.text.unwrap_or_default());
                 tracing::warn!(%topic, %text, "what a will brings is wrong");
-                None
+                Brings::default()
             });
-            reach.send(command(message, brought)).await;
+            reach.send(command(message, brings.readings)).await;
         });
     }
 }

@@ -1,6 +1,11 @@
-//! Samples become readings with the right times and names; answers say what is safe.
+//! Samples become readings with the right times and names; answers say what is safe; a section and
+//! commands become what a device reads.
 
+mod state;
+
+use super::letters::Letters;
 use super::*;
+use holdfast_core::device::gateway::{Time, Watermark};
 use holdfast_core::device::vectors;
 
 const DEVICE: &str = "ps-1";
@@ -8,7 +13,7 @@ const DEVICE: &str = "ps-1";
 const RECEIVED: Timestamp = Timestamp(1_800_000_010_000_000_000);
 
 fn decoded(message: &[u8]) -> Decoded<'_> {
-    decode(Device::new(DEVICE).unwrap(), message, RECEIVED).unwrap()
+    decode(device(), message, RECEIVED).unwrap()
 }
 
 fn told(decoded: &Decoded<'_>) -> Vec<String> {
@@ -55,28 +60,45 @@ fn an_age_is_taken_from_the_time_of_receipt_and_no_time_is_said_to_be_none() {
     );
 }
 
+fn device() -> Device<'static> {
+    Device::new(DEVICE).unwrap()
+}
+
+fn said(message: &[u8]) -> Said {
+    Heard::read(device(), message).unwrap().said
+}
+
+fn answer(said: &Said) -> Vec<Vec<u8>> {
+    let mut letters = Letters::default();
+    said.answer(Time { unix_ms: 1_800_000_000_000, is_trusted: true }, &mut letters);
+    letters.finish()
+}
+
 #[test]
 fn the_answer_says_up_to_where_and_what_time_it_is() {
-    let time = Time { unix_ms: 1_800_000_000_000, is_trusted: true };
-    let said = Said::of(vectors::SAMPLES_UNIX);
-    let answer = said.answer(DEVICE, time).unwrap();
-    assert_eq!(answer.topic.as_str(), "devices/ps-1/watermark");
-    assert_eq!(&answer.payload[..], vectors::DOWN);
+    assert_eq!(answer(&said(vectors::SAMPLES_UNIX)), [vectors::DOWN]);
 
-    let said = Said::of(vectors::HEALTH_FOUR);
-    assert_eq!(said, Said { watermark: None, is_health: true });
-    let answer = said.answer(DEVICE, time).unwrap();
+    let said = said(vectors::HEALTH_FOUR);
+    assert_eq!(said, Said { is_health: true, ..Said::default() });
+    let [answer] = &answer(&said)[..] else { panic!("one message") };
     assert_eq!(
-        Envelopes::new(&answer.payload).map(|one| one.unwrap().kind).collect::<Vec<_>>(),
+        Envelopes::new(answer).map(|one| one.unwrap().kind).collect::<Vec<_>>(),
         [device::TIME]
     );
-    assert_eq!(Said::of(&[]).answer(DEVICE, time), None);
+}
+
+#[test]
+fn what_says_nothing_is_not_answered() {
+    assert_eq!(answer(&said(&[])), <[Vec<u8>; 0]>::default());
+    let mut unknown = [0; 16];
+    let len = device::put(&mut unknown, 199, b"news").unwrap();
+    assert_eq!(answer(&said(&unknown[..len])), <[Vec<u8>; 0]>::default());
 }
 
 #[test]
 fn of_several_envelopes_the_last_samples_count() {
     let message = [vectors::SAMPLES_UNKNOWN, vectors::HEALTH_FOUR, vectors::SAMPLES_UNIX].concat();
-    let said = Said::of(&message);
+    let said = said(&message);
     assert_eq!(said.watermark, Some(Watermark { boot: 4, sequence: 12 }));
     assert!(said.is_health);
     assert_eq!(decoded(&message).items.len(), 4);
@@ -84,11 +106,14 @@ fn of_several_envelopes_the_last_samples_count() {
 
 #[test]
 fn health_becomes_a_part_of_the_twin() {
+    let health = |message| Heard::read(device(), message).unwrap().health;
     assert_eq!(
-        reported(vectors::HEALTH_FOUR).unwrap().unwrap(),
-        json!({"device": {"boot": 4, "reason": "watchdog", "firmware": "0.1.0", "dropped": 7}})
+        health(vectors::HEALTH_FOUR),
+        Some(json!({
+            "device": {"boot": 4, "reason": "watchdog", "firmware": "0.1.0", "dropped": 7}
+        }))
     );
-    assert_eq!(reported(vectors::SAMPLES_AGE).unwrap(), None);
+    assert_eq!(health(vectors::SAMPLES_AGE), None);
 }
 
 #[test]
@@ -96,12 +121,22 @@ fn what_does_not_follow_the_format_is_refused_with_its_place() {
     let mut message = [vectors::HEALTH_FOUR, vectors::SAMPLES_UNIX].concat();
     let last = message.len() - 1;
     message[last] ^= 1;
-    let wrong = decode(Device::new(DEVICE).unwrap(), &message, RECEIVED).unwrap_err();
+    let wrong = decode(device(), &message, RECEIVED).unwrap_err();
     assert_eq!(
         (wrong.code, wrong.to_string().as_str()),
         ("checksum-mismatch", "the checksum does not match the data (at envelope 1)")
     );
-    assert!(reported(&message).is_err());
     // A device must never be told that something is safe which was refused.
-    assert_eq!(Said::of(&message).watermark, None);
+    let wrong = Heard::read(device(), &message).unwrap_err();
+    assert_eq!(wrong.to_string(), "the checksum does not match the data (at envelope 1)");
+    let mut short = [0; 16];
+    let len = device::put(&mut short, device::SAMPLES, &[4, 0, 9]).unwrap();
+    let wrong = Heard::read(device(), &[vectors::HEALTH_FOUR, &short[..len]].concat()).unwrap_err();
+    assert_eq!(wrong.to_string(), "the data ends too early (at envelope 1)");
+    let long = vectors::HEALTH_FOUR.repeat(50);
+    let wrong = Heard::read(device(), &long).unwrap_err();
+    assert_eq!(
+        (wrong.code, wrong.to_string().as_str()),
+        ("value-too-long", "the message has 1250 bytes; expected at most 1024")
+    );
 }

@@ -16,8 +16,8 @@ use crate::mqtt::broker::{
 };
 use crate::mqtt::broker::{Granted, Opened, SessionKey};
 use crate::mqtt::connection::{Arrived, Connection, Ended, Outcome, Request};
-use crate::mqtt::door::Whose;
-use crate::mqtt::firmware::{self, Said};
+use crate::mqtt::door::{Brings, Whose};
+use crate::mqtt::firmware::{Attached, Said};
 use crate::mqtt::ledger::{self, Queued, Seen, SessionNo};
 use crate::mqtt::message::Message;
 use crate::mqtt::packet::{Connect, Filter, Publish, QoS, Subscribe, Topic};
@@ -148,7 +148,11 @@ struct Driver {
     /// Whether it is not listened to because it publishes too fast.
     is_slowed: bool,
     /// What a device with our firmware has said in messages that are not on disk yet.
-    said: Vec<(u64, Said)>,
+    said: Vec<(u64, Box<Said>)>,
+    /// And in those that are, to which it was not answered yet.
+    due: Vec<Box<Said>>,
+    /// That such a device has asked over this connection.
+    attached: Option<Attached>,
 }
 
 impl Driver {
@@ -172,6 +176,8 @@ impl Driver {
             new_filters: Vec::new(),
             is_slowed: false,
             said: Vec::new(),
+            due: Vec::new(),
+            attached: None,
         }
     }
 
@@ -245,6 +251,9 @@ impl Driver {
             }
             if !self.new_filters.is_empty() {
                 Box::pin(self.send_commands()).await;
+            }
+            if !self.due.is_empty() {
+                Box::pin(self.tell_device()).await;
             }
             if self.session.is_some() {
                 self.outbox.fill(&mut self.connection, &self.mailbox, &self.server).await;
@@ -335,8 +344,9 @@ impl Driver {
             Answer::Published(serial, outcome) => {
                 let is_taken = !outcome.reason.is_failure();
                 self.connection.published(serial, outcome);
-                if !self.said.is_empty() {
-                    self.tell_device(serial, is_taken);
+                if let Some(place) = self.said.iter().position(|(of, _)| *of == serial) {
+                    let (_, said) = self.said.swap_remove(place);
+                    self.due.extend(Some(said).filter(|_| is_taken));
                 }
             }
             Answer::Released(packet_id) => self.connection.released(packet_id),
@@ -352,15 +362,22 @@ impl Driver {
         }
     }
 
-    /// Tells a device with our firmware up to where its samples are on disk.
-    fn tell_device(&mut self, serial: u64, is_taken: bool) {
-        let Some(place) = self.said.iter().position(|(of, _)| *of == serial) else { return };
-        let (_, said) = self.said.swap_remove(place);
-        let device = self.user.as_ref().and_then(|user| user.device.as_deref());
-        let Some(device) = device.filter(|_| is_taken) else { return };
-        if let Some(answer) = said.answer(device, self.server.door.time()) {
-            let reach = &self.server.reach;
-            reach.put_now(&Arc::new(Message::new(&answer, reach.now())), None);
+    /// Answers a device with our firmware, now that what it said is on disk.
+    async fn tell_device(&mut self) {
+        let due = std::mem::take(&mut self.due);
+        let Some(device) = self.user.as_ref().and_then(|user| user.device.as_deref()) else {
+            return;
+        };
+        let downlink = self.server.commands.downlink();
+        for said in due {
+            let time = self.server.door.time();
+            match said.ask {
+                Some(_) => {
+                    let attached = self.attached.get_or_insert_with(|| downlink.attach(device));
+                    attached.answer(&said, time).await;
+                }
+                None => downlink.answer(device, &said, time),
+            }
         }
     }
 
@@ -392,10 +409,10 @@ impl Driver {
         let Some(user) = self.user.clone() else { return Ok(()) };
         may_publish(&user, &publish.topic)?;
         let whose = Whose::Client(user.device.as_deref());
-        let mut brought = self.server.door.bring(&publish, whose).await?;
-        if publish.qos > QoS::AtMostOnce && firmware::is_envelope(&publish.topic) {
-            self.said.push((serial, Said::of(&publish.payload)));
-        }
+        let brings = self.server.door.bring(&publish, whose).await?;
+        let Brings { readings: mut brought, said } = brings;
+        let answered = said.filter(|_| publish.qos > QoS::AtMostOnce);
+        self.said.extend(answered.map(|said| (serial, said)));
         let reach = &self.server.reach;
         let message = Message::new(&publish, reach.now());
         let key = self.session.map(|(key, _)| key);

@@ -13,6 +13,7 @@ use crate::mqtt::codec::{self, Codec};
 use crate::mqtt::connection::Options;
 use crate::mqtt::counts::MqttCounts;
 use crate::mqtt::door::Door;
+use crate::mqtt::firmware::Downlink;
 use crate::mqtt::ledger::NEVER;
 use crate::mqtt::packet::{
     Ack, Connack, ConnectProperties, Filter, Packet, Publish, PublishProperties, QoS, Subscription,
@@ -110,7 +111,8 @@ impl Node {
         let counts = Arc::new(MqttCounts::default());
         let (twins, book) = (self.twins(&store), Book::new(store.clone()));
         let rules = Arc::new(Rules::default());
-        let door = Arc::new(Door::new(ingest, twins, book.clone(), rules, Arc::clone(&counts)));
+        let of = (twins.clone(), book.clone());
+        let door = Arc::new(Door::new(ingest, of.0, of.1, rules, Arc::clone(&counts)));
         let limits = Limits { session_expiry_s: NEVER, ..Limits::default() };
         let broker =
             Broker::load(store.clone(), Arc::clone(&door), limits, (counts, Arc::default()))
@@ -120,7 +122,8 @@ impl Node {
         let all = vec![FilterText::try_from("#".to_owned()).unwrap()];
         let access = Access { who: Whom::Anonymous, publish: all.clone(), subscribe: all };
         let access = (vec![access], true);
-        let commands = DeviceCommands::new(book, reach.clone());
+        let downlink = Downlink::new(twins, book.clone(), reach.clone());
+        let commands = DeviceCommands::new(book, reach.clone(), downlink);
         let shared = (reach.clone(), door, commands);
         let server = Server::new(shared, auth, access, Options::default(), 100);
         let mut tasks = JoinSet::new();

@@ -1,0 +1,277 @@
+//! What the node tells devices with our firmware of its own accord: what they should be, and what
+//! they are to do.
+//!
+//! State is told, not queued: a device asks after each connect, and from then on is told what
+//! changes, until its connection ends. A message that is lost on the way costs nothing, for the
+//! next ask brings all of it again. What is read and what is sent for one device is one step that
+//! no other comes between, so it is never told something older after something newer, and a
+//! command whose answer is on disk is not sent once more.
+
+use super::letters::{Letters, envelope};
+use super::section::Shows;
+use super::{Said, order};
+use crate::device_commands::{Book, CommandId, Reply};
+use crate::mqtt::broker::Reach;
+use crate::mqtt::message::Message;
+use crate::mqtt::packet::{Publish, PublishProperties, QoS, Topic};
+use bytes::Bytes;
+use holdfast_core::device;
+use holdfast_core::device::command::{NO_COMMAND, Named};
+use holdfast_core::device::desired::Version;
+use holdfast_core::device::gateway::Time;
+use holdfast_core::state::Policy;
+use holdfast_node::twins::{Condition, Patch, Section, Twins};
+use holdfast_sync::Fault;
+use holdfast_sync::docs::Contents;
+use holdfast_sync::store::Snapshot;
+use serde_json::{Value as Json, json};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What a device reports, below `device`, as long as its desired section fits no message.
+const TOO_LARGE: &str = "too large";
+
+/// How devices with our firmware are told; clones share it.
+#[derive(Clone)]
+pub struct Downlink(Arc<Inner>);
+
+struct Inner {
+    twins: Twins,
+    book: Book,
+    reach: Reach,
+    attached: Mutex<HashMap<String, Here>>,
+}
+
+/// A device that has asked over connections that are open.
+#[derive(Default)]
+struct Here {
+    connections: usize,
+    sending: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// A connection over which a device has asked, for as long as it is open.
+pub struct Attached {
+    downlink: Downlink,
+    device: String,
+    sending: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        let mut attached = self.downlink.here();
+        if let Some(here) = attached.get_mut(&self.device) {
+            here.connections -= 1;
+            if here.connections == 0 {
+                attached.remove(&self.device);
+            }
+        }
+    }
+}
+
+impl Downlink {
+    /// One that reads twins and commands, and sends through the broker.
+    #[must_use]
+    pub fn new(twins: Twins, book: Book, reach: Reach) -> Self {
+        Self(Arc::new(Inner { twins, book, reach, attached: Mutex::default() }))
+    }
+
+    fn here(&self) -> MutexGuard<'_, HashMap<String, Here>> {
+        // A panic while it was held left it whole: devices come and go in one step.
+        self.0.attached.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that a device has asked over a connection.
+    #[must_use]
+    pub fn attach(&self, device: &str) -> Attached {
+        let mut attached = self.here();
+        let here = attached.entry(device.to_owned()).or_default();
+        here.connections += 1;
+        let sending = Arc::clone(&here.sending);
+        Attached { downlink: self.clone(), device: device.to_owned(), sending }
+    }
+
+    /// What only one may do at a time who sends to a device that has asked.
+    fn sending(&self, device: &str) -> Option<Arc<tokio::sync::Mutex<()>>> {
+        self.here().get(device).map(|here| Arc::clone(&here.sending))
+    }
+
+    /// Answers what a device has said, that is on disk, and has not asked about.
+    pub fn answer(&self, device: &str, said: &Said, time: Time) {
+        let mut letters = Letters::default();
+        said.answer(time, &mut letters);
+        self.send(device, letters);
+    }
+
+    /// Tells a device that what it should be has changed, if it has asked.
+    pub async fn section_changed(&self, device: &str) {
+        let Some(sending) = self.sending(device) else { return };
+        let alone = sending.lock().await;
+        let Some((section, fits)) = self.section(device, None).await else { return };
+        let mut letters = Letters::default();
+        letters.push(&section);
+        self.send(device, letters);
+        drop(alone);
+        self.show_fit(device, fits).await;
+    }
+
+    /// Tells a device what it is to do, if it has asked.
+    pub async fn ordered(&self, device: &str, id: CommandId) {
+        let Some(sending) = self.sending(device) else { return };
+        let alone = sending.lock().await;
+        let record = match self.0.book.get(device, id).await {
+            Ok(record) => record,
+            Err(fault) => return unread(device, &fault),
+        };
+        let now = self.0.book.now();
+        let Some(record) = record.filter(|record| record.is_waiting(&now)) else { return };
+        match order::command(id, &record, &now) {
+            Ok(command) => {
+                let mut letters = Letters::default();
+                letters.push(&command);
+                self.send(device, letters);
+            }
+            Err(why) => {
+                drop(alone);
+                self.give_up(device, id, &why).await;
+            }
+        }
+    }
+
+    /// An envelope with what a device should be, and whether all of it is in there.
+    async fn section(&self, device: &str, held: Option<Version>) -> Option<(Vec<u8>, bool)> {
+        let name = Section::Desired.document(device)?;
+        let twins = &self.0.twins;
+        let of = name.clone();
+        let contents = twins.store().read(move |view: &Snapshot<'_>| Contents::read(view, &of));
+        let contents = match contents.await {
+            Ok(contents) => contents,
+            Err(fault) => {
+                unread(device, &fault);
+                return None;
+            }
+        };
+        let bytes = twins.policy(&name);
+        let policy = Policy::from_bytes(&bytes).unwrap_or(Policy::LWW);
+        Some(Shows::of(&name, &contents, &policy).envelope(held))
+    }
+
+    /// Shows people whether a device can have its section. What is shown already is not written.
+    async fn show_fit(&self, device: &str, fits: bool) {
+        let Some(name) = Section::Reported.document(device) else { return };
+        let twins = &self.0.twins;
+        let part = match twins.part(name.clone()).await {
+            Ok(part) => part,
+            Err(fault) => return unread(device, &fault),
+        };
+        let path = format!("{}/desired", device::reported::RESERVED);
+        let shown = part.shown.at(&path).map(|leaf| &leaf.value);
+        let wanted = if fits { Json::Null } else { TOO_LARGE.into() };
+        if shown.unwrap_or(&Json::Null) == &wanted {
+            return;
+        }
+        if !fits {
+            tracing::warn!(device, "what is desired of a device is too large for it");
+        }
+        let patch = json!({ device::reported::RESERVED: { "desired": wanted } });
+        let patch = Patch::read(&patch).expect("a path and a text");
+        if let Err(error) = twins.patch(name, patch, Condition::default()).await {
+            let problem = error.problem();
+            tracing::error!(device, %problem, "that a section is too large cannot be shown");
+        }
+    }
+
+    /// Answers a command that cannot be sent to a device, in its place.
+    async fn give_up(&self, device: &str, id: CommandId, why: &str) {
+        tracing::warn!(device, %id, why, "a command cannot be sent to a device");
+        let reply = Reply::Failed(format!("the gateway cannot send it to this device: {why}"));
+        if let Err(error) = self.0.book.answer(device, id, reply).await {
+            tracing::error!(device, %id, %error, "a command that cannot be sent waits on");
+        }
+    }
+
+    fn send(&self, device: &str, letters: Letters) {
+        let Ok(topic) = Topic::try_from(format!("devices/{device}/watermark").as_str()) else {
+            return;
+        };
+        for payload in letters.finish() {
+            let publish = Publish {
+                dup: false,
+                qos: QoS::AtMostOnce,
+                retain: false,
+                topic: topic.clone(),
+                packet_id: None,
+                payload: Bytes::from(payload),
+                properties: PublishProperties::default(),
+            };
+            let reach = &self.0.reach;
+            reach.put_now(&Arc::new(Message::new(&publish, reach.now())), None);
+        }
+    }
+}
+
+impl Attached {
+    /// Answers what the device has said and asked about: all that there is for it.
+    pub async fn answer(&self, said: &Said, time: Time) {
+        let (downlink, device) = (&self.downlink, self.device.as_str());
+        let alone = self.sending.lock().await;
+        let mut letters = Letters::default();
+        said.answer(time, &mut letters);
+        let (commands, unfit) = self.commands().await;
+        if let Some(oldest) = commands.oldest {
+            letters.push(&oldest);
+        }
+        let section = downlink.section(device, said.ask).await;
+        if let Some((section, _)) = &section {
+            letters.push(section);
+        }
+        commands.waiting.iter().for_each(|command| letters.push(command));
+        downlink.send(device, letters);
+        drop(alone);
+        for (id, why) in unfit {
+            downlink.give_up(device, id, &why).await;
+        }
+        if let Some((_, fits)) = section {
+            downlink.show_fit(device, fits).await;
+        }
+    }
+
+    /// The commands that wait for the device, and those that it cannot be sent, with the reason.
+    async fn commands(&self) -> (Commands, Vec<(CommandId, String)>) {
+        let book = &self.downlink.0.book;
+        let mut out = Commands::default();
+        let mut unfit = Vec::new();
+        let all = match book.of(&self.device).await {
+            Ok(all) => all,
+            Err(fault) => {
+                unread(&self.device, &fault);
+                return (out, unfit);
+            }
+        };
+        let now = book.now();
+        let mut oldest = None;
+        for (id, record) in all.iter().filter(|(_, record)| record.is_waiting(&now)) {
+            match order::command(*id, record, &now) {
+                Ok(command) => {
+                    oldest.get_or_insert(id.0);
+                    out.waiting.push(command);
+                }
+                Err(why) => unfit.push((*id, why)),
+            }
+        }
+        let named = Named { id: oldest.unwrap_or(NO_COMMAND) };
+        out.oldest = envelope(device::COMMANDS, |out| named.encode(out));
+        (out, unfit)
+    }
+}
+
+/// Envelopes with the commands of a device.
+#[derive(Default)]
+struct Commands {
+    /// Which the oldest is; not known where they cannot be read.
+    oldest: Option<Vec<u8>>,
+    waiting: Vec<Vec<u8>>,
+}
+
+fn unread(device: &str, fault: &Fault) {
+    tracing::error!(device, %fault, "what a device is to be told cannot be read");
+}

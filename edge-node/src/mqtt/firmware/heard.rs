@@ -1,0 +1,91 @@
+//! What a message of a device says beside its samples, read as a whole before any of it is done.
+
+use super::{Said, of_health};
+use crate::mqtt::rules::{OTHER_DEVICE, PayloadError};
+use holdfast_core::Reject;
+use holdfast_core::device::command::Reply;
+use holdfast_core::device::desired::Ask;
+use holdfast_core::device::gateway::Watermark;
+use holdfast_core::device::health::Health;
+use holdfast_core::device::reported::Reported;
+use holdfast_core::device::samples::Samples;
+use holdfast_core::device::{self, Envelopes, MESSAGE_MAX_BYTES};
+use holdfast_core::envelope::Envelope;
+use holdfast_core::reading::Device;
+use holdfast_core::state::Author;
+
+/// What a message says.
+#[derive(Debug, Default)]
+pub struct Heard<'a> {
+    /// How the device is, as a patch of what it reports.
+    pub health: Option<serde_json::Value>,
+    /// What it reports itself.
+    pub reported: Vec<Reported<'a>>,
+    /// What came of commands.
+    pub replies: Vec<Reply<'a>>,
+    /// What it is to be answered, as far as that is known before any of this is done.
+    pub said: Said,
+}
+
+impl<'a> Heard<'a> {
+    /// Reads a message of `device`.
+    ///
+    /// # Errors
+    /// Where it does not follow the format, or is not the device's to say; then nothing of it is
+    /// taken.
+    pub fn read(device: Device<'_>, payload: &'a [u8]) -> Result<Self, PayloadError> {
+        if payload.len() > MESSAGE_MAX_BYTES {
+            let detail = format!(
+                "the message has {} bytes; expected at most {MESSAGE_MAX_BYTES}",
+                payload.len()
+            );
+            let (code, at) = (Reject::Long.code(), String::new());
+            return Err(PayloadError { code, detail: detail.into(), at });
+        }
+        let mut heard = Self::default();
+        for (number, envelope) in Envelopes::new(payload).enumerate() {
+            let place = || format!("envelope {number}");
+            let at = |reject: Reject| PayloadError::from(reject).at(place());
+            let envelope = envelope.map_err(at)?;
+            heard.envelope(&envelope).map_err(at)?;
+            if envelope.kind == device::REPORTED
+                && let Some(reported) = heard.reported.last()
+                && let Some(path) = reported.foreign(Author::device(device))
+            {
+                let detail = format!(
+                    "the cell at `{path}` is not this device's to report: it is by somebody else, \
+                     or at or below `device`"
+                );
+                return Err(PayloadError {
+                    code: OTHER_DEVICE,
+                    detail: detail.into(),
+                    at: place(),
+                });
+            }
+        }
+        Ok(heard)
+    }
+
+    fn envelope(&mut self, envelope: &Envelope<'a>) -> Result<(), Reject> {
+        let payload = envelope.payload;
+        match envelope.kind {
+            device::SAMPLES => {
+                let samples = Samples::read(payload)?;
+                let boot = samples.boot;
+                for sample in samples {
+                    let sequence = sample?.sequence;
+                    self.said.watermark = Some(Watermark { boot, sequence });
+                }
+            }
+            device::HEALTH => {
+                self.health = Some(of_health(&Health::decode(payload)?));
+                self.said.is_health = true;
+            }
+            device::ASK => self.said.ask = Some(Ask::decode(payload)?.version),
+            device::REPORTED => self.reported.push(Reported::decode(payload)?),
+            device::REPLY => self.replies.push(Reply::decode(payload)?),
+            _ => {}
+        }
+        Ok(())
+    }
+}

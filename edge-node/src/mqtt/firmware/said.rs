@@ -1,0 +1,45 @@
+//! What a device has said, as far as its answer depends on it.
+
+use super::letters::{Letters, envelope};
+use holdfast_core::device;
+use holdfast_core::device::command::{CommandId, Named};
+use holdfast_core::device::desired::Version;
+use holdfast_core::device::gateway::{Time, Watermark};
+use holdfast_core::device::reported::Joined;
+
+/// What a message of a device calls for in return.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    /// Up to where its samples go.
+    pub watermark: Option<Watermark>,
+    /// Whether it said how it is.
+    pub is_health: bool,
+    /// The version of the desired section that it holds, where it asks for that.
+    pub ask: Option<Version>,
+    /// What became of what it reported.
+    pub joined: Vec<Joined>,
+    /// The commands that it has answered.
+    pub replied: Vec<CommandId>,
+}
+
+impl Said {
+    /// Puts what can be told at once into `letters`, with what time it is; nothing where it calls
+    /// for nothing.
+    pub fn answer(&self, time: Time, letters: &mut Letters) {
+        if *self == Self::default() {
+            return;
+        }
+        let watermark = self
+            .watermark
+            .and_then(|watermark| envelope(device::WATERMARK, |out| watermark.encode(out)));
+        let time = envelope(device::TIME, |out| time.encode(out));
+        let joined =
+            self.joined.iter().map(|joined| envelope(device::JOINED, |out| joined.encode(out)));
+        let replied = self
+            .replied
+            .iter()
+            .map(|id| envelope(device::REPLIED, |out| Named { id: *id }.encode(out)));
+        let all = [watermark, time].into_iter().chain(joined).chain(replied);
+        all.flatten().for_each(|envelope| letters.push(&envelope));
+    }
+}
