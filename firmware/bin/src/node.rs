@@ -1,5 +1,5 @@
-//! A whole device on the emulated board: a tank with a level, a temperature, a pump and a valve, at a
-//! gateway that it finds by its arguments or remembers from the last time.
+//! A whole device on the emulated board: a tank with a level, a temperature, a pump and a valve, at
+//! a gateway that it finds by its arguments or remembers from the last time.
 //!
 //! The emulator hands over `flash=FILE` and, at least once, `device=`, `token=` and
 //! `gateway=ADDRESS:PORT`. What happens goes to the console, a line each; with `say=all` every

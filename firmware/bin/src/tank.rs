@@ -3,8 +3,8 @@
 //!
 //! There is nothing to measure in an emulator, so this computes what there would be, from the time
 //! alone and in whole numbers: the same on every run. The valve is where `valve` of the desired
-//! section says, in percent, or where the commands `open` (with `percent`) and `close` put it; where
-//! it is, the device reports and measures.
+//! section says, in percent, or where the commands `open` (with `percent`) and `close` put it; the
+//! device reports where it is, and measures it.
 
 use core::sync::atomic::{AtomicU8, Ordering};
 use embassy_time::{Instant, Timer};
