@@ -5,7 +5,7 @@
 //! [`Actuators`], which says what is so by [`Reports`].
 
 use crate::log::Fault;
-use crate::node::Node;
+use crate::node::{Event, Node};
 use crate::twin::Wanted;
 use core::cell::RefCell;
 use core::convert::Infallible;
@@ -73,6 +73,7 @@ pub async fn run<F: NorFlash>(
         }
         while let Some(waiting) = node.begin_command()? {
             let command = Command::decode(&waiting.payload)?;
+            (node.about.tell)(Event::Begun { id: command.id });
             let outcome = actuators.carry_out(&command, reports).await;
             node.end_command(command.id, outcome)?;
         }

@@ -52,6 +52,11 @@ pub enum Event {
     },
     /// The gateway says that the device should be something else.
     Desired,
+    /// It begins to do what it was told, and that is in flash.
+    Begun {
+        /// The command.
+        id: CommandId,
+    },
     /// The gateway listens.
     Connected,
     /// It does not, or does no more. Said once, not at each attempt.

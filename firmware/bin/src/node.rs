@@ -155,6 +155,7 @@ fn tell(event: Event) {
             }
         }
         Event::Desired => say(format_args!("the gateway wants something else")),
+        Event::Begun { id } => say(format_args!("begun {:032x}", u128::from_be_bytes(id))),
         Event::Connected => say(format_args!("connected to the gateway")),
         Event::Lost => say(format_args!("the gateway is not there; trying on")),
         Event::Denied => say(format_args!(

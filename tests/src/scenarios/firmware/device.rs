@@ -1,7 +1,7 @@
 //! One emulated device: its flash is a file, its power is a process, its cable the emulator's.
 
 use crate::process::{Launch, Running};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
@@ -29,6 +29,9 @@ pub struct Mcu {
     running: Option<Running>,
     /// The boot and number of each sample that it said is in its flash.
     kept: BTreeSet<(u64, u64)>,
+    /// The commands that it said it begins, in earlier starts, and how often each in this one.
+    begun: Vec<String>,
+    now: BTreeMap<String, usize>,
     starts: u64,
 }
 
@@ -38,7 +41,8 @@ impl Mcu {
     #[must_use]
     pub fn new(name: &str, dir: &Path, gateway: SocketAddr, token: &str) -> Self {
         let (name, token, dir) = (name.to_owned(), token.to_owned(), dir.join(name));
-        Self { name, token, dir, gateway, running: None, kept: BTreeSet::new(), starts: 0 }
+        let (kept, begun, now) = (BTreeSet::new(), Vec::new(), BTreeMap::new());
+        Self { name, token, dir, gateway, running: None, kept, begun, now, starts: 0 }
     }
 
     /// Whether the emulator and the programs for it are here.
@@ -109,7 +113,9 @@ impl Mcu {
         running.kill9().expect("the emulator can be killed");
         // To the end of what it said.
         let _ = running.line("nothing more", LIMIT, |_| None::<()>);
-        self.kept.extend(said(&running.stdout(), "kept"));
+        self.read(&running.stdout());
+        self.begun = self.begun();
+        self.now.clear();
     }
 
     /// Pulls its cable out, or puts it in.
@@ -136,9 +142,29 @@ impl Mcu {
     /// Notes the samples that it has said are in its flash. Of what it says only the last lines are
     /// remembered, so this is to be done now and then.
     pub fn note(&mut self) {
-        if let Some(running) = &self.running {
-            self.kept.extend(said(&running.stdout(), "kept"));
+        if let Some(lines) = self.running.as_ref().map(Running::stdout) {
+            self.read(&lines);
         }
+    }
+
+    fn read(&mut self, lines: &[String]) {
+        self.kept.extend(said(lines, "kept"));
+        // The same line is read as long as it is among the last.
+        let mut begun = BTreeMap::<&str, usize>::new();
+        for id in lines.iter().filter_map(|line| line.strip_prefix("begun ")) {
+            *begun.entry(id).or_default() += usize::from(id.len() == 32);
+        }
+        for (id, times) in begun {
+            let most = self.now.entry(id.to_owned()).or_default();
+            *most = times.max(*most);
+        }
+    }
+
+    /// The commands that it said it begins, each as often as it said so.
+    #[must_use]
+    pub fn begun(&self) -> Vec<String> {
+        let now = self.now.iter().flat_map(|(id, times)| std::iter::repeat_n(id, *times));
+        self.begun.iter().chain(now).cloned().collect()
     }
 
     /// The boot and number of every sample that it was noted to have in its flash.

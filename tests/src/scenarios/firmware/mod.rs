@@ -5,6 +5,7 @@
 
 mod device;
 mod outages;
+mod people;
 
 pub use device::{FIRMWARE_DIR, Mcu};
 pub(super) use outages::exported;
