@@ -204,8 +204,12 @@ impl Wire {
     ///
     /// # Errors
     /// When the connection is over, or something else comes.
-    pub async fn say(&mut self, topic: &str, text: String) -> io::Result<(Reason, String)> {
-        self.send(publish(topic, text, QoS::AtLeastOnce, PacketId::MIN, false)).await?;
+    pub async fn say(
+        &mut self,
+        topic: &str,
+        payload: impl Into<Bytes>,
+    ) -> io::Result<(Reason, String)> {
+        self.send(publish(topic, payload, QoS::AtLeastOnce, PacketId::MIN, false)).await?;
         loop {
             match self.next().await? {
                 Packet::Puback(ack) => {
@@ -237,7 +241,13 @@ impl Wire {
 /// # Panics
 /// When `topic` is none.
 #[must_use]
-pub fn publish(topic: &str, payload: String, qos: QoS, packet_id: PacketId, dup: bool) -> Packet {
+pub fn publish(
+    topic: &str,
+    payload: impl Into<Bytes>,
+    qos: QoS,
+    packet_id: PacketId,
+    dup: bool,
+) -> Packet {
     Packet::Publish(Publish {
         dup,
         qos,

@@ -31,3 +31,18 @@ fn a_device_is_told_over_mqtt_what_it_should_be_and_says_what_it_is() {
 fn a_command_is_asked_of_a_device_once_and_its_answer_is_kept() {
     mqtt::commands();
 }
+
+#[test]
+fn a_device_with_our_firmware_gets_the_section_that_is_desired_of_it() {
+    mqtt::sections();
+}
+
+#[test]
+fn a_device_with_our_firmware_reports_under_its_own_stamps() {
+    mqtt::reports();
+}
+
+#[test]
+fn a_device_with_our_firmware_is_asked_until_its_answer_is_safe() {
+    mqtt::orders();
+}

@@ -153,7 +153,7 @@ async fn totals_and_clients_are_as_what_was_sent() {
     let (mut wire, _) = Wire::open(site.edge.mqtt(), "plc/7", &token).await.expect("let in");
     for number in 1..=3 {
         let id = PacketId::new(number).expect("not zero");
-        wire.send(publish("a", "12345".into(), QoS::AtLeastOnce, id, false)).await.expect("sent");
+        wire.send(publish("a", "12345", QoS::AtLeastOnce, id, false)).await.expect("sent");
         assert!(matches!(wire.next().await.expect("an answer"), Packet::Puback(_)));
     }
     let after = site.status().await;
