@@ -41,8 +41,9 @@ struct Site {
     /// Whether the hub is away, and for how many more faults.
     away: u64,
     disk: Option<Tmpfs>,
-    /// Where a gateway that starts again is to be found by its devices.
+    /// Where nodes that start again are to be found: each looks where the other was.
     stays: Settings,
+    hub_stays: Settings,
     devices: Vec<Mcu>,
 }
 
@@ -82,6 +83,7 @@ impl Site {
         edge.join(&enrolment).expect("it joins");
         edge.start().expect("it starts");
         let stays = Settings::default().env("HOLDFAST_MQTT_LISTEN", edge.mqtt().to_string());
+        let hub_stays = Settings::default().env("HOLDFAST_SYNC_LISTEN", hub.sync().to_string());
         let mut devices: Vec<Mcu> = (0..scale.of(DEVICES, 2))
             .map(|number| {
                 let name = format!("mcu-{number}");
@@ -90,7 +92,7 @@ impl Site {
             })
             .collect();
         devices.iter_mut().for_each(|device| device.start().expect("it starts"));
-        Self { tally, edge, hub, away: 0, disk, stays, devices }
+        Self { tally, edge, hub, away: 0, disk, stays, hub_stays, devices }
     }
 
     /// Lets one thing fail. Those that are rare happen early and late at least.
@@ -109,7 +111,9 @@ impl Site {
                 self.devices[device].plug(true).expect("the cable is put in");
                 self.tally.strike(CABLE);
             }
-            _ if fault == faults / 3 || fault == faults * 2 / 3 => self.fill_disk(fault > faults / 2),
+            _ if fault == faults / 3 || fault == faults * 2 / 3 => {
+                self.fill_disk(fault > faults / 2);
+            }
             4 if self.away == 0 => self.send_hub_away(4 + rng.below(6)),
             _ => {
                 self.devices[device].kill();
@@ -135,7 +139,7 @@ impl Site {
 
     fn bring_back_hub(&mut self) {
         if self.away > 0 {
-            self.hub.start().expect("the hub starts again");
+            self.hub.start_with(&self.hub_stays).expect("the hub starts again");
             self.away = 0;
         }
     }

@@ -6,7 +6,7 @@ use crate::rng::Rng;
 use crate::wait;
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Seconds until a command is not to be begun any more.
 const LASTS: &str = "600";
@@ -76,20 +76,33 @@ impl People {
             // The last word is that of a person, so what is reported has to become that.
             let valve = format!("valve={}", 100 - name.len());
             edge.command("twin", ["set", &name, &valve]).expect("it is taken");
-            wait::until("all sides to agree", limit, || {
-                std::thread::sleep(Duration::from_millis(200));
-                let twin = |said| json(said).map(|twin| [twin["desired"].clone(), twin["reported"].clone()]);
-                let at_edge = twin(edge.command("twin", ["get", &name, "--json"]))?;
-                let at_hub = twin(hub.command("twin", ["get", &name, "--json"]))?;
-                let is_so = !at_edge[0]["valve"].is_null() && at_edge[0]["valve"] == at_edge[1]["valve"];
-                (is_so && at_edge == at_hub).then_some(())
-            });
+            agree(edge, hub, &name, limit);
         }
         println!(
             "{} wishes came true; of {} commands {done} were done, {failed} cut off, none begun twice",
             self.wishes,
             done + failed
         );
+    }
+}
+
+/// Waits until what a device is, is what it should be, and the hub says the same as the gateway.
+fn agree(edge: &Edge, hub: &Hub, name: &str, limit: Duration) {
+    let sections =
+        |said| json(said).map(|twin| [twin["desired"].clone(), twin["reported"].clone()]);
+    let deadline = Instant::now() + limit;
+    loop {
+        let at_edge = sections(edge.command("twin", ["get", name, "--json"]));
+        let at_hub = sections(hub.command("twin", ["get", name, "--json"]));
+        let valve = |section: &Json| section["values"]["valve"].clone();
+        let is_so = |[desired, reported]: &[Json; 2]| {
+            valve(desired).is_u64() && valve(desired) == valve(reported)
+        };
+        if at_edge.as_ref().is_some_and(is_so) && at_edge == at_hub {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{name}: at the gateway {at_edge:?}, hub {at_hub:?}");
+        std::thread::sleep(Duration::from_millis(200));
     }
 }
 
