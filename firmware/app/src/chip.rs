@@ -1,4 +1,4 @@
-//! A flash in memory that behaves as a part does: a unit is written once between erases, a page is
+//! For tests: a flash in memory that behaves as a part does: a unit is written once between erases, a page is
 //! erased as a whole, and when the power goes in the middle of an erase some of the page is cleared
 //! and some is not.
 
@@ -116,5 +116,19 @@ impl<const PAGE: usize, const UNIT: usize> NorFlash for Chip<PAGE, UNIT> {
         }
         assert_eq!(bytes.len() % UNIT, 0, "whole units");
         Ok(())
+    }
+}
+
+/// A generator of numbers that is the same everywhere (Steele, Lea, Flood: SplitMix, 2014).
+pub struct Draw(pub u64);
+
+impl Draw {
+    /// A number below `end`.
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ mixed >> 31) % end
     }
 }

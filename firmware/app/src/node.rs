@@ -111,6 +111,12 @@ impl<F: NorFlash> Node<F> {
         Ok(Self { boot, identity, about, log, twin, commands, clock, work, news, lost })
     }
 
+    /// What it keeps, when its tasks are over.
+    #[must_use]
+    pub fn into_log(self) -> Log<F> {
+        self.log.into_inner()
+    }
+
     /// Milliseconds since the start.
     #[must_use]
     pub fn uptime_ms(&self) -> u64 {

@@ -16,6 +16,12 @@ pub(super) const BUSY: Duration = Duration::from_secs(10);
 /// Bytes of a database page; what SQLite recommends for flash and disks alike.
 pub(super) const PAGE_BYTES: u64 = 4096;
 
+/// The value of `auto_vacuum` in new stores, INCREMENTAL: beside its pages the file has a map of
+/// which page follows which. By it a reader finds the directory at the end of a segment without
+/// reading the pages before it; nothing is moved by itself. Older stores have none (0) and are
+/// read all the same.
+const PAGE_MAP: i64 = 2;
+
 const TABLES: &str = "
 CREATE TABLE commits (
   pos INTEGER PRIMARY KEY,
@@ -65,7 +71,8 @@ pub(super) fn prepare(connection: &Connection) -> Result<(), Fault> {
     let objects = objects(connection).map_err(of_the_header)?;
     if found == 0 && application == 0 && objects.is_empty() {
         let sql = format!(
-            "PRAGMA page_size={PAGE_BYTES}; PRAGMA journal_mode=WAL; BEGIN IMMEDIATE; {TABLES}
+            "PRAGMA page_size={PAGE_BYTES}; PRAGMA auto_vacuum={PAGE_MAP}; PRAGMA journal_mode=WAL;
+             BEGIN IMMEDIATE; {TABLES}
              PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={VERSION}; COMMIT;"
         );
         return connection.execute_batch(&sql).map_err(fault);
@@ -73,7 +80,7 @@ pub(super) fn prepare(connection: &Connection) -> Result<(), Fault> {
     if application != APPLICATION_ID {
         return Err(Fault::damaged("database header", "it is not a Holdfast store"));
     }
-    let ours = objects == made_objects()?;
+    let ours = matches(connection)?;
     if found > VERSION && !ours {
         return Err(Fault::Newer { found, known: VERSION, program: program(connection) });
     }
@@ -111,16 +118,17 @@ fn objects(connection: &Connection) -> Result<Vec<Object>, Fault> {
     rows.collect::<Result<_, _>>().map_err(fault)
 }
 
-/// The schema as a new store has it.
-fn made_objects() -> Result<Vec<Object>, Fault> {
+/// The schema as a new store has it, with a map of pages or without: that moves its first pages.
+fn made_objects(page_map: i64) -> Result<Vec<Object>, Fault> {
     let fresh = Connection::open_in_memory().map_err(fault)?;
-    fresh.execute_batch(TABLES).map_err(fault)?;
+    fresh.execute_batch(&format!("PRAGMA auto_vacuum={page_map}; {TABLES}")).map_err(fault)?;
     objects(&fresh)
 }
 
 /// Whether the tables are exactly those that this program makes.
 pub(super) fn matches(connection: &Connection) -> Result<bool, Fault> {
-    Ok(objects(connection)? == made_objects()?)
+    let page_map = pragma(connection, "auto_vacuum").map_err(of_the_header)?;
+    Ok(objects(connection)? == made_objects(page_map)?)
 }
 
 /// Our own questions about the header are always right, so an error about them is the header's.

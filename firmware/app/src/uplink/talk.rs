@@ -361,3 +361,140 @@ fn gather<'p, F: NorFlash>(
     log.look(|record| batch.take(record))?;
     Ok(batch.finish().map(|made| (boot, made)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chip::{Draw, Outside};
+    use crate::log::Log;
+    use crate::memory::Identity;
+    use crate::node::About;
+    use crate::record::Record;
+    use holdfast_core::device::health::Reason;
+    use holdfast_core::device::vectors;
+    use holdfast_core::{Quality, Value};
+    use std::vec::Vec;
+
+    const ABOUT: About = About { firmware: "0.1.0", reason: Reason::POWER, tell: |_| () };
+
+    fn node(log: Log<Outside>) -> Node<Outside> {
+        let told = Identity::new("pump-1", "hft_1", "10.0.2.2:1883").unwrap();
+        Node::start(log, ABOUT, Some(told)).ok().unwrap()
+    }
+
+    fn turns(what: Option<What>) -> Turns {
+        let now = Instant::now();
+        let flight = what.map(|what| Flight { what, again_at: now });
+        Turns { flight, hello_at: now, looks_at: now }
+    }
+
+    fn record(boot: u64, sequence: u64) -> Record<'static> {
+        let (quality, value) = (Quality::GOOD, Value::Int(7));
+        Record { boot, sequence, uptime_ms: 0, sensor: 1, quality, value }
+    }
+
+    fn rejected(node: &Node<Outside>) -> u64 {
+        node.note_losses().unwrap().rejected
+    }
+
+    #[test]
+    fn a_gateway_is_heard_up_to_what_is_damaged() {
+        let node = node(Outside::new(4).open());
+        node.log.borrow_mut().push(&record(4, 12)).unwrap();
+        let what = What::Samples { last: (4, 12), is_full: true };
+        let mut damaged = vectors::DOWN.to_vec();
+        *damaged.last_mut().unwrap() ^= 1;
+        let mut turns = turns(Some(what));
+        assert!(turns.hear(&node, Pace::default(), &damaged).unwrap());
+        assert_eq!(node.clock.get().anchor(), None, "the time was damaged");
+        assert_eq!(rejected(&node), 1);
+        assert!(!turns.hear(&node, Pace::default(), vectors::DOWN).unwrap());
+        assert!(node.clock.get().anchor().is_some());
+        assert!(!turns.hear(&node, Pace::default(), b"{\"json\":true}").unwrap());
+        assert_eq!(rejected(&node), 2);
+    }
+
+    #[test]
+    fn a_watermark_frees_only_what_was_handed_on() {
+        let node = node(Outside::new(4).open());
+        for sequence in 1..=12 {
+            node.log.borrow_mut().push(&record(4, sequence)).unwrap();
+        }
+        let left = || {
+            let mut left = 0;
+            let count = |_: &Record<'_>| {
+                left += 1;
+                Look::On
+            };
+            node.log.borrow_mut().look(count).unwrap();
+            left
+        };
+        for (under_way, freed) in [
+            (None, 0),
+            (Some(What::Hello), 0),
+            (Some(What::Samples { last: (4, 13), is_full: false }), 0),
+            (Some(What::Samples { last: (3, 12), is_full: false }), 0),
+            (Some(What::Samples { last: (4, 5), is_full: false }), 5),
+        ] {
+            let before = left();
+            turns(under_way).hear(&node, Pace::default(), vectors::DOWN).unwrap();
+            assert_eq!(before - left(), freed, "{under_way:?}");
+        }
+    }
+
+    /// What is sent by a gateway that is broken or worse: whole messages with bytes that were
+    /// changed, cut off, repeated or put together from others. With the checksums made right again
+    /// in every other one, so that what is within is looked at.
+    #[test]
+    fn a_hostile_gateway_breaks_nothing_and_is_counted() {
+        let good: [&[u8]; 7] = [
+            vectors::DOWN,
+            vectors::DESIRED_WHOLE,
+            vectors::DESIRED_LARGE,
+            vectors::JOINED_STALE,
+            vectors::COMMAND_OPEN,
+            vectors::REPLIED_OPEN,
+            vectors::COMMANDS_OPEN,
+        ];
+        let (chip, mut draw) = (Outside::new(6), Draw(1));
+        let node = node(chip.open());
+        let mut refused = 0;
+        for round in 0..20_000_u64 {
+            let mut message: Vec<u8> = Vec::new();
+            for _ in 0..=draw.below(3) {
+                let part = good[draw.below(good.len() as u64) as usize];
+                let mut part = part.to_vec();
+                for _ in 0..draw.below(4) {
+                    let at = draw.below(part.len() as u64) as usize;
+                    part[at] = draw.below(256) as u8;
+                }
+                if draw.below(5) == 0 {
+                    part.truncate(draw.below(part.len() as u64) as usize);
+                }
+                if round % 2 == 0 && part.len() > 8 {
+                    let end = part.len() - 4;
+                    let sum = holdfast_core::envelope::checksum(&part[..end]);
+                    part[end..].copy_from_slice(&sum.to_le_bytes());
+                }
+                message.append(&mut part);
+            }
+            let what = match draw.below(4) {
+                0 => What::Hello,
+                1 => What::Reported(7),
+                2 => What::Samples { last: (4, 12), is_full: false },
+                _ => What::Reply([draw.below(256) as u8; 16]),
+            };
+            turns(Some(what)).hear(&node, Pace::default(), &message).unwrap();
+            let mut out = [0; PAYLOAD_BYTES];
+            node.twin.borrow().lacking(&mut out).unwrap();
+            if round % 100 == 0 {
+                refused = rejected(&node);
+                assert!(node.begin_command().is_ok());
+            }
+        }
+        assert!(refused > 5_000, "{refused}");
+        // It starts with what came of that as with anything else.
+        let log = chip.open();
+        assert_eq!(Node::start(log, ABOUT, None).ok().unwrap().boot, 2);
+    }
+}
