@@ -9,8 +9,8 @@
 //! ([`Documents::write`]): the change, the cells it touched, the heads, the author's signed head
 //! and the document's new place in the sequence of changes. Reads take the stored cells
 //! ([`Contents`]). Cells that a device has stamped itself are joined as they are
-//! ([`Documents::join`]). What comes from elsewhere is checked twice before the engine sees it: its form,
-//! off the writer's thread ([`Parcel::check`], [`SyncMessage::check`]), and its fit, in the
+//! ([`Documents::join`]). What comes from elsewhere is checked twice before the engine sees it: its
+//! form, off the writer's thread ([`Parcel::check`], [`SyncMessage::check`]), and its fit, in the
 //! transaction ([`Documents::apply`]): who wrote it, whether they may, in whose name the cells are,
 //! whether anything is missing. What breaks the engine all the same is caught and put into
 //! quarantine.
