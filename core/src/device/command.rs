@@ -12,7 +12,7 @@ use crate::reading::Text;
 use crate::state::Path;
 use crate::{Reject, Value};
 
-/// What a command is called. Later ones are greater, as long as the gateway's clock is not set back.
+/// What a command is called. Later ones are greater, unless the gateway's clock was set back.
 pub type CommandId = [u8; 16];
 /// Stands in [`COMMANDS`](super::COMMANDS) where none waits: none that came before comes again.
 pub const NO_COMMAND: CommandId = [0; 16];

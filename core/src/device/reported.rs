@@ -1,4 +1,4 @@
-//! What a device says it is, in cells that changed: with its own stamps, whichever gateway it is at.
+//! What a device says it is, in cells that changed: with its own stamps, at whichever gateway.
 //!
 //! A device keeps its reported section as a map of cells and hands on those that its gateway has
 //! not acknowledged. The gateway joins each into its document as it is, so a device that moves

@@ -4,8 +4,8 @@
 //! A message is read as a whole before anything of it is done ([`Heard`]), and a device frees its
 //! flash by its answer ([`Said`]), so that is never made before the message is on disk. Samples
 //! come out as items of readings, as from any other format. What a device should be and what it is
-//! to do is told by the [`Downlink`]: [`section`] has the one, [`order`] the other as a device reads
-//! it, and [`letters`] puts envelopes into messages. `docs/formats/device.md` has every byte.
+//! to do is told by the [`Downlink`]: [`section`] has the one, [`order`] the other, as a device
+//! reads it, and [`letters`] puts envelopes into messages. `docs/formats/device.md` has every byte.
 
 mod downlink;
 mod heard;

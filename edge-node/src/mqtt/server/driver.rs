@@ -150,7 +150,7 @@ struct Driver {
     /// What a device with our firmware has said in messages that are not on disk yet.
     said: Vec<(u64, Box<Said>)>,
     /// And in those that are, to which it was not answered yet.
-    due: Vec<Box<Said>>,
+    due: Vec<Said>,
     /// That such a device has asked over this connection.
     attached: Option<Attached>,
 }
@@ -346,7 +346,7 @@ impl Driver {
                 self.connection.published(serial, outcome);
                 if let Some(place) = self.said.iter().position(|(of, _)| *of == serial) {
                     let (_, said) = self.said.swap_remove(place);
-                    self.due.extend(Some(said).filter(|_| is_taken));
+                    self.due.extend(Some(*said).filter(|_| is_taken));
                 }
             }
             Answer::Released(packet_id) => self.connection.released(packet_id),

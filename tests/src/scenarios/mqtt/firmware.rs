@@ -69,25 +69,11 @@ pub fn sections() {
         http.move_to(site.edge.http());
         pump = site.pump().await;
         pump.ask(version).await;
-        assert_eq!(pump.desired(|desired| desired).await, (version, "same"));
+        assert_eq!(pump.desired().await, (version, "same"));
         pump.ask([9; 16]).await;
         assert_eq!(pump.section().await.0, version);
 
-        // One that is too large is seen by people, and written once.
-        want(&mut http, &json!({ "note": "x".repeat(1_100) })).await;
-        let (large, what) = pump.desired(|desired| desired).await;
-        assert_eq!(what, "too large");
-        until_reported(&mut http, &of_health(&json!("too large"))).await;
-        let before = version_of(&mut http, "reported").await;
-        pump.ask(version).await;
-        assert_eq!(pump.desired(|desired| desired).await, (large, "too large"));
-        pump.ask(large).await;
-        assert_eq!(pump.desired(|desired| desired).await, (large, "too large"));
-        assert_eq!(version_of(&mut http, "reported").await, before);
-        want(&mut http, &json!({ "note": null })).await;
-        let (_, held) = pump.section().await;
-        assert_eq!(held.iter().count(), 2);
-        until_reported(&mut http, &of_health(&Value::Null)).await;
+        too_large(&mut pump, &mut http, version).await;
 
         // Once the connection is over over which it has asked, nobody is told any more.
         let mut silent = site.pump().await;
@@ -104,6 +90,26 @@ pub fn sections() {
         }
         site.edge.stop().expect("it stops");
     });
+}
+
+/// A section that is too large is seen by people, and that is written once.
+async fn too_large(pump: &mut Pump, http: &mut Client, held: Version) {
+    want(http, &json!({ "note": "x".repeat(1_100) })).await;
+    let (large, what) = pump.desired().await;
+    assert_eq!(what, "too large");
+    until_reported(http, &of_health(&json!("too large"))).await;
+    for version in [held, large] {
+        pump.ask(version).await;
+        assert_eq!(pump.desired().await, (large, "too large"));
+    }
+    want(http, &json!({ "note": null })).await;
+    let (_, held) = pump.section().await;
+    assert_eq!(held.iter().count(), 2);
+    until_reported(http, &of_health(&Value::Null)).await;
+    // The device's word of itself, that it is too large, and that it is not.
+    let path = "/v1/devices/pump-1/twin/history?section=reported&limit=20";
+    let past = http.get(path).await.expect("an answer").json();
+    assert_eq!(past["changes"].as_array().map(Vec::len), Some(3), "{past}");
 }
 
 /// What is reported, under the device's own stamps.
@@ -268,6 +274,9 @@ impl Site {
     }
 }
 
+/// A path, who writes there, when, and what; nothing for a tombstone.
+type Row<'a> = (&'a str, (Author, Role), u64, Option<i64>);
+
 /// A client that speaks as our firmware does.
 struct Pump {
     wire: Wire,
@@ -342,17 +351,19 @@ impl Pump {
         Time::decode(&self.kind(device::TIME).await).expect("a time");
     }
 
-    async fn desired<T>(&mut self, look: impl FnOnce((Version, &'static str)) -> T) -> T {
+    /// What is said of the next section.
+    async fn desired(&mut self) -> (Version, &'static str) {
         let payload = self.kind(device::DESIRED).await;
         let Desired { version, section } = Desired::decode(&payload).expect("a section");
-        look(match section {
-            Section::Whole(_) => (version, "whole"),
-            Section::Same => (version, "same"),
+        let what = match section {
+            Section::Whole(_) => "whole",
+            Section::Same => "same",
             Section::TooLarge(bytes) => {
                 assert!(bytes as usize + 26 > MESSAGE_MAX_BYTES);
-                (version, "too large")
+                "too large"
             }
-        })
+        };
+        (version, what)
     }
 
     /// The next whole section, as a device holds it.
@@ -363,11 +374,7 @@ impl Pump {
         (version, LwwMap::from_bytes(records.as_bytes()).expect("it fits"))
     }
 
-    async fn report(
-        &mut self,
-        mark: u64,
-        cells: &[(&str, (Author, Role), u64, Option<i64>)],
-    ) -> (Reason, String) {
+    async fn report(&mut self, mark: u64, cells: &[Row<'_>]) -> (Reason, String) {
         let mut room = [0; MESSAGE_MAX_BYTES];
         let mut writer = Writer::new(&mut room, mark).expect("it fits");
         for (path, (author, role), ms, value) in cells {
@@ -455,11 +462,6 @@ async fn order(http: &mut Client, order: &Value) -> Value {
 async fn twin(http: &mut Client) -> Value {
     let path = "/v1/devices/pump-1/twin?metadata=true";
     http.get(path).await.expect("an answer").json()["reported"].clone()
-}
-
-async fn version_of(http: &mut Client, section: &str) -> Value {
-    let twin = http.get("/v1/devices/pump-1/twin").await.expect("an answer").json();
-    twin[section]["version"].clone()
 }
 
 async fn until_reported(http: &mut Client, expected: &Value) {
