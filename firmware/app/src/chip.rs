@@ -1,6 +1,6 @@
-//! For tests: a flash in memory that behaves as a part does: a unit is written once between erases, a page is
-//! erased as a whole, and when the power goes in the middle of an erase some of the page is cleared
-//! and some is not.
+//! For tests: a flash in memory that behaves as a part does. A unit is written once between erases,
+//! a page is erased as a whole, and when the power goes in the middle of an erase some of the page
+//! is cleared and some is not.
 
 use crate::log::{Fault, Log};
 use core::cell::{Cell, RefCell};

@@ -3,11 +3,11 @@
 //!
 //! Nothing here knows a board. The flash is any [`embedded_storage::nor_flash`], the way to the
 //! gateway any stream of bytes ([`uplink::Dial`]), the sensors a table and a way to ask them
-//! ([`sensors::Sensors`]), the time that of [`embassy_time`]. [`node`] is the whole, [`sampler`],
-//! [`actor`] and [`uplink`] are its tasks, [`log`] is what it keeps in flash: [`samples`] and what
-//! the device must know, its [`memory`]. [`record`] is a sample there, [`batch`] samples on their way,
-//! [`clock`] what it knows of the time, [`twin`] what it should be and is, [`commands`] what it was
-//! told to do.
+//! ([`sensors::Sensors`]), what it moves [`actor::Actuators`], the time that of [`embassy_time`].
+//! [`node`] is the whole, [`sampler`], [`actor`] and [`uplink`] are its tasks. [`log`] is what it
+//! keeps in flash: [`samples`] and what the device must know, its [`memory`]. [`record`] is a
+//! sample there, [`batch`] samples on their way, [`clock`] what it knows of the time, [`twin`] what
+//! it should be and is, [`commands`] what it was told to do.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 

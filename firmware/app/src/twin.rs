@@ -99,8 +99,8 @@ impl Twin {
         Ok(true)
     }
 
-    /// Says what it is at a path, or with none that it says nothing there; whether that is something
-    /// else than before. `now_ms` is the time, as far as it is known.
+    /// Says what it is at a path, or with none that it says nothing there; whether that is
+    /// something else than before. `now_ms` is the time, as far as it is known.
     ///
     /// # Errors
     /// [`Reject::Full`] when there is no room, [`Reject::Path`] for a path that is the gateway's; a

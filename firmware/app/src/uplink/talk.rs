@@ -2,9 +2,9 @@
 //!
 //! One message is under way at a time and is sent again until the gateway says by one of its own
 //! that what it brought is on disk; the acknowledgement of MQTT alone means nothing here. So
-//! whatever ends in between, device, link or gateway, a sample or an answer is either still in flash
-//! or safe, and what is sent twice has the same name twice. How the device is goes first, with what
-//! it asks for; then answers to commands, what it reports, and the oldest samples.
+//! whatever ends in between, device, link or gateway, a sample or an answer is either still in
+//! flash or safe, and what is sent twice has the same name twice. How the device is goes first,
+//! with what it asks for; then answers to commands, what it reports, and the oldest samples.
 
 use super::{End, PAYLOAD_BYTES, Pace, Stop};
 use crate::batch::{Batch, Made, Times};

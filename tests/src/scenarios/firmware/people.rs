@@ -79,7 +79,7 @@ impl People {
             agree(edge, hub, &name, limit);
         }
         println!(
-            "{} wishes came true; of {} commands {done} were done, {failed} cut off, none begun twice",
+            "{} wishes, all sides agree; of {} commands {done} done, {failed} cut off, none twice",
             self.wishes,
             done + failed
         );
