@@ -108,7 +108,7 @@ struct Budget {
 /// What devices that these programs are meant for have to give.
 const BUDGETS: [Budget; 1] = [Budget {
     program: "node",
-    what: "flash queue, DHCP, DNS, MQTT",
+    what: "flash log, twin, commands, DHCP, DNS, MQTT",
     flash: 100 << 10,
     memory: 24 << 10,
 }];
