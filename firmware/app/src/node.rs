@@ -84,6 +84,8 @@ pub struct Node<F: NorFlash> {
     pub(crate) work: Signal<NoopRawMutex, ()>,
     /// There is something to hand on beside samples.
     pub(crate) news: Signal<NoopRawMutex, ()>,
+    /// The gateway did not take an answer or what is reported, for now.
+    pub(crate) state_refused: Cell<bool>,
     lost: Cell<Losses>,
 }
 
@@ -107,8 +109,20 @@ impl<F: NorFlash> Node<F> {
         let twin = RefCell::new(Twin::open(&mut log, device)?);
         let commands = RefCell::new(Commands::open(&mut log)?);
         let (log, clock, lost) = (RefCell::new(log), Cell::default(), Cell::default());
-        let (work, news) = (Signal::new(), Signal::new());
-        Ok(Self { boot, identity, about, log, twin, commands, clock, work, news, lost })
+        let (work, news, state_refused) = (Signal::new(), Signal::new(), Cell::default());
+        Ok(Self {
+            boot,
+            identity,
+            about,
+            log,
+            twin,
+            commands,
+            clock,
+            work,
+            news,
+            state_refused,
+            lost,
+        })
     }
 
     /// What it keeps, when its tasks are over.

@@ -33,6 +33,8 @@ pub struct Twin {
     clock: Hlc,
     /// Up to here the gateway has what is reported.
     joined: Stamp,
+    /// What has this mark no gateway can read.
+    refused: Option<u64>,
 }
 
 impl Twin {
@@ -55,7 +57,8 @@ impl Twin {
         let reported = reported.unwrap_or_default();
         let last = reported.iter().map(|(_, cell)| cell.stamp).max().unwrap_or_default();
         let (author, clock) = (Author::device(device), Hlc::resume(last));
-        Ok(Self { version, desired, reported, author, clock, joined: Stamp::default() })
+        let joined = Stamp::default();
+        Ok(Self { version, desired, reported, author, clock, joined, refused: None })
     }
 
     /// What it should be.
@@ -145,7 +148,8 @@ impl Twin {
     /// Whether the gateway lacks something of what is reported.
     #[must_use]
     pub fn is_ahead(&self) -> bool {
-        self.reported.iter().any(|(_, cell)| cell.stamp > self.joined)
+        let is_new = self.refused != Some(self.mark());
+        is_new && self.reported.iter().any(|(_, cell)| cell.stamp > self.joined)
     }
 
     /// What the gateway lacks, as a message.
@@ -188,6 +192,12 @@ impl Twin {
     /// What is reported up to a mark is not handed on again.
     pub fn pass_over(&mut self, mark: u64) {
         self.joined = self.joined.max(Stamp(mark.min(self.mark())));
+    }
+
+    /// The gateway cannot read what has this mark: it is not handed on again until it is something
+    /// else, or the device starts anew.
+    pub fn refused(&mut self, mark: u64) {
+        self.refused = Some(mark);
     }
 
     /// What one gateway acknowledged is no word of another: it has to be told all.

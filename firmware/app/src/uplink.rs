@@ -194,7 +194,10 @@ impl<F: NorFlash> Uplink<'_, F> {
         match talk.hold(backoff).await {
             Err(Stop::Fault(fault)) => Err(fault),
             Err(Stop::End(End::Unreadable)) => talk.give_up().map(|()| Event::Refused),
-            Err(Stop::End(End::Refused)) => Ok(Event::Refused),
+            Err(Stop::End(End::Refused)) => {
+                talk.refused();
+                Ok(Event::Refused)
+            }
             Err(Stop::End(End::Lost)) => Ok(Event::Lost),
             Ok(never) => match never {},
         }

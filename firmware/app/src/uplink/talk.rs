@@ -65,6 +65,8 @@ struct Turns {
     hello_at: Instant,
     /// When samples are looked for.
     looks_at: Instant,
+    /// The gateway did not take an answer or what is reported the last time: samples go first.
+    state_waits: bool,
 }
 
 /// A connection.
@@ -89,7 +91,8 @@ impl<'t, 'b, F: NorFlash, I: Read + Write> Talk<'t, 'b, F, I> {
         // Another gateway may be there, or one that was restored: it is told all.
         node.twin.borrow_mut().connect();
         let now = Instant::now();
-        let turns = Turns { flight: None, hello_at: now, looks_at: now };
+        let state_waits = node.state_refused.take();
+        let turns = Turns { flight: None, hello_at: now, looks_at: now, state_waits };
         Self { node, table, pace, connection, payload, turns }
     }
 
@@ -134,7 +137,10 @@ impl<'t, 'b, F: NorFlash, I: Read + Write> Talk<'t, 'b, F, I> {
         if self.turns.flight.is_some_and(|flight| now < flight.again_at) {
             return Ok(());
         }
-        let Some((what, len)) = self.compose(now)? else { return Ok(()) };
+        let Self { node, table, pace, payload, turns, .. } = self;
+        let Some((what, len)) = turns.compose(node, table, *pace, &mut payload[..], now)? else {
+            return Ok(());
+        };
         let (payload, version) = (&self.payload[..len], self.node.twin.borrow().version());
         let envelopes = |out: &mut [u8]| {
             let len = device::put(out, what.kind(), payload)?;
@@ -154,33 +160,11 @@ impl<'t, 'b, F: NorFlash, I: Read + Write> Talk<'t, 'b, F, I> {
         Ok(())
     }
 
-    /// The payload of the next message, and how long it is; none where nothing is to be said.
-    fn compose(&mut self, now: Instant) -> Result<Option<(What, usize)>, Fault<F::Error>> {
-        let Self { node, table, pace, payload, turns, .. } = self;
-        turns.flight = None;
-        let mut commands = node.commands.borrow_mut();
-        if now >= turns.hello_at || commands.asks_again() {
-            turns.hello_at = now + pace.health;
-            return Ok(Some((What::Hello, health(node, &mut payload[..])?)));
-        }
-        if let Some((id, reply)) = commands.answer() {
-            payload[..reply.len()].copy_from_slice(reply);
-            return Ok(Some((What::Reply(id), reply.len())));
-        }
-        let twin = node.twin.borrow();
-        if twin.is_ahead() {
-            let len = twin.lacking(&mut payload[..])?.len();
-            return Ok(Some((What::Reported(twin.mark()), len)));
-        }
-        if now < turns.looks_at {
-            return Ok(None);
-        }
-        let Some((boot, made)) = gather(node, table, &mut payload[..])? else {
-            turns.looks_at = now + pace.linger;
-            return Ok(None);
-        };
-        let what = What::Samples { last: (boot, made.last), is_full: made.is_full };
-        Ok(Some((what, made.payload.len())))
+    /// Takes note of what was under way when the gateway said that it does not take it, for now.
+    pub(super) fn refused(&self) {
+        let what = self.turns.flight.map(|flight| flight.what);
+        let is_state = matches!(what, Some(What::Reply(_) | What::Reported(_)));
+        self.node.state_refused.set(is_state);
     }
 
     /// Gives up what is under way: the gateway says that it cannot be read. It would say so for
@@ -191,7 +175,7 @@ impl<'t, 'b, F: NorFlash, I: Read + Write> Talk<'t, 'b, F, I> {
         match self.turns.flight.map(|flight| flight.what) {
             Some(What::Samples { last, .. }) => node.log.borrow_mut().release(last),
             Some(What::Reported(mark)) => {
-                node.twin.borrow_mut().pass_over(mark);
+                node.twin.borrow_mut().refused(mark);
                 Ok(())
             }
             Some(What::Reply(id)) => {
@@ -216,6 +200,37 @@ impl What {
 }
 
 impl Turns {
+    /// The payload of the next message, and how long it is; none where nothing is to be said. What
+    /// was under way has got no word and has its turn again.
+    fn compose<F: NorFlash>(
+        &mut self,
+        node: &Node<F>,
+        table: &[Sensor],
+        pace: Pace,
+        payload: &mut [u8],
+        now: Instant,
+    ) -> Result<Option<(What, usize)>, Fault<F::Error>> {
+        let is_lost = self.flight.take().is_some_and(|flight| flight.what == What::Hello);
+        if is_lost || now >= self.hello_at || node.commands.borrow_mut().asks_again() {
+            self.hello_at = now + pace.health;
+            return Ok(Some((What::Hello, health(node, payload)?)));
+        }
+        if !self.state_waits
+            && let Some(state) = state(node, payload)?
+        {
+            return Ok(Some(state));
+        }
+        if now < self.looks_at {
+            return Ok(None);
+        }
+        if let Some((boot, made)) = gather(node, table, payload)? {
+            let what = What::Samples { last: (boot, made.last), is_full: made.is_full };
+            return Ok(Some((what, made.payload.len())));
+        }
+        self.looks_at = now + pace.linger;
+        if core::mem::take(&mut self.state_waits) { state(node, payload) } else { Ok(None) }
+    }
+
     /// When something is to be sent that nobody has to wake it for.
     fn next(&self) -> Instant {
         self.flight.map_or(self.looks_at.min(self.hello_at), |flight| flight.again_at)
@@ -310,11 +325,29 @@ impl Turns {
             return Ok(());
         }
         self.flight = None;
+        self.state_waits = false;
         self.looks_at = Instant::now() + if is_full { Duration::MIN } else { pace.linger };
         node.log.borrow_mut().release(last)?;
         (node.about.tell)(Event::Freed { boot: last.0, sequence: last.1 });
         Ok(())
     }
+}
+
+/// The oldest answer that the gateway lacks, or what it lacks of what is reported.
+fn state<F: NorFlash>(
+    node: &Node<F>,
+    payload: &mut [u8],
+) -> Result<Option<(What, usize)>, Fault<F::Error>> {
+    if let Some((id, reply)) = node.commands.borrow().answer() {
+        payload[..reply.len()].copy_from_slice(reply);
+        return Ok(Some((What::Reply(id), reply.len())));
+    }
+    let twin = node.twin.borrow();
+    if !twin.is_ahead() {
+        return Ok(None);
+    }
+    let len = twin.lacking(payload)?.len();
+    Ok(Some((What::Reported(twin.mark()), len)))
 }
 
 /// How the device is; how many bytes that takes.
@@ -385,7 +418,7 @@ mod tests {
     fn turns(what: Option<What>) -> Turns {
         let now = Instant::now();
         let flight = what.map(|what| Flight { what, again_at: now });
-        Turns { flight, hello_at: now, looks_at: now }
+        Turns { flight, hello_at: now, looks_at: now, state_waits: false }
     }
 
     fn record(boot: u64, sequence: u64) -> Record<'static> {
@@ -440,6 +473,53 @@ mod tests {
             turns(under_way).hear(&node, Pace::default(), vectors::DOWN).unwrap();
             assert_eq!(before - left(), freed, "{under_way:?}");
         }
+    }
+
+    /// What comes next, each time after the gateway's word for the one before.
+    fn order(turns: &mut Turns, node: &Node<Outside>, count: usize) -> Vec<What> {
+        let mut payload = [0; PAYLOAD_BYTES];
+        let mut next = || {
+            let now = Instant::now();
+            turns.compose(node, &[], Pace::default(), &mut payload, now).unwrap()
+        };
+        (0..count).map_while(|_| next().map(|(what, _)| what)).collect()
+    }
+
+    #[test]
+    fn a_hello_without_an_answer_is_said_again_and_does_not_keep_samples_waiting_for_ever() {
+        let node = node(Outside::new(4).open());
+        node.log.borrow_mut().push(&record(1, 1)).unwrap();
+        let mut turns = turns(None);
+        let said = order(&mut turns, &node, 1);
+        assert_eq!(said, [What::Hello]);
+        turns.flight = Some(Flight { what: What::Hello, again_at: Instant::now() });
+        let samples = What::Samples { last: (1, 1), is_full: false };
+        assert_eq!(order(&mut turns, &node, 2), [What::Hello, samples]);
+    }
+
+    #[test]
+    fn state_goes_first_but_behind_samples_when_the_gateway_did_not_take_it() {
+        let node = node(Outside::new(4).open());
+        node.log.borrow_mut().push(&record(1, 1)).unwrap();
+        let valve = holdfast_core::state::Path::new("valve").unwrap();
+        node.report(valve, Some(holdfast_core::state::Value::Int(5))).unwrap();
+        let reported = What::Reported(node.twin.borrow().mark());
+        let samples = What::Samples { last: (1, 1), is_full: false };
+        assert_eq!(order(&mut turns(None), &node, 2), [What::Hello, reported]);
+        let mut waits = Turns { state_waits: true, ..turns(None) };
+        assert_eq!(order(&mut waits, &node, 2), [What::Hello, samples]);
+        waits.flight = Some(Flight { what: samples, again_at: Instant::now() });
+        waits.let_go(&node, Pace::default(), Watermark { boot: 1, sequence: 1 }).unwrap();
+        assert_eq!(order(&mut waits, &node, 1), [reported]);
+        let mut alone = Turns { state_waits: true, ..turns(None) };
+        assert_eq!(order(&mut alone, &node, 2), [What::Hello, reported], "there are no samples");
+        // What cannot be read is not said again until it is something else.
+        let mark = node.twin.borrow().mark();
+        node.twin.borrow_mut().refused(mark);
+        node.twin.borrow_mut().connect();
+        assert_eq!(order(&mut turns(None), &node, 2), [What::Hello]);
+        node.report(valve, Some(holdfast_core::state::Value::Int(6))).unwrap();
+        assert!(node.twin.borrow().is_ahead());
     }
 
     /// What is sent by a gateway that is broken or worse: whole messages with bytes that were
