@@ -30,7 +30,7 @@ pub struct DemoOptions {
 /// `cargo xtask soak`.
 #[derive(Args)]
 pub struct NamedOptions {
-    /// Which one
+    /// Which one: first-light, alerts, state, mqtt, workflow or firmware
     name: String,
     /// Handed on as they are
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -40,7 +40,7 @@ pub struct NamedOptions {
 /// `cargo xtask bench`.
 #[derive(Args)]
 pub struct BenchOptions {
-    /// Which one: ingest, sync, query, link, size, docs or mqtt
+    /// Which one: ingest, sync, query, link, size, docs, mqtt or workflow
     name: String,
     /// Print one JSON object for each figure instead of a table
     #[arg(long)]

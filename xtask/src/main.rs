@@ -48,8 +48,9 @@ enum Command {
     /// Measure, in a release build, and print each figure with its target and its peers
     ///
     /// Peers are InfluxDB 1, NATS JetStream and plain SQLite, for documents samod and PouchDB, for
-    /// MQTT Mosquitto, RabbitMQ and NATS, all measured in the same run. A peer that is not here is
-    /// left out and named; --install-peers fetches or builds it.
+    /// MQTT Mosquitto, RabbitMQ and NATS, for workflows duroxide and Node-RED, all measured in the
+    /// same run. A peer that is not here is left out and named; --install-peers fetches or builds
+    /// it.
     #[command(after_help = "Examples:\n  cargo xtask bench ingest --install-peers\n  \
                       cargo xtask bench sync --json")]
     Bench(launch::BenchOptions),
