@@ -95,34 +95,29 @@ impl Site {
         Self { tally, edge, hub, away: 0, disk, stays, hub_stays, devices }
     }
 
-    /// Lets one thing fail. Those that are rare happen early and late at least.
+    /// Lets one thing fail. Each kind has its turns, whatever is drawn.
     fn strike(&mut self, rng: &mut Rng, fault: u64, faults: u64) {
         let device = rng.index(self.devices.len());
-        match rng.below(12) {
-            0 | 1 => {
-                self.edge.kill9().expect("the gateway is killed");
-                std::thread::sleep(Duration::from_millis(rng.below(1_500)));
-                self.edge.start_with(&self.stays).expect("it starts again");
-                self.tally.strike(GATEWAY);
-            }
-            2 | 3 => {
-                self.devices[device].plug(false).expect("the cable is pulled");
-                std::thread::sleep(Duration::from_millis(100 + rng.below(1_500)));
-                self.devices[device].plug(true).expect("the cable is put in");
-                self.tally.strike(CABLE);
-            }
-            _ if fault == faults / 3 || fault == faults * 2 / 3 => {
-                self.fill_disk(fault > faults / 2);
-            }
-            4 if self.away == 0 => self.send_hub_away(4 + rng.below(6)),
-            _ => {
-                self.devices[device].kill();
-                self.devices[device].start().expect("it starts again");
-                self.tally.strike(POWER);
-            }
-        }
-        if fault == faults / 4 && self.away == 0 {
-            self.send_hub_away(5);
+        let turn = |part: u64| fault == faults * part / 8;
+        let drawn = rng.below(12);
+        if turn(3) || turn(6) {
+            self.fill_disk(turn(6));
+        } else if self.away == 0 && (turn(2) || drawn == 4) {
+            self.send_hub_away(4 + rng.below(6));
+        } else if turn(4) || drawn < 2 {
+            self.edge.kill9().expect("the gateway is killed");
+            std::thread::sleep(Duration::from_millis(rng.below(1_500)));
+            self.edge.start_with(&self.stays).expect("it starts again");
+            self.tally.strike(GATEWAY);
+        } else if turn(5) || drawn < 4 {
+            self.devices[device].plug(false).expect("the cable is pulled");
+            std::thread::sleep(Duration::from_millis(100 + rng.below(1_500)));
+            self.devices[device].plug(true).expect("the cable is put in");
+            self.tally.strike(CABLE);
+        } else {
+            self.devices[device].kill();
+            self.devices[device].start().expect("it starts again");
+            self.tally.strike(POWER);
         }
         match self.away {
             0 => {}
