@@ -12,6 +12,7 @@ use core::convert::Infallible;
 use embedded_storage::nor_flash::NorFlash;
 use holdfast_core::Reject;
 use holdfast_core::device::command::{Command, Outcome};
+use holdfast_core::reading::Text;
 use holdfast_core::state::{Path, Value};
 
 /// What a board can do.
@@ -41,6 +42,18 @@ impl Reports<'_> {
     /// gateway's.
     pub fn say(&self, path: &str, value: Option<Value<'_>>) -> Result<(), Reject> {
         (self.0)(Path::new(path)?, value)
+    }
+}
+
+/// That something was not done, and why, in a few words.
+///
+/// # Panics
+/// When they are more than a text may have.
+#[must_use]
+pub const fn failed(why: &'static str) -> Outcome<'static> {
+    match Text::new(why) {
+        Ok(text) => Outcome::Failed(text),
+        Err(_) => panic!("it is short"),
     }
 }
 

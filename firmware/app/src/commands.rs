@@ -7,13 +7,13 @@
 //! until the gateway has it on its disk, and what was done is remembered until the gateway says
 //! that nothing so old comes any more.
 
+use crate::actor::failed;
 use crate::log::{Fault, Log};
 use embassy_time::{Duration, Instant};
 use embedded_storage::nor_flash::NorFlash;
 use holdfast_core::Reject;
 use holdfast_core::codec::{Reader, Sink};
 use holdfast_core::device::command::{Command, CommandId, Outcome, Reply};
-use holdfast_core::reading::Text;
 
 /// Commands that are remembered.
 const KEPT: usize = 8;
@@ -230,19 +230,13 @@ impl Kept {
     }
 }
 
-const fn failed(why: &'static str) -> Outcome<'static> {
-    match Text::new(why) {
-        Ok(text) => Outcome::Failed(text),
-        Err(_) => panic!("it is short"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::chip::Outside;
     use holdfast_core::Value;
     use holdfast_core::device::command::{Arguments, NO_COMMAND};
+    use holdfast_core::reading::Text;
     use std::vec;
     use std::vec::Vec;
 

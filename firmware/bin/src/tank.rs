@@ -9,10 +9,9 @@
 use core::sync::atomic::{AtomicU8, Ordering};
 use embassy_time::{Instant, Timer};
 use holdfast_core::device::command::{Command, Outcome};
-use holdfast_core::reading::Text;
 use holdfast_core::state::{Path, Value as Kept};
 use holdfast_core::{Quality, Value};
-use holdfast_firmware::actor::{Actuators, Reports};
+use holdfast_firmware::actor::{Actuators, Reports, failed};
 use holdfast_firmware::sensors::{Measured, Sensor, Sensors};
 use holdfast_firmware::twin::Wanted;
 
@@ -118,10 +117,3 @@ impl Actuators for Valve {
 
 const UNFIT: Outcome<'static> = failed("percent is to be a whole number from 0 to 100");
 const UNKNOWN: Outcome<'static> = failed("this device knows open and close");
-
-const fn failed(why: &'static str) -> Outcome<'static> {
-    match Text::new(why) {
-        Ok(text) => Outcome::Failed(text),
-        Err(_) => panic!("it is short"),
-    }
-}
