@@ -264,6 +264,7 @@ test('page, hub and gateway understand each other', { skip: skip || without }, a
       await page.until(`/decided line 7 retry by/.test(${PANE})`);
       assert.ok(!(await page.value(PANE)).includes('It fails'));
       await page.click('.tabs a', 'Fleet');
+      await page.until(`!location.pathname.endsWith('${PAGE}')`);
       await page.click('tr.openable', 'ps-017');
       await page.click('.pane a', 'Runs of its workflows');
       await page.until(`${RUNS}.length === 1 && ${RUNS}[0].startsWith('guard')`);
