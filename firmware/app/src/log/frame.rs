@@ -22,6 +22,8 @@ pub const SAMPLE: u8 = 1;
 pub const VALUES: u8 = 2;
 /// A record that says that the power went in what stands before it.
 pub const TORN: u8 = 3;
+/// A record that says that the page begins with all values of the page that was left out for it.
+pub const COPIED: u8 = 4;
 
 /// The first bytes of a page.
 pub fn page_head(number: u32) -> [u8; PAGE_HEAD] {

@@ -21,7 +21,7 @@ pub use frame::PAYLOAD_MAX_BYTES;
 
 use core::ops::Range;
 use embedded_storage::nor_flash::NorFlash;
-use frame::{Entry, HEAD, VALUES};
+use frame::{COPIED, Entry, HEAD, VALUES};
 pub(crate) use frame::{SAMPLE, TORN};
 use holdfast_core::Reject;
 use holdfast_core::codec::{Sink, Window};
@@ -73,6 +73,15 @@ impl<E> From<Reject> for Fault<E> {
     }
 }
 
+/// What a look at a page finds beside its values.
+#[derive(Clone, Copy, Debug, Default)]
+struct Scanned {
+    /// The power went in its last record.
+    is_torn: bool,
+    /// It has all values of the page that was left out for it.
+    is_copied: bool,
+}
+
 impl<F: NorFlash> Log<F> {
     /// Opens the log in `range` of the flash, three whole pages of it or more; where there is none,
     /// an empty one.
@@ -96,61 +105,59 @@ impl<F: NorFlash> Log<F> {
             dropped: 0,
             damaged: 0,
         };
-        let mut is_torn = false;
+        let mut head = Scanned::default();
         for page in log.ring.oldest..=log.ring.head {
-            (log.end, is_torn) = log.scan(page)?;
+            (log.end, head) = log.scan(page)?;
+        }
+        if log.ring.is_full() && !head.is_copied {
+            log.copy_again()?;
+            head.is_torn = false;
         }
         if log.ring.is_full() {
-            is_torn &= log.settle()?;
+            log.leave_out();
         }
         log.take_up()?;
-        if is_torn {
+        if head.is_torn {
             log.append(TORN, &[])?;
         }
         Ok(log)
     }
 
-    /// Takes note of the values of a page; where the next record of it would go, and whether the
-    /// last one is torn.
-    fn scan(&mut self, page: u32) -> Result<(Place, bool), Fault<F::Error>> {
+    /// Takes note of the values of a page; where the next record of it would go.
+    fn scan(&mut self, page: u32) -> Result<(Place, Scanned), Fault<F::Error>> {
         let mut place = Place { page, at: Ring::<F>::FIRST };
-        let mut is_torn = false;
+        let mut scanned = Scanned::default();
         loop {
             match self.ring.step(place).map_err(Fault::Flash)? {
                 Step::Record { kind, payload, next } => {
                     if kind == VALUES {
                         note(&mut self.values, place, payload)?;
                     }
-                    (place, is_torn) = (next, false);
+                    scanned.is_copied |= kind == COPIED;
+                    (place, scanned.is_torn) = (next, false);
                 }
-                Step::Damaged { next } => (place, is_torn) = (next, true),
+                Step::Damaged { next } => (place, scanned.is_torn) = (next, true),
                 Step::End => break,
             }
         }
         // A part that writes a record's end first leaves it where nothing seems to begin.
         if !self.ring.is_blank(place).map_err(Fault::Flash)? {
-            (place.at, is_torn) = (Ring::<F>::PAGE, false);
+            (place.at, scanned.is_torn) = (Ring::<F>::PAGE, false);
         }
-        Ok((place, is_torn))
+        Ok((place, scanned))
     }
 
-    /// Leaves the oldest page of a full ring out, as it was or as it was to be when the power went;
-    /// whether the head is as it was.
-    fn settle(&mut self) -> Result<bool, Fault<F::Error>> {
+    /// Begins the head of a full ring anew: the power went while the values of the oldest page were
+    /// copied to it, so there is nothing else in it.
+    fn copy_again(&mut self) -> Result<(), Fault<F::Error>> {
         let (oldest, head) = (self.ring.oldest, self.ring.head);
-        let is_copied = self.values.iter().all(|held| held.place.page != oldest);
-        if !is_copied {
-            // It went while they were copied, so there is nothing else in the head.
-            self.values.clear();
-            for page in oldest..head {
-                self.scan(page)?;
-            }
-            self.ring.begin().map_err(Fault::Flash)?;
-            self.end = Place { page: head, at: Ring::<F>::FIRST };
-            self.copy_values(oldest)?;
+        self.values.clear();
+        for page in oldest..head {
+            self.scan(page)?;
         }
-        self.leave_out();
-        Ok(is_copied)
+        self.ring.begin().map_err(Fault::Flash)?;
+        self.end = Place { page: head, at: Ring::<F>::FIRST };
+        self.copy_values(oldest)
     }
 
     /// Writes values, all of them or none; an empty one takes its key away.
@@ -226,7 +233,8 @@ impl<F: NorFlash> Log<F> {
 
     /// Sees to it that the head has room for a payload.
     fn make_room(&mut self, len: usize) -> Result<(), Fault<F::Error>> {
-        while self.end.at + Ring::<F>::size(len) > Ring::<F>::PAGE {
+        // What a page holds has to fit the next one, with the word that it is all there.
+        while self.end.at + Ring::<F>::size(len) + Ring::<F>::size(0) > Ring::<F>::PAGE {
             self.ring.advance().map_err(Fault::Flash)?;
             self.end = Place { page: self.ring.head, at: Ring::<F>::FIRST };
             if self.ring.is_full() {
@@ -239,19 +247,23 @@ impl<F: NorFlash> Log<F> {
         Ok(())
     }
 
+    /// Leaves the oldest page out. A value that still stands only there was taken away since, and
+    /// what said so is gone already.
     fn leave_out(&mut self) {
+        let oldest = self.ring.oldest;
+        self.values.retain(|held| held.place.page != oldest);
         self.ring.oldest += 1;
         self.first = self.first.max(Place { page: self.ring.oldest, at: Ring::<F>::FIRST });
     }
 
-    /// Writes the values that stand only in a page to the head.
+    /// Writes the values that stand only in a page to the head, and that this is done.
     fn copy_values(&mut self, page: u32) -> Result<(), Fault<F::Error>> {
         let mut place = Place { page, at: Ring::<F>::FIRST };
         loop {
             let (kind, len, next) = match self.step(place)? {
                 Step::Record { kind, payload, next } => (kind, payload.len(), next),
                 Step::Damaged { next } => (0, 0, next),
-                Step::End => return Ok(()),
+                Step::End => return self.write(COPIED, 0).map(drop),
             };
             if kind == VALUES && self.values.iter().any(|held| held.place == place) {
                 self.copy(place, len)?;
