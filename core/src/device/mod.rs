@@ -5,11 +5,13 @@
 //! device's own name for it, (boot, sequence), and what is known of the device's [`health`]; down
 //! come the [`gateway`]'s word of what is on its disk, which is when a device lets go of a sample,
 //! and what time it is. State goes both ways, what a device should be ([`desired`]) and what it is
-//! ([`reported`]), and so do [`command`]s and what came of them. Everything may be said twice.
+//! ([`reported`]), and so do [`command`]s and what came of them, workflows and what their runs do
+//! ([`flows`]). Everything may be said twice.
 //! Byte-exact page: `docs/formats/device.md`.
 
 pub mod command;
 pub mod desired;
+pub mod flows;
 pub mod gateway;
 pub mod health;
 pub mod reported;
@@ -29,6 +31,12 @@ pub const ASK: u8 = 3;
 pub const REPORTED: u8 = 4;
 /// [`command::Reply`], from the device.
 pub const REPLY: u8 = 5;
+/// [`flows::Held`], from the device.
+pub const FLOWS_HELD: u8 = 6;
+/// [`flows::Fetch`], from the device.
+pub const FETCH: u8 = 7;
+/// [`flows::Steps`], from the device.
+pub const STEPS: u8 = 8;
 /// [`gateway::Watermark`], from the gateway.
 pub const WATERMARK: u8 = 64;
 /// [`gateway::Time`], from the gateway.
@@ -43,6 +51,12 @@ pub const COMMAND: u8 = 68;
 pub const REPLIED: u8 = 69;
 /// [`command::Named`], from the gateway: this is the oldest command that may still come.
 pub const COMMANDS: u8 = 70;
+/// [`flows::Wanted`], from the gateway.
+pub const FLOWS: u8 = 71;
+/// [`flows::Piece`], from the gateway.
+pub const PIECE: u8 = 72;
+/// [`flows::Stepped`], from the gateway.
+pub const STEPPED: u8 = 73;
 
 /// Bytes of a message, up or down: what a device's buffers hold.
 pub const MESSAGE_MAX_BYTES: usize = 1024;

@@ -28,6 +28,19 @@ pub enum Clock {
     Unknown = 2,
 }
 
+impl Clock {
+    /// Reads the number under which it is written.
+    #[must_use]
+    pub const fn from_u8(number: u8) -> Option<Self> {
+        match number {
+            0 => Some(Self::Unix),
+            1 => Some(Self::Age),
+            2 => Some(Self::Unknown),
+            _ => None,
+        }
+    }
+}
+
 /// One sample.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sample<'a> {
@@ -146,12 +159,7 @@ impl<'a> Samples<'a> {
     pub fn read(payload: &'a [u8]) -> Result<Self, Reject> {
         let mut reader = Reader::new(payload);
         let boot = reader.uint()?;
-        let clock = match reader.u8()? {
-            0 => Clock::Unix,
-            1 => Clock::Age,
-            2 => Clock::Unknown,
-            _ => return Err(Reject::Malformed),
-        };
+        let clock = Clock::from_u8(reader.u8()?).ok_or(Reject::Malformed)?;
         let series = heapless::Vec::new();
         Ok(Self { boot, clock, reader, series, last: (0, 0), is_over: false })
     }

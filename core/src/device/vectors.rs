@@ -1,7 +1,9 @@
 //! The golden vectors of `docs/formats/device.md`, checked by host and microcontroller alike.
 
+mod flows;
 mod state;
 
+pub use flows::{FETCH_MANIFEST, HELD_TWO, PIECE_FOUR, STEPPED_EIGHT, STEPS_TWO, WANTED_ONE};
 pub use state::{
     ASK_NOTHING, COMMAND_OPEN, COMMANDS_OPEN, DESIRED_LARGE, DESIRED_SAME, DESIRED_WHOLE,
     JOINED_STALE, REPLIED_OPEN, REPLY_DONE, REPLY_FAILED, REPLY_NOTHING, REPORTED_TWO,
@@ -79,6 +81,8 @@ pub fn check() -> Result<usize, (usize, Reject)> {
     down().map_err(|wrong| (all.len() + 1, wrong))?;
     let before = all.len() + 2;
     let more = state::check().map_err(|(number, wrong)| (before + number, wrong))?;
+    let before = before + more;
+    let more = flows::check().map_err(|(number, wrong)| (before + number, wrong))?;
     Ok(before + more)
 }
 

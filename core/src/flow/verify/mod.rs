@@ -13,9 +13,11 @@ mod tables;
 mod values;
 mod why;
 
+use super::effect::Kind as Effect;
 use super::image::{Image, PARKS, Slot};
 use super::memory::bytes_of;
 use super::op::{Op, Pc};
+use super::trigger::Kind as Trigger;
 use crate::Reject;
 pub use why::{Rejection, Why};
 
@@ -37,14 +39,14 @@ pub struct Tier {
 }
 
 impl Tier {
-    /// A microcontroller.
+    /// A microcontroller: it looks at its own readings, and moves its own outputs.
     pub const DEVICE: Self = Self {
         image_bytes: 4_096,
         memory_bytes: 128,
         ops: 256,
         fuel: 2_000,
-        effects: u32::MAX,
-        triggers: u32::MAX,
+        effects: Effect::Actuate.bit() | Effect::Reading.bit() | Effect::State.bit(),
+        triggers: Trigger::Reading.bit(),
     };
     /// A gateway or a hub.
     pub const NODE: Self = Self {
