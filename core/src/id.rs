@@ -49,6 +49,12 @@ impl FleetId {
         Self(blake3::derive_key("holdfast 2026-11 fleet id v1", &root.0))
     }
 
+    /// Reads 64 hexadecimal digits.
+    #[must_use]
+    pub fn from_hex(text: &str) -> Option<Self> {
+        hex(text).map(Self)
+    }
+
     /// The first eight hexadecimal digits.
     #[must_use]
     pub fn short(&self) -> heapless::String<8> {

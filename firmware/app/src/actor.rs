@@ -1,24 +1,41 @@
 //! Acts: brings about what the device should be, and does what it is told.
 //!
 //! Both come from flash, never from a message: what is desired is there also when there is no
-//! gateway, and a command is begun only after that is written down. The board's part is
-//! [`Actuators`], which says what is so by [`Reports`].
+//! gateway, a command is begun only after that is written down, and an output is moved as it stands
+//! in the memory of a run. The board's part is [`Actuators`], which says what is so by [`Reports`].
 
+use crate::flows::{Asked, Flows};
 use crate::log::Fault;
 use crate::node::{Event, Node};
 use crate::twin::Wanted;
 use core::cell::RefCell;
 use core::convert::Infallible;
+use embassy_time::{Duration, with_timeout};
 use embedded_storage::nor_flash::NorFlash;
 use holdfast_core::Reject;
 use holdfast_core::device::command::{Command, Outcome};
+use holdfast_core::flow::Code;
 use holdfast_core::reading::Text;
 use holdfast_core::state::{Path, Value};
+
+/// How long the time is not looked at, at most: a day.
+const LOOK_MS: u64 = 86_400_000;
 
 /// What a board can do.
 pub trait Actuators {
     /// Brings about what is desired: at the start, and whenever that changes.
     fn apply(&mut self, desired: &Wanted, reports: Reports<'_>);
+
+    /// Moves an output, as a workflow wants it. Done twice it is as if it were done once.
+    ///
+    /// # Errors
+    /// Why it was not done: [`Code::MISSING`] where there is no such output, [`Code::INVALID`] for
+    /// what it cannot be.
+    fn actuate(
+        &mut self,
+        asked: &Asked,
+        reports: Reports<'_>,
+    ) -> impl Future<Output = Result<(), Code>>;
 
     /// Does what it is told, and says what came of it. Never twice for one command.
     fn carry_out(
@@ -90,9 +107,16 @@ pub async fn run<F: NorFlash>(
             let outcome = actuators.carry_out(&command, reports).await;
             node.end_command(command.id, outcome)?;
         }
+        while let Some(asked) = node.with_flows(Flows::asked)? {
+            let outcome = actuators.actuate(&asked, reports).await;
+            node.with_flows(|flows, log, here| flows.moved(log, here, &asked, outcome))?;
+        }
         if let Some(fault) = fault.take() {
             return Err(fault);
         }
-        node.work.wait().await;
+        node.with_flows(Flows::tick)?;
+        let next = node.with_flows(|flows, _, here| Ok(flows.next_ms(here)))?;
+        let next = Duration::from_millis(next.unwrap_or(LOOK_MS).min(LOOK_MS));
+        _ = with_timeout(next, node.work.wait()).await;
     }
 }

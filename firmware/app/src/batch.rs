@@ -21,6 +21,29 @@ pub struct Times {
     pub anchor: Option<i64>,
 }
 
+impl Times {
+    /// What can be said of when something was in `boot`.
+    #[must_use]
+    pub const fn clock(&self, boot: u64) -> Clock {
+        match self.anchor {
+            Some(_) => Clock::Unix,
+            None if boot == self.boot => Clock::Age,
+            None => Clock::Unknown,
+        }
+    }
+
+    /// When that was, by such a clock, of what happened at `uptime_ms`.
+    #[must_use]
+    pub fn of(&self, clock: Clock, uptime_ms: u64) -> i64 {
+        let age = self.uptime_ms.saturating_sub(uptime_ms);
+        match (clock, self.anchor) {
+            (Clock::Unix, Some(anchor)) => anchor.saturating_add_unsigned(uptime_ms),
+            (Clock::Age, _) => i64::try_from(age).unwrap_or(i64::MAX),
+            _ => 0,
+        }
+    }
+}
+
 /// A message in the making.
 pub struct Batch<'a> {
     writer: Writer<'a>,
@@ -44,11 +67,7 @@ impl<'a> Batch<'a> {
         boot: u64,
         times: Times,
     ) -> Result<Self, Reject> {
-        let clock = match times.anchor {
-            Some(_) => Clock::Unix,
-            None if boot == times.boot => Clock::Age,
-            None => Clock::Unknown,
-        };
+        let clock = times.clock(boot);
         let writer = Writer::new(out, boot, clock)?;
         Ok(Self { writer, table, times, boot, clock, count: 0, last: 0, is_full: false })
     }
@@ -80,12 +99,7 @@ impl<'a> Batch<'a> {
             Some(sensor) => (sensor.metric, sensor.unit),
             None => (unnamed(record.sensor, &mut name)?, ""),
         };
-        let age = self.times.uptime_ms.saturating_sub(record.uptime_ms);
-        let time = match (self.clock, self.times.anchor) {
-            (Clock::Unix, Some(anchor)) => anchor.saturating_add_unsigned(record.uptime_ms),
-            (Clock::Age, _) => i64::try_from(age).unwrap_or(i64::MAX),
-            _ => 0,
-        };
+        let time = self.times.of(self.clock, record.uptime_ms);
         self.writer.push(&Sample {
             sequence: record.sequence,
             time,

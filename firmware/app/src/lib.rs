@@ -7,7 +7,8 @@
 //! [`node`] is the whole, [`sampler`], [`actor`] and [`uplink`] are its tasks. [`log`] is what it
 //! keeps in flash: [`samples`] and what the device must know, its [`memory`]. [`record`] is a
 //! sample there, [`batch`] samples on their way, [`clock`] what it knows of the time, [`twin`] what
-//! it should be and is, [`commands`] what it was told to do.
+//! it should be and is, [`commands`] what it was told to do, [`flows`] the workflows that it runs
+//! by itself, whose [`steps`] the gateway hears of.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
@@ -15,6 +16,7 @@ pub mod actor;
 pub mod batch;
 pub mod clock;
 pub mod commands;
+pub mod flows;
 pub mod log;
 pub mod memory;
 pub mod node;
@@ -22,6 +24,8 @@ pub mod record;
 pub mod sampler;
 pub mod samples;
 pub mod sensors;
+mod signature;
+pub mod steps;
 pub mod twin;
 pub mod uplink;
 

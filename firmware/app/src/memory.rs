@@ -7,6 +7,7 @@
 use crate::log::{Fault, Log};
 use embedded_storage::nor_flash::NorFlash;
 use holdfast_core::Reject;
+use holdfast_core::id::FleetId;
 use holdfast_core::limits::DEVICE_MAX_BYTES;
 use holdfast_core::reading::Device;
 
@@ -15,6 +16,7 @@ const LOSSES: u8 = 2;
 const DEVICE: u8 = 16;
 const TOKEN: u8 = 17;
 const GATEWAY: u8 = 18;
+const FLEET: u8 = 19;
 const ANCHORS: u8 = 32;
 /// Bytes of one anchor: its boot and its time.
 const ANCHOR: usize = 16;
@@ -34,6 +36,8 @@ pub struct Identity {
     pub token: heapless::String<TOKEN_MAX_BYTES>,
     /// `ADDRESS:PORT` of the gateway.
     pub gateway: heapless::String<GATEWAY_MAX_BYTES>,
+    /// The fleet whose publishers it trusts; with none it takes no workflow.
+    pub fleet: Option<FleetId>,
 }
 
 impl Identity {
@@ -47,6 +51,7 @@ impl Identity {
             device: Device::new(device)?.as_str().try_into().map_err(|_| Reject::Device)?,
             token: token.try_into().map_err(long)?,
             gateway: gateway.try_into().map_err(long)?,
+            fleet: None,
         })
     }
 }
@@ -82,6 +87,8 @@ impl<F: NorFlash> Log<F> {
         let found = self.text(DEVICE, &mut identity.device)?
             && self.text(TOKEN, &mut identity.token)?
             && self.text(GATEWAY, &mut identity.gateway)?;
+        let fleet = self.get(FLEET)?.and_then(|id| id.try_into().ok());
+        identity.fleet = fleet.map(FleetId);
         Ok(found.then_some(identity))
     }
 
@@ -93,9 +100,11 @@ impl<F: NorFlash> Log<F> {
         if self.identity()?.as_ref() == Some(identity) {
             return Ok(());
         }
-        let Identity { device, token, gateway } = identity;
+        let Identity { device, token, gateway, fleet } = identity;
         let texts = [(DEVICE, device.as_str()), (TOKEN, token), (GATEWAY, gateway)];
-        self.put(&texts.map(|(key, text)| (key, text.as_bytes())))
+        let [device, token, gateway] = texts.map(|(key, text)| (key, text.as_bytes()));
+        let fleet = fleet.as_ref().map_or(&[][..], |fleet| &fleet.0);
+        self.put(&[device, token, gateway, (FLEET, fleet)])
     }
 
     /// Remembers when a start was: what the clock said when nothing of it had passed.

@@ -7,17 +7,20 @@
 
 use crate::clock::Clock;
 use crate::commands::{Commands, Waiting};
+use crate::flows::{Flows, Here};
 use crate::log::{Fault, Log};
 use crate::memory::{Identity, Losses};
+use crate::sensors::Sensor;
 use crate::twin::Twin;
 use core::cell::{Cell, RefCell};
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use embassy_sync::signal::Signal;
 use embassy_time::Instant;
 use embedded_storage::nor_flash::NorFlash;
-use holdfast_core::Device;
+use holdfast_core::{Device, Value as Measure};
 use holdfast_core::device::command::{Command, CommandId, Outcome};
 use holdfast_core::device::desired::Desired;
+use holdfast_core::device::gateway::Time;
 use holdfast_core::device::health::Reason;
 use holdfast_core::device::reported::Joined;
 use holdfast_core::state::{Path, Value};
@@ -29,6 +32,8 @@ pub struct About {
     pub firmware: &'static str,
     /// Why this start was, as the board knows it.
     pub reason: Reason,
+    /// What the board measures.
+    pub sensors: &'static [Sensor],
     /// What the board does when something happens: a light, a line on a console.
     pub tell: fn(Event),
 }
@@ -57,6 +62,10 @@ pub enum Event {
         /// The command.
         id: CommandId,
     },
+    /// How its workflows stand has changed.
+    Flows,
+    /// A run did a step, and that is in flash.
+    Stepped,
     /// The gateway listens.
     Connected,
     /// It does not, or does no more. Said once, not at each attempt.
@@ -79,6 +88,7 @@ pub struct Node<F: NorFlash> {
     pub(crate) log: RefCell<Log<F>>,
     pub(crate) twin: RefCell<Twin>,
     pub(crate) commands: RefCell<Commands>,
+    pub(crate) flows: RefCell<Flows>,
     pub(crate) clock: Cell<Clock>,
     /// There is something to do.
     pub(crate) work: Signal<NoopRawMutex, ()>,
@@ -108,6 +118,8 @@ impl<F: NorFlash> Node<F> {
         let device = Device::new(&identity.device).map_err(Fault::Reject)?;
         let twin = RefCell::new(Twin::open(&mut log, device)?);
         let commands = RefCell::new(Commands::open(&mut log)?);
+        let flows = Flows::open(&mut log, &identity, about.sensors)?;
+        let flows = RefCell::new(flows);
         let (log, clock, lost) = (RefCell::new(log), Cell::default(), Cell::default());
         let (work, news, state_refused) = (Signal::new(), Signal::new(), Cell::default());
         Ok(Self {
@@ -117,6 +129,7 @@ impl<F: NorFlash> Node<F> {
             log,
             twin,
             commands,
+            flows,
             clock,
             work,
             news,
@@ -193,6 +206,52 @@ impl<F: NorFlash> Node<F> {
         self.commands.borrow_mut().end(&mut self.log.borrow_mut(), id, outcome)?;
         self.news.signal(());
         Ok(())
+    }
+
+    /// Does something with the workflows, and has done what follows from it.
+    pub(crate) fn with_flows<T>(
+        &self,
+        act: impl FnOnce(&mut Flows, &mut Log<F>, &Here<'_>) -> Result<T, Fault<F::Error>>,
+    ) -> Result<T, Fault<F::Error>> {
+        let twin = self.twin.borrow();
+        let here = Here {
+            device: &self.identity.device,
+            sensors: self.about.sensors,
+            twin: &twin,
+            boot: self.boot,
+            uptime_ms: self.uptime_ms(),
+            anchor: self.clock.get().anchor(),
+        };
+        let mut log = self.log.borrow_mut();
+        let mut flows = self.flows.borrow_mut();
+        let before = (log.last_step, flows.next_at());
+        let done = act(&mut flows, &mut log, &here);
+        if log.last_step > before.0 {
+            (self.about.tell)(Event::Stepped);
+            self.news.signal(());
+        }
+        if before != (log.last_step, flows.next_at()) {
+            self.work.signal(());
+        }
+        done
+    }
+
+    /// Has workflows see what was measured.
+    pub(crate) fn sampled(&self, sensor: u8, value: &Measure<'_>) -> Result<(), Fault<F::Error>> {
+        self.with_flows(|flows, log, here| flows.sampled(log, here, sensor, value))
+    }
+
+    /// Takes the gateway's word of what time it is.
+    pub(crate) fn set_clock(&self, time: Time) -> Result<(), Fault<F::Error>> {
+        let mut clock = self.clock.get();
+        let before = clock.anchor();
+        let moved = clock.set(time.unix_ms, self.uptime_ms()).filter(|_| time.is_trusted);
+        let Some(anchor) = moved else { return Ok(()) };
+        self.clock.set(clock);
+        self.log.borrow_mut().set_anchor(self.boot, anchor)?;
+        // What waits for a time may have less to wait for.
+        self.work.signal(());
+        self.with_flows(|flows, log, here| flows.clock_set(log, here, before))
     }
 
     /// Counts a message of the gateway that does not follow the format.

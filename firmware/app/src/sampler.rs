@@ -43,6 +43,7 @@ pub async fn run<F: NorFlash>(
             };
             node.log.borrow_mut().push(&record)?;
             (node.about.tell)(Event::Kept { boot: node.boot, sequence });
+            node.sampled(sensor.number, &measured.value)?;
         }
     }
 }

@@ -73,6 +73,12 @@ impl Twin {
         self.version
     }
 
+    /// What it says it is at a path.
+    #[must_use]
+    pub fn says(&self, path: Path<'_>) -> Option<Value<'_>> {
+        self.reported.get(path)?.value()
+    }
+
     /// What to ask a gateway.
     #[must_use]
     pub const fn ask(&self) -> Ask {

@@ -2,7 +2,7 @@
 //! a gateway that it finds by its arguments or remembers from the last time.
 //!
 //! The emulator hands over `flash=FILE` and, at least once, `device=`, `token=` and
-//! `gateway=ADDRESS:PORT`. What happens goes to the console, a line each; with `say=all` every
+//! `gateway=ADDRESS:PORT`; with `fleet=` it takes workflows, too. What happens goes to the console, a line each; with `say=all` every
 //! sample, too, and with `faster=10` there are ten times as many. A fault
 //! of the flash ends the program, as it would reset a board.
 
@@ -25,6 +25,7 @@ use embassy_executor::Spawner;
 use embassy_futures::select::{Either4, select4};
 use embassy_time::{Duration, Ticker};
 use holdfast_core::device::health::Reason;
+use holdfast_core::id::FleetId;
 use holdfast_firmware::memory::Identity;
 use holdfast_firmware::node::{Event, Start};
 use holdfast_firmware::uplink::{self, Pace, Room};
@@ -67,6 +68,7 @@ async fn device(spawner: Spawner) {
 enum Wrong {
     Arguments(arguments::Error),
     Identity(holdfast_core::Reject),
+    Fleet,
     NoNetwork,
     Nobody,
     Flash,
@@ -77,6 +79,7 @@ impl core::fmt::Display for Wrong {
         match self {
             Self::Arguments(error) => write!(f, "{error}"),
             Self::Identity(reject) => write!(f, "device, token or gateway: {reject}"),
+            Self::Fleet => f.write_str("fleet: expected its id, 64 hexadecimal digits"),
             Self::NoNetwork => f.write_str("there is no Ethernet controller"),
             Self::Nobody => f.write_str(
                 "nobody has told this device who it is: device=, token= and gateway= are missing",
@@ -93,11 +96,16 @@ fn told(arguments: &Arguments) -> Result<Option<Identity>, Wrong> {
     }
     let text = |key| arguments.text(key).map_err(Wrong::Arguments);
     let identity = Identity::new(text("device")?, text("token")?, text("gateway")?);
-    identity.map(Some).map_err(Wrong::Identity)
+    let mut identity = identity.map_err(Wrong::Identity)?;
+    if let Some(id) = arguments.find("fleet") {
+        identity.fleet = Some(FleetId::from_hex(id).ok_or(Wrong::Fleet)?);
+    }
+    Ok(Some(identity))
 }
 
 async fn begin(spawner: Spawner) -> Result<core::convert::Infallible, Wrong> {
     static ROOM: StaticCell<Room> = StaticCell::new();
+    static TABLE: StaticCell<tank::Table> = StaticCell::new();
 
     let arguments = Arguments::read().map_err(Wrong::Arguments)?;
     SAYS_ALL.store(arguments.find("say") == Some("all"), Ordering::Relaxed);
@@ -108,7 +116,9 @@ async fn begin(spawner: Spawner) -> Result<core::convert::Infallible, Wrong> {
     let file = arguments.text("flash").map_err(Wrong::Arguments)?;
     let flash = Flash::<PAGES>::open(file).map_err(|_| Wrong::Flash)?;
     let log = Log::open(flash, 0..(LOG_PAGES * PAGE_BYTES) as u32).map_err(|_| Wrong::Flash)?;
-    let about = About { firmware: env!("CARGO_PKG_VERSION"), reason: Reason::POWER, tell };
+    let table = TABLE.init_with(|| tank::table(faster));
+    let (firmware, reason) = (env!("CARGO_PKG_VERSION"), Reason::POWER);
+    let about = About { firmware, reason, sensors: table, tell };
     let node = Node::start(log, about, told(&arguments)?);
     let node = node.map_err(|wrong| match wrong {
         Start::Nobody => Wrong::Nobody,
@@ -120,10 +130,9 @@ async fn begin(spawner: Spawner) -> Result<core::convert::Infallible, Wrong> {
     let ethernet = Ethernet::new(network::address(device)).map_err(|_| Wrong::NoNetwork)?;
     let mut dial = network::open(spawner, ethernet, network::seed(device, node.boot))
         .ok_or(Wrong::NoNetwork)?;
-    let table = tank::table(faster);
     let mut tank = tank::Tank::new(table);
     let room = ROOM.init_with(Room::new);
-    let up = uplink::run(&node, &table, &mut dial, Pace::default(), room);
+    let up = uplink::run(&node, table, &mut dial, Pace::default(), room);
     let measure = sampler::run(&node, &mut tank);
     // The emulator's network looks at its sockets when the processor wakes: without a tick a
     // connection would take a second.
@@ -156,6 +165,8 @@ fn tell(event: Event) {
         }
         Event::Desired => say(format_args!("the gateway wants something else")),
         Event::Begun { id } => say(format_args!("begun {:032x}", u128::from_be_bytes(id))),
+        Event::Flows => say(format_args!("how its workflows stand has changed")),
+        Event::Stepped => say(format_args!("a run did a step")),
         Event::Connected => say(format_args!("connected to the gateway")),
         Event::Lost => say(format_args!("the gateway is not there; trying on")),
         Event::Denied => say(format_args!(

@@ -3,15 +3,17 @@
 //!
 //! There is nothing to measure in an emulator, so this computes what there would be, from the time
 //! alone and in whole numbers: the same on every run. The valve is where `valve` of the desired
-//! section says, in percent, or where the commands `open` (with `percent`) and `close` put it; the
-//! device reports where it is, and measures it.
+//! section says, in percent, or where the commands `open` (with `percent`) and `close` put it, or a
+//! workflow by `actuate: valve`; the device reports where it is, and measures it.
 
 use core::sync::atomic::{AtomicU8, Ordering};
 use embassy_time::{Instant, Timer};
 use holdfast_core::device::command::{Command, Outcome};
+use holdfast_core::flow::Code;
 use holdfast_core::state::{Path, Value as Kept};
 use holdfast_core::{Quality, Value};
 use holdfast_firmware::actor::{Actuators, Reports, failed};
+use holdfast_firmware::flows::{Asked, To};
 use holdfast_firmware::sensors::{Measured, Sensor, Sensors};
 use holdfast_firmware::twin::Wanted;
 
@@ -26,8 +28,11 @@ static VALVE: AtomicU8 = AtomicU8::new(0);
 /// How long the valve takes, in milliseconds.
 const STROKE_MS: u64 = 200;
 
+/// Sensors of a tank.
+pub type Table = [Sensor; 4];
+
 /// The sensors of a tank at its usual pace.
-const TABLE: [Sensor; 4] = [
+const TABLE: Table = [
     Sensor { number: LEVEL, metric: "level", unit: "m", every_ms: 1_000 },
     Sensor { number: TEMPERATURE, metric: "temperature", unit: "Cel", every_ms: 10_000 },
     Sensor { number: PUMP, metric: "pump", unit: "", every_ms: 5_000 },
@@ -38,24 +43,24 @@ const TABLE: [Sensor; 4] = [
 const HALF_S: u64 = 120;
 
 /// The sensors of a tank that is looked at so many times more often.
-pub fn table(faster: u64) -> [Sensor; 4] {
+pub fn table(faster: u64) -> Table {
     TABLE.map(|sensor| Sensor { every_ms: (sensor.every_ms / faster.max(1)).max(1), ..sensor })
 }
 
 /// The tank.
 #[derive(Debug)]
-pub struct Tank([Sensor; 4]);
+pub struct Tank(&'static Table);
 
 impl Tank {
     /// One with these sensors.
-    pub const fn new(table: [Sensor; 4]) -> Self {
+    pub const fn new(table: &'static Table) -> Self {
         Self(table)
     }
 }
 
 impl Sensors for Tank {
     fn table(&self) -> &[Sensor] {
-        &self.0
+        self.0
     }
 
     async fn measure(&mut self, number: u8) -> Option<Measured> {
@@ -99,6 +104,20 @@ impl Actuators for Valve {
         if let Some(percent) = wanted {
             Self::put(percent, reports);
         }
+    }
+
+    async fn actuate(&mut self, asked: &Asked, reports: Reports<'_>) -> Result<(), Code> {
+        let To::Number(millionths) = asked.value else { return Err(Code::INVALID) };
+        if asked.name != "valve" {
+            return Err(Code::MISSING);
+        }
+        let percent = u8::try_from(millionths / 1_000_000).map_err(|_| Code::RANGE)?;
+        if percent > 100 || millionths % 1_000_000 != 0 {
+            return Err(Code::RANGE);
+        }
+        Timer::after_millis(STROKE_MS).await;
+        Self::put(percent, reports);
+        Ok(())
     }
 
     async fn carry_out(&mut self, command: &Command<'_>, reports: Reports<'_>) -> Outcome<'static> {

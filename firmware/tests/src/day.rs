@@ -54,7 +54,7 @@ async fn all() {
     let file = arguments.text("file").unwrap_or_else(|error| panic!("{error}"));
     let hours: u64 = arguments.value("hours").unwrap_or_else(|error| panic!("{error}"));
     let told = Identity::new("mcu-1", "hft_1", "10.0.2.2:1883").expect("it can be");
-    let about = About { firmware: "0.1.0", reason: Reason::POWER, tell: |_| () };
+    let about = About { firmware: "0.1.0", reason: Reason::POWER, sensors: &[], tell: |_| () };
     let node = Node::start(open(file), about, Some(told));
     let node = node.unwrap_or_else(|fault| panic!("{fault:?}"));
     // Half a second more, for the last one.

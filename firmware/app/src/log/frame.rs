@@ -24,6 +24,8 @@ pub const VALUES: u8 = 2;
 pub const TORN: u8 = 3;
 /// A record that says that the page begins with all values of the page that was left out for it.
 pub const COPIED: u8 = 4;
+/// A record of values of which the first is a step of a run; when it was made stands before them.
+pub const STEP: u8 = 5;
 
 /// The first bytes of a page.
 pub fn page_head(number: u32) -> [u8; PAGE_HEAD] {
@@ -84,6 +86,19 @@ pub fn is_whole(record: &[u8]) -> bool {
 
 const fn check(low: u8, high: u8, kind: u8) -> u8 {
     low ^ high ^ kind ^ 0x5a
+}
+
+/// Where the values begin in the payload of a record; none where it has none.
+pub fn values_at(kind: u8, payload: &[u8]) -> Option<usize> {
+    let mut reader = Reader::new(payload);
+    match kind {
+        VALUES => Some(0),
+        STEP => {
+            reader.uint().and_then(|_| reader.uint()).ok()?;
+            Some(payload.len() - reader.rest().len())
+        }
+        _ => None,
+    }
 }
 
 /// A value in the payload of a record.

@@ -3,7 +3,8 @@
 //! Records stand in it in the order they were written, each with a checksum, none ever written
 //! over. Some are samples, which wait here for the gateway ([`crate::samples`]); the others are
 //! values under keys, of which the last record counts ([`crate::memory`]); several in one record
-//! change together or not at all. When the head of the ring is full, the one page that is
+//! change together or not at all. A step of a run is both: what it leaves is a value, and waits for
+//! the gateway as well ([`crate::steps`]). When the head of the ring is full, the one page that is
 //! kept out of the log becomes the new head and the oldest goes out: values that stand only there
 //! are copied first. So pages are erased in turn, wear alike, and the power may go at any word:
 //! `docs/formats/device-flash.md` has every byte and the argument.
@@ -21,15 +22,19 @@ pub use frame::PAYLOAD_MAX_BYTES;
 
 use core::ops::Range;
 use embedded_storage::nor_flash::NorFlash;
-use frame::{COPIED, Entry, HEAD, VALUES};
-pub(crate) use frame::{SAMPLE, TORN};
+use frame::{COPIED, HEAD, VALUES};
+pub(crate) use frame::{Entry, SAMPLE, STEP, TORN, values_at};
 use holdfast_core::Reject;
 use holdfast_core::codec::{Sink, Window};
+use holdfast_core::device::flows::STEP_MAX_BYTES;
 use ring::Ring;
 pub(crate) use ring::{Place, Step};
 
 /// Keys of values, at most.
-const KEYS: usize = 32;
+const KEYS: usize = 48;
+
+/// Bytes of the record of a step: what it left, what stands before it, and what changes with it.
+const STEP_RECORD_BYTES: usize = STEP_MAX_BYTES + 128;
 
 /// Where the last value of a key lies.
 struct Held {
@@ -56,6 +61,11 @@ pub struct Log<F> {
     pub(crate) unwritten: u32,
     pub(crate) dropped: u32,
     pub(crate) damaged: u32,
+    /// The oldest step that was not let go of is here or behind.
+    pub(crate) first_step: Place,
+    /// The number of the last step that was let go of, and of the last there is.
+    pub(crate) stepped: u64,
+    pub(crate) last_step: u64,
 }
 
 /// Why something was not kept or found.
@@ -104,6 +114,9 @@ impl<F: NorFlash> Log<F> {
             unwritten: 0,
             dropped: 0,
             damaged: 0,
+            first_step: first,
+            stepped: 0,
+            last_step: 0,
         };
         let mut head = Scanned::default();
         for page in log.ring.oldest..=log.ring.head {
@@ -117,6 +130,7 @@ impl<F: NorFlash> Log<F> {
             log.leave_out();
         }
         log.take_up()?;
+        log.take_up_steps()?;
         if head.is_torn {
             log.append(TORN, &[])?;
         }
@@ -130,8 +144,8 @@ impl<F: NorFlash> Log<F> {
         loop {
             match self.ring.step(place).map_err(Fault::Flash)? {
                 Step::Record { kind, payload, next } => {
-                    if kind == VALUES {
-                        note(&mut self.values, place, payload)?;
+                    if let Some(from) = values_at(kind, payload) {
+                        note(&mut self.values, place, payload, from)?;
                     }
                     scanned.is_copied |= kind == COPIED;
                     (place, scanned.is_torn) = (next, false);
@@ -181,9 +195,37 @@ impl<F: NorFlash> Log<F> {
             window.put_u8(*key)?;
             window.put_bytes(value)?;
         }
-        let place = self.write(VALUES, len)?;
-        let payload = &self.ring.buffer[HEAD..HEAD + len];
-        note(&mut self.values, place, payload)
+        self.write_values(VALUES, len, 0)
+    }
+
+    /// Writes a record of values, of which the first is a step, made at `uptime_ms` of `boot`.
+    ///
+    /// # Errors
+    /// As [`Self::put`].
+    pub(crate) fn put_step(
+        &mut self,
+        (boot, uptime_ms): (u64, u64),
+        values: &[(u8, &[u8])],
+    ) -> Result<(), Fault<F::Error>> {
+        if !self.has_room(values) {
+            return Err(Reject::Full.into());
+        }
+        let mut payload = heapless::Vec::<u8, STEP_RECORD_BYTES>::new();
+        payload.put_uint(boot)?;
+        payload.put_uint(uptime_ms)?;
+        let from = payload.len();
+        for (key, value) in values {
+            payload.put_u8(*key)?;
+            payload.put_bytes(value)?;
+        }
+        self.make_room(payload.len())?;
+        self.ring.buffer[HEAD..HEAD + payload.len()].copy_from_slice(&payload);
+        self.write_values(STEP, payload.len(), from)
+    }
+
+    fn write_values(&mut self, kind: u8, len: usize, from: usize) -> Result<(), Fault<F::Error>> {
+        let place = self.write(kind, len)?;
+        note(&mut self.values, place, &self.ring.buffer[HEAD..HEAD + len], from)
     }
 
     /// Whether the flash would have room for all values twice over.
@@ -213,6 +255,16 @@ impl<F: NorFlash> Log<F> {
         self.write(kind, payload.len()).map(drop)
     }
 
+    /// Where the next record goes.
+    pub(crate) const fn end(&self) -> Place {
+        self.end
+    }
+
+    /// Where the oldest record stands.
+    pub(crate) const fn begin(&self) -> Place {
+        Place { page: self.ring.oldest, at: Ring::<F>::FIRST }
+    }
+
     /// What lies at a place.
     pub(crate) fn step(&mut self, place: Place) -> Result<Step<'_>, Fault<F::Error>> {
         self.ring.step(place).map_err(Fault::Flash)
@@ -240,7 +292,7 @@ impl<F: NorFlash> Log<F> {
             if self.ring.is_full() {
                 let oldest = self.ring.oldest;
                 self.copy_values(oldest)?;
-                self.count_samples(oldest)?;
+                self.count_lost(oldest)?;
                 self.leave_out();
             }
         }
@@ -253,30 +305,41 @@ impl<F: NorFlash> Log<F> {
         let oldest = self.ring.oldest;
         self.values.retain(|held| held.place.page != oldest);
         self.ring.oldest += 1;
-        self.first = self.first.max(Place { page: self.ring.oldest, at: Ring::<F>::FIRST });
+        let first = Place { page: self.ring.oldest, at: Ring::<F>::FIRST };
+        self.first = self.first.max(first);
+        self.first_step = self.first_step.max(first);
     }
 
     /// Writes the values that stand only in a page to the head, and that this is done.
     fn copy_values(&mut self, page: u32) -> Result<(), Fault<F::Error>> {
         let mut place = Place { page, at: Ring::<F>::FIRST };
         loop {
-            let (kind, len, next) = match self.step(place)? {
-                Step::Record { kind, payload, next } => (kind, payload.len(), next),
-                Step::Damaged { next } => (0, 0, next),
+            let (from, len, next) = match self.step(place)? {
+                Step::Record { kind, payload, next } => {
+                    (values_at(kind, payload), payload.len(), next)
+                }
+                Step::Damaged { next } => (None, 0, next),
                 Step::End => return self.write(COPIED, 0).map(drop),
             };
-            if kind == VALUES && self.values.iter().any(|held| held.place == place) {
-                self.copy(place, len)?;
+            if let Some(from) = from
+                && self.values.iter().any(|held| held.place == place)
+            {
+                self.copy(place, from, len)?;
             }
             place = next;
         }
     }
 
     /// Writes the values of a record that are the last of their keys to the head.
-    fn copy(&mut self, place: Place, len: usize) -> Result<(), Fault<F::Error>> {
+    fn copy(
+        &mut self,
+        place: Place,
+        mut from: usize,
+        len: usize,
+    ) -> Result<(), Fault<F::Error>> {
         self.ring.load(place).map_err(Fault::Flash)?;
         let payload = &mut self.ring.buffer[HEAD..HEAD + len];
-        let (mut from, mut kept) = (0, 0);
+        let mut kept = 0;
         while let Some(entry) = Entry::read(payload, from) {
             let is_last = |held: &Held| held.place == place && usize::from(held.at) == entry.at;
             if self.values.iter().any(is_last) {
@@ -285,17 +348,18 @@ impl<F: NorFlash> Log<F> {
             }
             from = entry.end();
         }
-        let place = self.write(VALUES, kept)?;
-        note(&mut self.values, place, &self.ring.buffer[HEAD..HEAD + kept])
+        self.write_values(VALUES, kept, 0)
     }
 
-    /// Counts the samples of a page that nobody let go of: they are given up with it.
-    fn count_samples(&mut self, page: u32) -> Result<(), Fault<F::Error>> {
-        let mut place = self.first;
-        while place.page == page {
+    /// Counts the samples and steps of a page that nobody let go of: they are given up with it.
+    fn count_lost(&mut self, page: u32) -> Result<(), Fault<F::Error>> {
+        let mut place = Place { page, at: Ring::<F>::FIRST };
+        loop {
             match self.step(place)? {
                 Step::Record { kind, next, .. } => {
-                    self.dropped += u32::from(kind == SAMPLE);
+                    let waits = (kind == SAMPLE && place >= self.first)
+                        || (kind == STEP && place >= self.first_step);
+                    self.dropped += u32::from(waits);
                     place = next;
                 }
                 Step::Damaged { next } => place = next,
@@ -317,8 +381,8 @@ fn note<E>(
     values: &mut heapless::Vec<Held, KEYS>,
     place: Place,
     payload: &[u8],
+    mut from: usize,
 ) -> Result<(), Fault<E>> {
-    let mut from = 0;
     while let Some(entry) = Entry::read(payload, from) {
         values.retain(|held| held.key != entry.key);
         if entry.len > 0 {

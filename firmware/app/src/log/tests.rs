@@ -328,7 +328,7 @@ fn golden_vector() {
     assert!(bytes[golden.len()..].iter().all(|byte| *byte == 0xff));
 }
 
-const ABOUT: About = About { firmware: "0.1.0", reason: Reason::POWER, tell: |_| () };
+const ABOUT: About = About { firmware: "0.1.0", reason: Reason::POWER, sensors: &[], tell: |_| () };
 
 #[test]
 fn a_start_counts_even_when_the_power_goes_in_it() {

@@ -4,11 +4,12 @@
 //! that what it brought is on disk; the acknowledgement of MQTT alone means nothing here. So
 //! whatever ends in between, device, link or gateway, a sample or an answer is either still in
 //! flash or safe, and what is sent twice has the same name twice. How the device is goes first,
-//! with what it asks for; then answers to commands, what it reports, and the oldest samples.
+//! with what it asks for; then answers to commands, what it reports, steps of runs, pieces of
+//! workflows that it lacks, and the oldest samples.
 
 use super::{End, PAYLOAD_BYTES, Pace, Stop};
 use crate::batch::{Batch, Made, Times};
-use crate::log::{Fault, Name};
+use crate::log::{Fault, Log, Name};
 use crate::node::{Event, Node};
 use crate::samples::Look;
 use crate::sensors::Sensor;
@@ -21,11 +22,15 @@ use holdfast_core::backoff::Backoff;
 use holdfast_core::codec::Window;
 use holdfast_core::device::command::{Command, CommandId, Named};
 use holdfast_core::device::desired::Desired;
+use holdfast_core::device::flows::{
+    FLOWS_MAX, Fetch, Piece, Stepped, Wanted, put_head, put_step,
+};
 use holdfast_core::device::gateway::{Time, Watermark};
 use holdfast_core::device::health::{Counter, Health};
 use holdfast_core::device::reported::Joined;
 use holdfast_core::device::{self, Envelopes};
 use holdfast_core::envelope::Envelope;
+use holdfast_core::Reject;
 use holdfast_core::limits::DEVICE_MAX_BYTES;
 use minimq::{Connection, PubError, Publication, QoS, TopicFilter};
 
@@ -48,6 +53,10 @@ enum What {
     Reply(CommandId),
     /// What it is, up to that mark.
     Reported(u64),
+    /// Steps of runs, up to that number.
+    Steps(u64),
+    /// The wish for a piece of a workflow.
+    Fetch(Fetch),
     /// Samples up to this one, and whether more would have followed.
     Samples { last: Name, is_full: bool },
 }
@@ -142,10 +151,15 @@ impl<'t, 'b, F: NorFlash, I: Read + Write> Talk<'t, 'b, F, I> {
             return Ok(());
         };
         let (payload, version) = (&self.payload[..len], self.node.twin.borrow().version());
+        let mut held = heapless::Vec::<u8, { FLOWS_MAX * 33 }>::new();
+        self.node.flows.borrow().held().encode(&mut held).map_err(Fault::Reject)?;
         let envelopes = |out: &mut [u8]| {
             let len = device::put(out, what.kind(), payload)?;
             match what {
-                What::Hello => Ok(len + device::put(&mut out[len..], device::ASK, &version)?),
+                What::Hello => {
+                    let len = len + device::put(&mut out[len..], device::ASK, &version)?;
+                    Ok(len + device::put(&mut out[len..], device::FLOWS_HELD, &held)?)
+                }
                 _ => Ok(len),
             }
         };
@@ -163,7 +177,7 @@ impl<'t, 'b, F: NorFlash, I: Read + Write> Talk<'t, 'b, F, I> {
     /// Takes note of what was under way when the gateway said that it does not take it, for now.
     pub(super) fn refused(&self) {
         let what = self.turns.flight.map(|flight| flight.what);
-        let is_state = matches!(what, Some(What::Reply(_) | What::Reported(_)));
+        let is_state = matches!(what, Some(What::Reply(_) | What::Reported(_) | What::Steps(_)));
         self.node.state_refused.set(is_state);
     }
 
@@ -182,7 +196,8 @@ impl<'t, 'b, F: NorFlash, I: Read + Write> Talk<'t, 'b, F, I> {
                 node.commands.borrow_mut().replied(id);
                 Ok(())
             }
-            Some(What::Hello) | None => Ok(()),
+            Some(What::Steps(number)) => node.log.borrow_mut().release_steps(number),
+            Some(What::Hello | What::Fetch(_)) | None => Ok(()),
         }
     }
 }
@@ -194,6 +209,8 @@ impl What {
             Self::Hello => device::HEALTH,
             Self::Reply(_) => device::REPLY,
             Self::Reported(_) => device::REPORTED,
+            Self::Steps(_) => device::STEPS,
+            Self::Fetch(_) => device::FETCH,
             Self::Samples { .. } => device::SAMPLES,
         }
     }
@@ -211,7 +228,8 @@ impl Turns {
         now: Instant,
     ) -> Result<Option<(What, usize)>, Fault<F::Error>> {
         let is_lost = self.flight.take().is_some_and(|flight| flight.what == What::Hello);
-        if is_lost || now >= self.hello_at || node.commands.borrow_mut().asks_again() {
+        let asks = node.commands.borrow_mut().asks_again() | node.flows.borrow_mut().asks_again();
+        if is_lost || now >= self.hello_at || asks {
             self.hello_at = now + pace.health;
             return Ok(Some((What::Hello, health(node, payload)?)));
         }
@@ -219,6 +237,10 @@ impl Turns {
             && let Some(state) = state(node, payload)?
         {
             return Ok(Some(state));
+        }
+        if let Some(fetch) = node.flows.borrow().lacks() {
+            let len = written(payload, |out| fetch.encode(out))?;
+            return Ok(Some((What::Fetch(fetch), len)));
         }
         if now < self.looks_at {
             return Ok(None);
@@ -267,7 +289,7 @@ impl Turns {
         let Envelope { kind, payload, .. } = envelope;
         match kind {
             device::TIME => {
-                self.set_clock(node, Time::decode(payload)?)?;
+                node.set_clock(Time::decode(payload)?)?;
                 self.done(|what| what == What::Hello);
             }
             device::WATERMARK => return self.let_go(node, pace, Watermark::decode(payload)?),
@@ -285,6 +307,21 @@ impl Turns {
                 self.done(|what| what == What::Reply(id));
             }
             device::COMMANDS => node.commands.borrow_mut().forget(Named::decode(payload)?.id),
+            device::FLOWS => {
+                let wanted = Wanted::decode(payload)?.0;
+                node.with_flows(|flows, log, here| flows.want(log, here, &wanted))?;
+            }
+            device::PIECE => self.take_piece(node, &Piece::decode(payload)?)?,
+            device::STEPPED => {
+                let number = Stepped::decode(payload)?.number;
+                if let Some(What::Steps(last)) = self.flight.map(|flight| flight.what)
+                    && number >= last
+                {
+                    self.flight = None;
+                    self.state_waits = false;
+                    node.log.borrow_mut().release_steps(last)?;
+                }
+            }
             _ => {}
         }
         Ok(())
@@ -295,20 +332,19 @@ impl Turns {
         self.flight.take_if(|flight| is_it(flight.what)).is_some()
     }
 
-    fn set_clock<F: NorFlash>(
+    /// Takes a piece of a workflow. How the workflows stand is said when that has changed.
+    fn take_piece<F: NorFlash>(
         &mut self,
         node: &Node<F>,
-        time: Time,
+        piece: &Piece<'_>,
     ) -> Result<(), Fault<F::Error>> {
-        let mut clock = node.clock.get();
-        let moved = clock.set(time.unix_ms, node.uptime_ms()).filter(|_| time.is_trusted);
-        match moved {
-            Some(anchor) => {
-                node.clock.set(clock);
-                node.log.borrow_mut().set_anchor(node.boot, anchor)
-            }
-            None => Ok(()),
+        // One that does not fit is no answer: the wish has its turn again.
+        if node.with_flows(|flows, log, here| flows.take(log, here, piece))? {
+            (node.about.tell)(Event::Flows);
+            self.hello_at = Instant::now();
         }
+        self.done(|what| what == What::Fetch(piece.of));
+        Ok(())
     }
 
     /// Lets go of samples. What a gateway says of some that it was not handed frees nothing.
@@ -343,11 +379,73 @@ fn state<F: NorFlash>(
         return Ok(Some((What::Reply(id), reply.len())));
     }
     let twin = node.twin.borrow();
-    if !twin.is_ahead() {
+    if twin.is_ahead() {
+        let len = twin.lacking(payload)?.len();
+        return Ok(Some((What::Reported(twin.mark()), len)));
+    }
+    steps(node, payload)
+}
+
+/// The oldest steps as a message; none where there are none.
+fn steps<F: NorFlash>(
+    node: &Node<F>,
+    payload: &mut [u8],
+) -> Result<Option<(What, usize)>, Fault<F::Error>> {
+    let mut log = node.log.borrow_mut();
+    if !log.has_steps() {
         return Ok(None);
     }
-    let len = twin.lacking(payload)?.len();
-    Ok(Some((What::Reported(twin.mark()), len)))
+    let mut boot = None;
+    log.look_at_steps(|step| {
+        boot = Some(step.boot);
+        Look::Enough
+    })?;
+    let Some(boot) = boot else {
+        // The pages with the last of them went.
+        let last = log.last_step;
+        return log.release_steps(last).map(|()| None);
+    };
+    let times = times(node, &mut log, boot)?;
+    let clock = times.clock(boot);
+    let mut last = 0;
+    let len = written(payload, |out| {
+        put_head(out, clock)?;
+        let mut full = Ok(());
+        let fault = log.look_at_steps(|step| {
+            if step.boot != boot || out.room() < step.bytes.len() + 12 {
+                return Look::Enough;
+            }
+            full = put_step(out, times.of(clock, step.uptime_ms), step.bytes);
+            last = step.number;
+            Look::On
+        });
+        full.and(fault.map_err(|_| Reject::Malformed))
+    })?;
+    Ok((last > 0).then_some((What::Steps(last), len)))
+}
+
+/// Writes something into the front of `out`; how long it is.
+fn written(
+    out: &mut [u8],
+    write: impl FnOnce(&mut Window<'_>) -> Result<(), Reject>,
+) -> Result<usize, Reject> {
+    let room = out.len();
+    let mut window = Window::new(out);
+    write(&mut window)?;
+    Ok(room - window.room())
+}
+
+/// What is known of the time of a boot.
+fn times<F: NorFlash>(
+    node: &Node<F>,
+    log: &mut Log<F>,
+    boot: u64,
+) -> Result<Times, Fault<F::Error>> {
+    let anchor = match node.clock.get().anchor().filter(|_| boot == node.boot) {
+        Some(anchor) => Some(anchor),
+        None => log.anchor(boot)?,
+    };
+    Ok(Times { boot: node.boot, uptime_ms: node.uptime_ms(), anchor })
 }
 
 /// How the device is; how many bytes that takes.
@@ -366,10 +464,7 @@ fn health<F: NorFlash>(node: &Node<F>, out: &mut [u8]) -> Result<usize, Fault<F:
         firmware: node.about.firmware,
         counters: counters.into_iter().collect(),
     };
-    let room = out.len();
-    let mut window = Window::new(out);
-    health.encode(&mut window)?;
-    Ok(room - window.room())
+    Ok(written(out, |out| health.encode(out))?)
 }
 
 /// The oldest samples as a message, with the boot they are of; none where there are none.
@@ -385,11 +480,7 @@ fn gather<'p, F: NorFlash>(
         Look::Enough
     })?;
     let Some(boot) = oldest else { return Ok(None) };
-    let anchor = match node.clock.get().anchor().filter(|_| boot == node.boot) {
-        Some(anchor) => Some(anchor),
-        None => log.anchor(boot)?,
-    };
-    let times = Times { boot: node.boot, uptime_ms: node.uptime_ms(), anchor };
+    let times = times(node, &mut log, boot)?;
     let mut batch = Batch::new(payload, table, boot, times)?;
     log.look(|record| batch.take(record))?;
     Ok(batch.finish().map(|made| (boot, made)))
@@ -408,7 +499,7 @@ mod tests {
     use holdfast_core::{Quality, Value};
     use std::vec::Vec;
 
-    const ABOUT: About = About { firmware: "0.1.0", reason: Reason::POWER, tell: |_| () };
+    const ABOUT: About = About { firmware: "0.1.0", reason: Reason::POWER, sensors: &[], tell: |_| () };
 
     fn node(log: Log<Outside>) -> Node<Outside> {
         let told = Identity::new("pump-1", "hft_1", "10.0.2.2:1883").unwrap();
