@@ -17,6 +17,7 @@ pub mod clock;
 pub mod commands;
 pub mod log;
 pub mod memory;
+mod mqtt;
 pub mod node;
 pub mod record;
 pub mod sampler;
