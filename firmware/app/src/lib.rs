@@ -19,6 +19,7 @@ pub mod commands;
 pub mod flows;
 pub mod log;
 pub mod memory;
+mod mqtt;
 pub mod node;
 pub mod record;
 pub mod sampler;

@@ -17,13 +17,13 @@ use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use embassy_sync::signal::Signal;
 use embassy_time::Instant;
 use embedded_storage::nor_flash::NorFlash;
-use holdfast_core::{Device, Value as Measure};
 use holdfast_core::device::command::{Command, CommandId, Outcome};
 use holdfast_core::device::desired::Desired;
 use holdfast_core::device::gateway::Time;
 use holdfast_core::device::health::Reason;
 use holdfast_core::device::reported::Joined;
 use holdfast_core::state::{Path, Value};
+use holdfast_core::{Device, Value as Measure};
 
 /// What firmware says of itself.
 #[derive(Clone, Copy, Debug)]

@@ -46,9 +46,12 @@ impl<F: NorFlash> Log<F> {
         mut look: impl FnMut(&Kept<'_>) -> Look,
     ) -> Result<(), Fault<F::Error>> {
         let stepped = self.stepped;
-        self.walk_steps(self.first_step, |kept, _| {
-            if kept.number <= stepped { Look::On } else { look(kept) }
-        })
+        self.walk_steps(
+            self.first_step,
+            |kept, _| {
+                if kept.number <= stepped { Look::On } else { look(kept) }
+            },
+        )
     }
 
     /// Whether there are steps that were not let go of.

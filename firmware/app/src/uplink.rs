@@ -4,9 +4,13 @@
 //! A session lasts as long as its connection: everything that must outlive it is in flash here or
 //! on disk there.
 
+mod message;
 mod talk;
+#[cfg(test)]
+mod tests;
 
 use crate::log::Fault;
+use crate::mqtt::{Client, End, Login};
 use crate::node::{Event, Node};
 use crate::sensors::Sensor;
 use core::convert::Infallible;
@@ -15,15 +19,11 @@ use embedded_io_async::{Read, Write};
 use embedded_storage::nor_flash::NorFlash;
 use holdfast_core::backoff::Backoff;
 use holdfast_core::device::MESSAGE_MAX_BYTES;
-use minimq::{Buffers, ConfigBuilder, PeerError, ReasonCode, Session};
+use message::Message;
 use talk::Talk;
 
 /// Bytes of what comes from the gateway: a message, its topic and what is around them.
 const DOWN_BYTES: usize = MESSAGE_MAX_BYTES + 128;
-/// Bytes of what goes to it: a message that waits for its acknowledgement, and a request beside it.
-const UP_BYTES: usize = MESSAGE_MAX_BYTES + 512;
-/// Bytes of the samples in a message: it has an envelope around them.
-const PAYLOAD_BYTES: usize = MESSAGE_MAX_BYTES - 16;
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(15);
 
@@ -53,7 +53,7 @@ impl Default for Pace {
 
 /// The board's way to the gateway.
 pub trait Dial {
-    /// A stream of bytes to it.
+    /// A stream of bytes to it. A read that is dropped before it is ready has taken nothing.
     type Io<'c>: Read + Write
     where
         Self: 'c;
@@ -68,44 +68,20 @@ pub trait Dial {
 /// Memory for the messages of a connection: as large as a device's stack should not be.
 pub struct Room {
     down: [u8; DOWN_BYTES],
-    up: [u8; UP_BYTES],
-    payload: [u8; PAYLOAD_BYTES],
+    up: Message,
 }
 
 impl Room {
     /// Some.
     #[must_use]
     pub const fn new() -> Self {
-        Self { down: [0; DOWN_BYTES], up: [0; UP_BYTES], payload: [0; PAYLOAD_BYTES] }
+        Self { down: [0; DOWN_BYTES], up: Message::new() }
     }
 }
 
 impl Default for Room {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-/// Why a connection is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    /// It broke, or the gateway closed it.
-    Lost,
-    /// The gateway says that what is under way cannot be read.
-    Unreadable,
-    /// The gateway took something not, for now.
-    Refused,
-}
-
-impl<E> From<minimq::Error<E>> for End {
-    fn from(error: minimq::Error<E>) -> Self {
-        match error {
-            minimq::Error::Peer(PeerError::Rejected(ReasonCode::PayloadFormatInvalid)) => {
-                Self::Unreadable
-            }
-            minimq::Error::Peer(PeerError::Rejected(_)) => Self::Refused,
-            _ => Self::Lost,
-        }
     }
 }
 
@@ -121,9 +97,9 @@ impl<E> From<Fault<E>> for Stop<E> {
     }
 }
 
-impl<E, I> From<minimq::Error<I>> for Stop<E> {
-    fn from(error: minimq::Error<I>) -> Self {
-        Self::End(error.into())
+impl<E> From<End> for Stop<E> {
+    fn from(end: End) -> Self {
+        Self::End(end)
     }
 }
 
@@ -138,22 +114,15 @@ pub async fn run<F: NorFlash, D: Dial>(
     pace: Pace,
     room: &mut Room,
 ) -> Result<Infallible, Fault<F::Error>> {
-    let identity = &node.identity;
-    let Room { down, up, payload } = room;
-    let config = ConfigBuilder::new(Buffers::new(down, up))
-        .client_id(&identity.device)
-        .and_then(|config| config.auth(&identity.device, identity.token.as_bytes()))
-        .expect("an identity fits");
-    let mut session = Session::new(config.keepalive_interval(pace.keep_alive_s));
     let backoff = Backoff::new(500, 60_000);
-    let mut uplink = Uplink { node, table, pace, payload, backoff, said: None };
+    let mut uplink = Uplink { node, table, pace, room, backoff, said: None };
     loop {
         let entropy = dial.entropy();
-        let end = match with_timeout(CONNECT, dial.dial(&identity.gateway)).await {
-            Ok(Some(io)) => uplink.visit(&mut session, io).await?,
+        let end = match with_timeout(CONNECT, dial.dial(&node.identity.gateway)).await {
+            Ok(Some(io)) => uplink.visit(io).await?,
             _ => Event::Lost,
         };
-        uplink.tell(end);
+        tell(node, &mut uplink.said, end);
         Timer::after_millis(uplink.backoff.next_ms(entropy)).await;
     }
 }
@@ -163,34 +132,28 @@ struct Uplink<'u, F: NorFlash> {
     node: &'u Node<F>,
     table: &'u [Sensor],
     pace: Pace,
-    payload: &'u mut [u8; PAYLOAD_BYTES],
+    room: &'u mut Room,
     backoff: Backoff,
     said: Option<Event>,
 }
 
 impl<F: NorFlash> Uplink<'_, F> {
-    /// Says how it stands with the gateway, once.
-    fn tell(&mut self, event: Event) {
-        if self.said.replace(event) != Some(event) {
-            (self.node.about.tell)(event);
-        }
-    }
-
     /// Talks over one stream for as long as it lasts; how it stands then.
-    async fn visit<I: Read + Write>(
-        &mut self,
-        session: &mut Session<'_>,
-        io: I,
-    ) -> Result<Event, Fault<F::Error>> {
-        let connected = with_timeout(CONNECT, session.connect(io)).await;
-        let connection = match connected.map(|connected| connected.map_err(End::from)) {
-            Ok(Ok(connection)) => connection,
+    async fn visit<I: Read + Write>(&mut self, io: I) -> Result<Event, Fault<F::Error>> {
+        let Self { node, table, pace, room: Room { down, up }, backoff, said } = self;
+        let login = Login {
+            name: &node.identity.device,
+            password: &node.identity.token,
+            keep_alive_s: pace.keep_alive_s,
+            patience: pace.patience,
+        };
+        let client = match with_timeout(CONNECT, Client::connect(io, down, &login)).await {
+            Ok(Ok(client)) => client,
             Ok(Err(End::Refused)) => return Ok(Event::Denied),
             _ => return Ok(Event::Lost),
         };
-        self.tell(Event::Connected);
-        let Self { node, table, pace, payload, backoff, .. } = self;
-        let mut talk = Talk::new(node, table, *pace, connection, payload);
+        tell(node, said, Event::Connected);
+        let mut talk = Talk::new(node, table, *pace, client, up);
         match talk.hold(backoff).await {
             Err(Stop::Fault(fault)) => Err(fault),
             Err(Stop::End(End::Unreadable)) => talk.give_up().map(|()| Event::Refused),
@@ -201,5 +164,12 @@ impl<F: NorFlash> Uplink<'_, F> {
             Err(Stop::End(End::Lost)) => Ok(Event::Lost),
             Ok(never) => match never {},
         }
+    }
+}
+
+/// Says how it stands with the gateway, once.
+fn tell<F: NorFlash>(node: &Node<F>, said: &mut Option<Event>, event: Event) {
+    if said.replace(event) != Some(event) {
+        (node.about.tell)(event);
     }
 }

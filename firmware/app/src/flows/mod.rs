@@ -217,7 +217,7 @@ impl Flows {
         }
         let now = self.now(here);
         let sample = Sample { time: now, received: now, value: number };
-        self.look(log, here, |watch| {
+        self.look(log, here, &mut |watch| {
             if watch.sensor == sensor { watch.condition.take(&watch.rule, sample) } else { None }
         })
     }
@@ -232,7 +232,7 @@ impl Flows {
         here: &Here<'_>,
     ) -> Result<(), Fault<F::Error>> {
         let (now, now_ms) = (self.now(here), self.now_ms(here));
-        self.look(log, here, |watch| watch.condition.tick(&watch.rule, now))?;
+        self.look(log, here, &mut |watch| watch.condition.tick(&watch.rule, now))?;
         for index in 0..RUNS_MAX {
             if self.runs[index].as_ref().is_some_and(|run| run.deadline <= now_ms) {
                 self.advance(log, here, index, Cause::Time)?;
@@ -343,7 +343,7 @@ impl Flows {
         &mut self,
         log: &mut Log<F>,
         here: &Here<'_>,
-        mut look: impl FnMut(&mut Watch) -> Option<Change>,
+        look: &mut dyn FnMut(&mut Watch) -> Option<Change>,
     ) -> Result<(), Fault<F::Error>> {
         let mut true_now = heapless::Vec::<(For, u8), WATCHES_MAX>::new();
         let mut has_cleared = false;

@@ -60,9 +60,8 @@ impl Run {
         let Some(memory) = Memory::new(&self.memory, image.sizes) else { return Ok(None) };
         let mut all = view::pending(image, memory);
         let is_outward = |effect: &Effect<'_>| !effect.kind.is_question();
-        let found = all.find_map(|pending| {
-            Some((pending, image.effect(pending.effect).filter(is_outward)?))
-        });
+        let found = all
+            .find_map(|pending| Some((pending, image.effect(pending.effect).filter(is_outward)?)));
         let Some((Pending { serial, .. }, effect)) = found else { return Ok(None) };
         let read = || {
             if effect.kind != Kind::Actuate {
@@ -491,9 +490,8 @@ fn begin(
 /// Bits by which a delay is drawn: the same for the same step, and others for each.
 fn entropy(run: RunId, number: u64) -> u64 {
     // splitmix64, Steele and others, "Fast splittable pseudorandom number generators", 2014.
-    let mut seed = run.0[6..14].iter().fold(number, |seed, byte| {
-        seed.rotate_left(8) ^ u64::from(*byte)
-    });
+    let mut seed =
+        run.0[6..14].iter().fold(number, |seed, byte| seed.rotate_left(8) ^ u64::from(*byte));
     seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     seed = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     seed = (seed ^ (seed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

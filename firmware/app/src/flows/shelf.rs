@@ -142,7 +142,9 @@ impl Shelf {
             slot.is_absent = false;
             let is_wanted = wanted.contains(&slot.id);
             match slot.stands {
-                Stands::On if !is_wanted && runs(number) => self.stand(log, number, Stands::Ends)?,
+                Stands::On if !is_wanted && runs(number) => {
+                    self.stand(log, number, Stands::Ends)?
+                }
                 Stands::Ends if is_wanted => self.stand(log, number, Stands::On)?,
                 Stands::Ends if runs(number) => {}
                 _ if !is_wanted => self.remove(log, number)?,

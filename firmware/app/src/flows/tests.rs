@@ -418,7 +418,8 @@ fn of_as_many_runs_as_may_be_one_more_is_left_out_or_takes_the_place_of_the_olde
 
 #[test]
 fn a_version_that_is_given_up_ends_with_its_last_run_beside_the_next_one() {
-    let (one, two) = (published(&guard("1", Overlap::Skip), 7), published(&guard("2", Overlap::Skip), 7));
+    let (one, two) =
+        (published(&guard("1", Overlap::Skip), 7), published(&guard("2", Overlap::Skip), 7));
     let mut bench = bench();
     bench.has(&one);
     bench.level(2.5).unwrap();

@@ -331,12 +331,7 @@ impl<F: NorFlash> Log<F> {
     }
 
     /// Writes the values of a record that are the last of their keys to the head.
-    fn copy(
-        &mut self,
-        place: Place,
-        mut from: usize,
-        len: usize,
-    ) -> Result<(), Fault<F::Error>> {
+    fn copy(&mut self, place: Place, mut from: usize, len: usize) -> Result<(), Fault<F::Error>> {
         self.ring.load(place).map_err(Fault::Flash)?;
         let payload = &mut self.ring.buffer[HEAD..HEAD + len];
         let mut kept = 0;

@@ -7,9 +7,11 @@
 //! with what it asks for; then answers to commands, what it reports, steps of runs, pieces of
 //! workflows that it lacks, and the oldest samples.
 
-use super::{End, PAYLOAD_BYTES, Pace, Stop};
+use super::message::Message;
+use super::{Pace, Stop};
 use crate::batch::{Batch, Made, Times};
 use crate::log::{Fault, Log, Name};
+use crate::mqtt::{Client, End};
 use crate::node::{Event, Node};
 use crate::samples::Look;
 use crate::sensors::Sensor;
@@ -18,21 +20,18 @@ use embassy_futures::select::{Either3, select3};
 use embassy_time::{Duration, Instant, Timer, with_timeout};
 use embedded_io_async::{Read, Write};
 use embedded_storage::nor_flash::NorFlash;
+use holdfast_core::Reject;
 use holdfast_core::backoff::Backoff;
 use holdfast_core::codec::Window;
 use holdfast_core::device::command::{Command, CommandId, Named};
 use holdfast_core::device::desired::Desired;
-use holdfast_core::device::flows::{
-    FLOWS_MAX, Fetch, Piece, Stepped, Wanted, put_head, put_step,
-};
+use holdfast_core::device::flows::{FLOWS_MAX, Fetch, Piece, Stepped, Wanted, put_head, put_step};
 use holdfast_core::device::gateway::{Time, Watermark};
 use holdfast_core::device::health::{Counter, Health};
 use holdfast_core::device::reported::Joined;
 use holdfast_core::device::{self, Envelopes};
 use holdfast_core::envelope::Envelope;
-use holdfast_core::Reject;
 use holdfast_core::limits::DEVICE_MAX_BYTES;
-use minimq::{Connection, PubError, Publication, QoS, TopicFilter};
 
 type Topic = heapless::String<{ DEVICE_MAX_BYTES + 24 }>;
 
@@ -79,30 +78,30 @@ struct Turns {
 }
 
 /// A connection.
-pub(super) struct Talk<'t, 'b, F: NorFlash, I: Read + Write> {
+pub(super) struct Talk<'t, F: NorFlash, I: Read + Write> {
     node: &'t Node<F>,
     table: &'t [Sensor],
     pace: Pace,
-    connection: Connection<'t, 'b, I>,
-    payload: &'t mut [u8; PAYLOAD_BYTES],
+    client: Client<'t, I>,
+    message: &'t mut Message,
     turns: Turns,
 }
 
-impl<'t, 'b, F: NorFlash, I: Read + Write> Talk<'t, 'b, F, I> {
+impl<'t, F: NorFlash, I: Read + Write> Talk<'t, F, I> {
     /// One that begins.
     pub(super) fn new(
         node: &'t Node<F>,
         table: &'t [Sensor],
         pace: Pace,
-        connection: Connection<'t, 'b, I>,
-        payload: &'t mut [u8; PAYLOAD_BYTES],
+        client: Client<'t, I>,
+        message: &'t mut Message,
     ) -> Self {
         // Another gateway may be there, or one that was restored: it is told all.
         node.twin.borrow_mut().connect();
         let now = Instant::now();
         let state_waits = node.state_refused.take();
         let turns = Turns { flight: None, hello_at: now, looks_at: now, state_waits };
-        Self { node, table, pace, connection, payload, turns }
+        Self { node, table, pace, client, message, turns }
     }
 
     /// Holds it for as long as it lasts.
@@ -112,32 +111,25 @@ impl<'t, 'b, F: NorFlash, I: Read + Write> Talk<'t, 'b, F, I> {
     ) -> Result<Infallible, Stop<F::Error>> {
         let device = &self.node.identity.device;
         let (up, down) = (topic(device, "envelope"), topic(device, "watermark"));
-        self.subscribe(&down).await?;
+        let subscribed = with_timeout(self.pace.patience, self.client.subscribe(&down)).await;
+        subscribed.unwrap_or(Err(End::Lost))?;
         loop {
             self.send(&up).await?;
-            let Self { node, pace, connection, turns, .. } = self;
-            let woken = select3(connection.poll(), Timer::at(turns.next()), node.news.wait());
-            if let Either3::First(polled) = woken.await
-                && let Some(message) = polled?
-                && turns.hear(node, *pace, message.payload())?
-            {
-                backoff.reset();
+            let Self { node, pace, client, turns, .. } = self;
+            let (due, is_held) = (client.due(), client.is_waiting() && turns.flight.is_none());
+            let next = if is_held { due } else { due.min(turns.next()) };
+            match select3(client.poll(), Timer::at(next), node.news.wait()).await {
+                Either3::First(polled) => {
+                    if let Some(message) = polled?
+                        && turns.hear(node, *pace, message)?
+                    {
+                        backoff.reset();
+                    }
+                }
+                Either3::Second(()) => client.keep().await?,
+                Either3::Third(()) => {}
             }
         }
-    }
-
-    async fn subscribe(&mut self, topic: &str) -> Result<(), Stop<F::Error>> {
-        let filters = [TopicFilter::new(topic)];
-        let subscribed = self.connection.subscribe(&filters, &[]).await?;
-        let asked = Instant::now();
-        while self.connection.is_pending(&subscribed) {
-            let left = (asked + self.pace.patience).saturating_duration_since(Instant::now());
-            match with_timeout(left, self.connection.poll()).await {
-                Ok(polled) => _ = polled?,
-                Err(_) => return Err(Stop::End(End::Lost)),
-            }
-        }
-        Ok(())
     }
 
     /// Sends what is due: again what is under way, or what comes next.
@@ -146,30 +138,26 @@ impl<'t, 'b, F: NorFlash, I: Read + Write> Talk<'t, 'b, F, I> {
         if self.turns.flight.is_some_and(|flight| now < flight.again_at) {
             return Ok(());
         }
-        let Self { node, table, pace, payload, turns, .. } = self;
-        let Some((what, len)) = turns.compose(node, table, *pace, &mut payload[..], now)? else {
+        if self.client.is_waiting() {
+            // The one before is not acknowledged yet: its turn comes again.
+            if let Some(flight) = &mut self.turns.flight {
+                flight.again_at = now + self.pace.patience;
+            }
+            return Ok(());
+        }
+        let Self { node, table, pace, message, turns, .. } = self;
+        let Some((what, len)) = turns.compose(node, table, *pace, message.payload(), now)? else {
             return Ok(());
         };
-        let (payload, version) = (&self.payload[..len], self.node.twin.borrow().version());
-        let mut held = heapless::Vec::<u8, { FLOWS_MAX * 33 }>::new();
-        self.node.flows.borrow().held().encode(&mut held).map_err(Fault::Reject)?;
-        let envelopes = |out: &mut [u8]| {
-            let len = device::put(out, what.kind(), payload)?;
-            match what {
-                What::Hello => {
-                    let len = len + device::put(&mut out[len..], device::ASK, &version)?;
-                    Ok(len + device::put(&mut out[len..], device::FLOWS_HELD, &held)?)
-                }
-                _ => Ok(len),
-            }
-        };
-        match self.connection.publish(Publication::new(up, envelopes).qos(QoS::AtLeastOnce)).await {
-            Ok(_) => {}
-            // The one before is not acknowledged yet: its turn comes again.
-            Err(PubError::Session(minimq::Error::NotReady | minimq::Error::Resource(_))) => {}
-            Err(PubError::Session(error)) => return Err(error.into()),
-            Err(PubError::Payload(reject)) => return Err(Fault::Reject(reject).into()),
+        message.wrap(what.kind(), len).map_err(Fault::Reject)?;
+        if what == What::Hello {
+            let version = node.twin.borrow().version();
+            message.add(device::ASK, &version).map_err(Fault::Reject)?;
+            let mut held = heapless::Vec::<u8, { FLOWS_MAX * 33 }>::new();
+            node.flows.borrow().held().encode(&mut held).map_err(Fault::Reject)?;
+            message.add(device::FLOWS_HELD, &held).map_err(Fault::Reject)?;
         }
+        self.client.publish(up, self.message.bytes()).await?;
         self.turns.flight = Some(Flight { what, again_at: Instant::now() + self.pace.patience });
         Ok(())
     }
@@ -488,6 +476,7 @@ fn gather<'p, F: NorFlash>(
 
 #[cfg(test)]
 mod tests {
+    use super::super::message::PAYLOAD_BYTES;
     use super::*;
     use crate::chip::{Draw, Outside};
     use crate::log::Log;
@@ -499,7 +488,8 @@ mod tests {
     use holdfast_core::{Quality, Value};
     use std::vec::Vec;
 
-    const ABOUT: About = About { firmware: "0.1.0", reason: Reason::POWER, sensors: &[], tell: |_| () };
+    const ABOUT: About =
+        About { firmware: "0.1.0", reason: Reason::POWER, sensors: &[], tell: |_| () };
 
     fn node(log: Log<Outside>) -> Node<Outside> {
         let told = Identity::new("pump-1", "hft_1", "10.0.2.2:1883").unwrap();
