@@ -9,3 +9,8 @@ fn no_sample_of_a_device_is_lost_or_doubled_whatever_fails() {
     let replay = Replay::new("scenarios", name, 0xC0FFEE);
     firmware::outages(Scale::test(replay.seed()));
 }
+
+#[test]
+fn a_workflow_of_the_hub_moves_a_valve_while_the_gateway_is_off() {
+    firmware::alone();
+}

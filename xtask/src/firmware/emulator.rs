@@ -24,6 +24,9 @@ pub struct DeviceOptions {
     /// Its token, from `holdfast-edge token new`; only needed the first time
     #[arg(long)]
     token: Option<String>,
+    /// The fleet whose workflows it takes, from `holdfast-edge status`; goes with --token
+    #[arg(long, requires = "token")]
+    fleet: Option<String>,
     /// The file that is its flash [default: target/firmware/DEVICE.flash]
     #[arg(long)]
     flash: Option<PathBuf>,
@@ -58,6 +61,7 @@ pub fn become_device(program: &Path, options: &DeviceOptions) -> Result<ExitCode
         words.push(format!("device={}", options.device));
         words.push(format!("token={token}"));
         words.push(format!("gateway={ip}:{}", options.gateway.port()));
+        words.extend(options.fleet.iter().map(|fleet| format!("fleet={fleet}")));
     }
     println!("{} with its flash in {}; Ctrl-C ends it", options.device, flash.display());
     let error = emulator(program, &words).current_dir(folder).exec();

@@ -143,7 +143,7 @@ impl Shelf {
             let is_wanted = wanted.contains(&slot.id);
             match slot.stands {
                 Stands::On if !is_wanted && runs(number) => {
-                    self.stand(log, number, Stands::Ends)?
+                    self.stand(log, number, Stands::Ends)?;
                 }
                 Stands::Ends if is_wanted => self.stand(log, number, Stands::On)?,
                 Stands::Ends if runs(number) => {}

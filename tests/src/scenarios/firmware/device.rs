@@ -26,6 +26,7 @@ pub struct Mcu {
     dir: PathBuf,
     token: String,
     gateway: SocketAddr,
+    fleet: Option<String>,
     running: Option<Running>,
     /// The boot and number of each sample that it said is in its flash.
     kept: BTreeSet<(u64, u64)>,
@@ -42,7 +43,13 @@ impl Mcu {
     pub fn new(name: &str, dir: &Path, gateway: SocketAddr, token: &str) -> Self {
         let (name, token, dir) = (name.to_owned(), token.to_owned(), dir.join(name));
         let (kept, begun, now) = (BTreeSet::new(), Vec::new(), BTreeMap::new());
-        Self { name, token, dir, gateway, running: None, kept, begun, now, starts: 0 }
+        let (fleet, running) = (None, None);
+        Self { name, token, dir, gateway, fleet, running, kept, begun, now, starts: 0 }
+    }
+
+    /// Has it take workflows of publishers of this fleet, from its next start on.
+    pub fn trust(&mut self, fleet: String) {
+        self.fleet = Some(fleet);
     }
 
     /// Whether the emulator and the programs for it are here.
@@ -76,6 +83,8 @@ impl Mcu {
             self.token,
             self.gateway.port()
         );
+        let fleet = self.fleet.iter().map(|fleet| format!(",arg=fleet={fleet}"));
+        let arguments = fleet.fold(arguments, |all, one| all + &one);
         // The emulator opens the flash in its working directory.
         let launch = Launch::program("env").args(["-C"]).args([self.dir.as_os_str()]).args([
             EMULATOR,
@@ -158,6 +167,13 @@ impl Mcu {
             let most = self.now.entry(id.to_owned()).or_default();
             *most = times.max(*most);
         }
+    }
+
+    /// How many of the last lines that it said are this one.
+    #[must_use]
+    pub fn heard(&self, line: &str) -> usize {
+        let lines = self.running.as_ref().map(Running::stdout).unwrap_or_default();
+        lines.iter().filter(|said| *said == line).count()
     }
 
     /// The commands that it said it begins, each as often as it said so.

@@ -4,9 +4,12 @@
 //! Whatever is ended in between, both come to the same.
 
 mod device;
+mod flows;
 mod outages;
 mod people;
+mod site;
 
 pub use device::{FIRMWARE_DIR, Mcu};
+pub use flows::alone;
 pub(super) use outages::exported;
 pub use outages::outages;

@@ -1,12 +1,14 @@
 //! Power, cables, the gateway, its disk and the hub fail while devices measure and people order
 //! them about: no sample that a device has said is in its flash is missing at the gateway in the
 //! end, and none is there twice; device, gateway and hub say the same of what each device should be
-//! and is; and no device has begun a command twice.
+//! and is; no device has begun a command twice; and each run of a workflow that devices run by
+//! themselves did what it is to do.
 
-use super::Mcu;
 use super::people::People;
+use super::site::Nodes;
+use super::{Mcu, flows};
 use crate::faults::Tally;
-use crate::process::{Edge, Hub, LIMIT as NODE_LIMIT, Settings};
+use crate::process::{Edge, LIMIT as NODE_LIMIT};
 use crate::rng::Rng;
 use crate::scenarios::{Scale, tell};
 use crate::tmpfs::{Skipped, Tmpfs};
@@ -36,14 +38,10 @@ type Samples = BTreeMap<String, BTreeSet<(u64, u64)>>;
 /// A hub, a gateway on a disk of its own where that can be had, and devices.
 struct Site {
     tally: Tally,
-    edge: Edge,
-    hub: Hub,
+    nodes: Nodes,
     /// Whether the hub is away, and for how many more faults.
     away: u64,
     disk: Option<Tmpfs>,
-    /// Where nodes that start again are to be found: each looks where the other was.
-    stays: Settings,
-    hub_stays: Settings,
     devices: Vec<Mcu>,
 }
 
@@ -59,15 +57,19 @@ pub fn outages(scale: Scale) {
     let faults = scale.of(FAULTS, 20);
     for fault in 0..faults {
         std::thread::sleep(Duration::from_millis(50 + rng.below(700)));
-        people.act(&mut rng, &site.edge, (site.away == 0).then_some(&site.hub), &site.devices);
+        let hub = (site.away == 0).then_some(&site.nodes.hub);
+        people.act(&mut rng, &site.nodes.edge, hub, &site.devices);
         site.strike(&mut rng, fault, faults);
         site.devices.iter_mut().for_each(Mcu::note);
         tell("firmware-outages", fault, faults);
     }
     site.bring_back_hub();
-    let there = arrived(&site.edge, &site.devices);
-    people.judge(&site.edge, &site.hub, &mut site.devices, LIMIT);
+    let (edge, hub) = (&site.nodes.edge, &site.nodes.hub);
+    let there = arrived(edge, &site.devices);
+    people.judge(edge, hub, &mut site.devices, LIMIT);
     judge(&site.devices, &there);
+    let runs = site.devices.iter().map(|device| flows::judge(edge, hub, device, LIMIT));
+    println!("{} runs on the devices, each as it is to be", runs.sum::<usize>());
     site.tally.finish().expect("every fault happened");
 }
 
@@ -75,24 +77,23 @@ impl Site {
     fn new(dir: &Path, scale: Scale) -> Self {
         let tally = Tally::of(&[POWER, CABLE, GATEWAY, HUB]);
         let (disk, home) = disk(dir, &tally);
-        let mut hub = Hub::init(&dir.join("hub"), Settings::default()).expect("the hub is made");
-        hub.start().expect("it starts");
-        let enrolment = hub.enrolment("north", "ps-000", hub.sync()).expect("an enrolment");
-        let edge = Edge::init("ps-000", &home, Settings::default());
-        let mut edge = edge.expect("the gateway is made");
-        edge.join(&enrolment).expect("it joins");
-        edge.start().expect("it starts");
-        let stays = Settings::default().env("HOLDFAST_MQTT_LISTEN", edge.mqtt().to_string());
-        let hub_stays = Settings::default().env("HOLDFAST_SYNC_LISTEN", hub.sync().to_string());
+        let nodes = Nodes::new(dir, &home);
+        flows::assign(&nodes.hub, dir);
+        let fleet = flows::fleet_of(&nodes.edge);
         let mut devices: Vec<Mcu> = (0..scale.of(DEVICES, 2))
             .map(|number| {
                 let name = format!("mcu-{number}");
-                let token = edge.device_token(&name).expect("a token");
-                Mcu::new(&name, dir, edge.mqtt(), &token)
+                let token = nodes.edge.device_token(&name).expect("a token");
+                let mut device = Mcu::new(&name, dir, nodes.edge.mqtt(), &token);
+                device.trust(fleet.clone());
+                device
             })
             .collect();
         devices.iter_mut().for_each(|device| device.start().expect("it starts"));
-        Self { tally, edge, hub, away: 0, disk, stays, hub_stays, devices }
+        for device in &devices {
+            flows::has(&nodes.edge, &device.name, LIMIT);
+        }
+        Self { tally, nodes, away: 0, disk, devices }
     }
 
     /// Lets one thing fail. Each kind has its turns, whatever is drawn.
@@ -105,9 +106,9 @@ impl Site {
         } else if self.away == 0 && (turn(2) || drawn == 4) {
             self.send_hub_away(4 + rng.below(6));
         } else if turn(4) || drawn < 2 {
-            self.edge.kill9().expect("the gateway is killed");
+            self.nodes.edge.kill9().expect("the gateway is killed");
             std::thread::sleep(Duration::from_millis(rng.below(1_500)));
-            self.edge.start_with(&self.stays).expect("it starts again");
+            self.nodes.edge.start_with(&self.nodes.stays).expect("it starts again");
             self.tally.strike(GATEWAY);
         } else if turn(5) || drawn < 4 {
             self.devices[device].plug(false).expect("the cable is pulled");
@@ -127,14 +128,14 @@ impl Site {
     }
 
     fn send_hub_away(&mut self, faults: u64) {
-        self.hub.kill9().expect("the hub is killed");
+        self.nodes.hub.kill9().expect("the hub is killed");
         self.tally.strike(HUB);
         self.away = faults;
     }
 
     fn bring_back_hub(&mut self) {
         if self.away > 0 {
-            self.hub.start_with(&self.hub_stays).expect("the hub starts again");
+            self.nodes.hub.start_with(&self.nodes.hub_stays).expect("the hub starts again");
             self.away = 0;
         }
     }
