@@ -17,8 +17,9 @@ use static_cell::StaticCell;
 const SOCKETS: usize = 3;
 /// Bytes that may wait in a socket, each way: more than the longest message.
 const SOCKET_BYTES: usize = 1536;
-/// After so long a silence a connection is dead.
-const SILENCE: Duration = Duration::from_secs(20);
+/// After so long a silence a connection is dead. It is longer than a keep alive, or a connection
+/// with nothing to say would be ended before it is tried.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// 64 bits that differ between devices and between starts: FNV-1a (Fowler, Noll, Vo, 1991).
 pub fn seed(device: &str, boot: u64) -> u64 {

@@ -116,8 +116,12 @@ impl<'t, F: NorFlash, I: Read + Write> Talk<'t, F, I> {
         loop {
             self.send(&up).await?;
             let Self { node, pace, client, turns, .. } = self;
-            let (due, is_held) = (client.due(), client.is_waiting() && turns.flight.is_none());
-            let next = if is_held { due } else { due.min(turns.next()) };
+            let mut next = client.due();
+            // The word for a message may come before its acknowledgement, for which what follows
+            // has to wait.
+            if turns.flight.is_some() || !client.is_waiting() {
+                next = next.min(turns.next());
+            }
             match select3(client.poll(), Timer::at(next), node.news.wait()).await {
                 Either3::First(polled) => {
                     if let Some(message) = polled?

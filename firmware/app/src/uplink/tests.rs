@@ -7,7 +7,11 @@ use crate::memory::Identity;
 use crate::mqtt::wire::Wire;
 use crate::node::About;
 use crate::record::Record;
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
+use core::future::poll_fn;
+use core::pin::pin;
+use core::sync::atomic::{AtomicUsize, Ordering};
+use core::task::{Context, Waker};
 use embassy_futures::select::{Either3, select3};
 use embassy_futures::{block_on, yield_now};
 use holdfast_core::codec::Reader;
@@ -15,6 +19,8 @@ use holdfast_core::device::gateway::{Time, Watermark};
 use holdfast_core::device::health::Reason;
 use holdfast_core::device::{self, Envelopes};
 use holdfast_core::{Quality, Value};
+use std::sync::Arc;
+use std::task::Wake;
 use std::vec::Vec;
 
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -47,16 +53,31 @@ impl Dial for Once {
     }
 }
 
-struct Gateway<'g>(&'g Wire);
+struct Gateway<'g> {
+    wire: &'g Wire,
+    /// Whether the device is left alone.
+    is_quiet: Cell<bool>,
+    wakes: Arc<Wakes>,
+}
+
+/// How often the device was woken.
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
 
 impl Gateway<'_> {
     /// The next packet that it is told: its first byte and its body.
     async fn hear(&self) -> (u8, Vec<u8>) {
-        while self.0.told_len() == 0 {
+        while self.wire.told_len() == 0 {
             yield_now().await;
         }
         // A packet is written at once, so it is there as a whole.
-        let told = self.0.told();
+        let told = self.wire.told();
         let mut reader = Reader::new(&told[1..]);
         let body = reader.bytes(2_000).unwrap().to_vec();
         assert_eq!(reader.rest(), b"", "one packet");
@@ -74,7 +95,7 @@ impl Gateway<'_> {
 
     /// Says it byte by byte.
     fn say(&self, packet: &[u8]) {
-        packet.chunks(1).for_each(|byte| self.0.say(&[byte]));
+        packet.chunks(1).for_each(|byte| self.wire.say(&[byte]));
     }
 
     fn acknowledge(&self, id: u8) {
@@ -116,26 +137,34 @@ impl Gateway<'_> {
     }
 }
 
+fn record(sequence: u64) -> Record<'static> {
+    let (quality, value) = (Quality::GOOD, Value::Int(7));
+    Record { boot: 1, sequence, uptime_ms: 0, sensor: 1, quality, value }
+}
+
 /// Has a device with a sample talk to a gateway until that has no more to say; what the device said
 /// of it.
 fn talk(gateway: impl AsyncFn(&Node<Outside>, &Gateway<'_>)) -> Vec<Event> {
     TOLD.take();
     let identity = Identity::new("pump-1", "hft_1", "10.0.2.2:1883").unwrap();
     let node = Node::start(Outside::new(4).open(), ABOUT, Some(identity)).ok().unwrap();
-    let (quality, value) = (Quality::GOOD, Value::Int(7));
-    let record = Record { boot: 1, sequence: 1, uptime_ms: 0, sensor: 1, quality, value };
-    node.log.borrow_mut().push(&record).unwrap();
+    node.log.borrow_mut().push(&record(1)).unwrap();
     let wire = Wire::new(&[]);
     let pace = Pace { patience: PATIENCE, linger: Duration::from_millis(20), ..Pace::default() };
     let (mut dial, mut room) = (Once(Some(wire.clone())), Room::new());
+    let wakes = Arc::<Wakes>::default();
+    let waker = Waker::from(wakes.clone());
+    let line = Gateway { wire: &wire, is_quiet: Cell::new(false), wakes };
     let disturb = async {
         loop {
-            node.news.signal(());
+            if !line.is_quiet.get() {
+                node.news.signal(());
+            }
             yield_now().await;
         }
     };
-    let line = Gateway(&wire);
-    let up = run(&node, &[], &mut dial, pace, &mut room);
+    let mut up = pin!(run(&node, &[], &mut dial, pace, &mut room));
+    let up = poll_fn(|_| up.as_mut().poll(&mut Context::from_waker(&waker)));
     match block_on(select3(gateway(&node, &line), up, disturb)) {
         Either3::First(()) => TOLD.take(),
         _ => panic!("the device ended"),
@@ -151,7 +180,7 @@ fn samples_go_up_and_are_freed() {
         gateway.acknowledge(id);
         gateway.free(1, 1);
         gateway.after(PATIENCE * 2).await;
-        assert_eq!(gateway.0.told_len(), 0, "there is no more");
+        assert_eq!(gateway.wire.told_len(), 0, "there is no more");
     });
     assert_eq!(events, [Event::Connected, Event::Freed { boot: 1, sequence: 1 }]);
 }
@@ -162,7 +191,7 @@ fn a_message_without_a_word_for_it_is_sent_again_once_it_was_acknowledged() {
         gateway.welcome().await;
         let (id, said) = gateway.message().await;
         gateway.after(PATIENCE * 3).await;
-        assert_eq!(gateway.0.told_len(), 0, "the one before is not acknowledged");
+        assert_eq!(gateway.wire.told_len(), 0, "the one before is not acknowledged");
         gateway.acknowledge(id);
         let (again, same) = gateway.message().await;
         assert_eq!((again, same), (id + 1, said));
@@ -171,16 +200,23 @@ fn a_message_without_a_word_for_it_is_sent_again_once_it_was_acknowledged() {
 
 #[test]
 fn what_comes_next_waits_for_the_acknowledgement_of_what_is_done() {
-    talk(async |_, gateway| {
+    talk(async |node, gateway| {
         gateway.welcome().await;
         let (id, _) = gateway.message().await;
-        // What is behind it at the gateway: the device has to ask again.
         gateway.free(1, 1);
         gateway.say(b"\x32\x08\0\x01t\0\x07\0ab");
         assert_eq!(gateway.hear().await, (0x40, [0, 7].to_vec()), "it is acknowledged meanwhile");
-        gateway.acknowledge(id);
+        gateway.is_quiet.set(true);
         gateway.after(PATIENCE).await;
-        assert_eq!(gateway.0.told_len(), 0);
+        let before = gateway.wakes.0.load(Ordering::Relaxed);
+        gateway.after(PATIENCE).await;
+        let woken = gateway.wakes.0.load(Ordering::Relaxed) - before;
+        assert!(woken < 3, "it sleeps meanwhile: {woken}");
+        node.log.borrow_mut().push(&record(2)).unwrap();
+        gateway.after(PATIENCE).await;
+        assert_eq!(gateway.wire.told_len(), 0);
+        gateway.acknowledge(id);
+        assert_eq!(gateway.message().await.0, id + 1);
     });
 }
 
