@@ -520,3 +520,38 @@ impl Bench {
         self.anchor.unwrap_or(0) + self.uptime_ms as i64
     }
 }
+
+/// Images with bytes changed, each signed as it is: what the verifier lets through does no more
+/// than a workflow may.
+#[test]
+fn a_signed_image_that_makes_no_sense_harms_nothing() {
+    let good = guard("1", Overlap::Skip);
+    let (mut draw, mut refused, mut ran) = (Draw(3), 0, 0);
+    for _ in 0..250 {
+        let mut image = good.clone();
+        for _ in 0..=draw.below(3) {
+            let at = draw.below(image.len() as u64) as usize;
+            image[at] = draw.below(256) as u8;
+        }
+        image.truncate(image.len() - (draw.below(8) / 7) as usize);
+        let published = published(&image, 7);
+        let mut bench = bench();
+        bench.want(&[&published]).unwrap();
+        bench.fetch(&[&published]).unwrap();
+        refused += u32::from(bench.stands() == [Stands::Unfit]);
+        for level in [0.4, 2.5, 0.5, 1.2, 2.5] {
+            let value = Value::float(level).unwrap();
+            bench.with(|flows, log, here| flows.sampled(log, here, LEVEL, &value)).unwrap();
+            for _ in 0..20 {
+                bench.uptime_ms += 600_000;
+                bench.with(Flows::tick).unwrap();
+                while let Some(asked) = bench.with(Flows::asked).unwrap() {
+                    bench.with(|flows, log, here| flows.moved(log, here, &asked, Ok(()))).unwrap();
+                }
+            }
+        }
+        ran += u32::from(!bench.steps().is_empty());
+        assert!(Bench::new(bench.chip.clone(), 2).is_ok());
+    }
+    assert!(refused > 50 && ran > 20, "{refused} refused, {ran} ran");
+}

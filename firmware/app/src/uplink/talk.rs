@@ -612,7 +612,7 @@ mod tests {
     /// in every other one, so that what is within is looked at.
     #[test]
     fn a_hostile_gateway_breaks_nothing_and_is_counted() {
-        let good: [&[u8]; 7] = [
+        let good: [&[u8]; 10] = [
             vectors::DOWN,
             vectors::DESIRED_WHOLE,
             vectors::DESIRED_LARGE,
@@ -620,6 +620,9 @@ mod tests {
             vectors::COMMAND_OPEN,
             vectors::REPLIED_OPEN,
             vectors::COMMANDS_OPEN,
+            vectors::WANTED_ONE,
+            vectors::PIECE_FOUR,
+            vectors::STEPPED_EIGHT,
         ];
         let (chip, mut draw) = (Outside::new(6), Draw(1));
         let node = node(chip.open());
