@@ -62,6 +62,12 @@ impl FleetId {
     }
 }
 
+impl fmt::Display for FleetId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        hex_digits(f, &self.0)
+    }
+}
+
 /// Writes bytes as hexadecimal digits.
 pub(crate) fn hex_digits(out: &mut impl fmt::Write, bytes: &[u8]) -> fmt::Result {
     bytes.iter().try_for_each(|byte| write!(out, "{byte:02x}"))

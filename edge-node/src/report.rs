@@ -29,6 +29,7 @@ pub async fn status(node: &Local<Settings>, as_json: bool) -> Result<(), Failure
         _ => text(&node["id"]).to_owned(),
     };
     words::print("node", [called]);
+    words::print("fleet", node["fleet"].as_str().map(str::to_owned));
     words::print("uplink", link(uplink, now));
     words::print("behind", [behind(uplink, now)]);
     words::print("disk", [words::disk(&status["store"])]);

@@ -9,7 +9,7 @@ use crate::settings::Settings;
 use crate::status::{NodeShape, Status, UplinkShape};
 use crate::steward::SiteSteward;
 use crate::traces;
-use crate::uplink::{Fleet, Keeper};
+use crate::uplink::{Called, Fleet, Keeper};
 use crate::workflows::Outward;
 use axum::Router;
 use holdfast_core::NodeId;
@@ -118,12 +118,12 @@ holdfast_node::parts!(
 /// The one node a gateway answers for.
 pub struct Names {
     node: NodeId,
-    /// Site and name, once the node is a member.
-    called: RwLock<Option<(String, String)>>,
+    /// What the node is to its fleet, once it is a member.
+    called: RwLock<Option<Called>>,
 }
 
 impl Names {
-    fn called(&self) -> Option<(String, String)> {
+    fn called(&self) -> Option<Called> {
         self.called.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -131,7 +131,7 @@ impl Names {
 impl Nodes for Names {
     fn name(&self, node: &NodeId) -> String {
         match self.called() {
-            Some((site, name)) if *node == self.node => format!("{site}/{name}"),
+            Some(Called { site, name, .. }) if *node == self.node => format!("{site}/{name}"),
             _ => node.to_string(),
         }
     }
@@ -154,10 +154,12 @@ impl App {
             (true, false) => "offline",
             (false, false) => "not-joined",
         };
-        let (site, name) = called.unzip();
+        let fleet = called.as_ref().map(|called| called.fleet.to_string());
+        let (site, name) = called.map(|called| (called.site, called.name)).unzip();
         Status {
             node: NodeShape {
                 id: self.names.node.to_string(),
+                fleet,
                 site,
                 name,
                 joined: uplink.joined,

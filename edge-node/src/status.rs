@@ -38,6 +38,9 @@ pub struct Status {
 pub struct NodeShape {
     /// Its id.
     pub id: String,
+    /// The id of its fleet, once it has joined one: devices of ours are given it, so that they know
+    /// whom it trusts.
+    pub fleet: Option<String>,
     /// Its site, once it has joined a fleet.
     pub site: Option<String>,
     /// Its name there.

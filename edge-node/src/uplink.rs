@@ -67,16 +67,27 @@ impl Fleet {
     }
 }
 
+/// What a node is to its fleet.
+#[derive(Clone, Debug)]
+pub struct Called {
+    /// The fleet.
+    pub fleet: FleetId,
+    /// The node's site.
+    pub site: String,
+    /// Its name there.
+    pub name: String,
+}
+
 impl Fleet {
-    /// Site and name of this store's node, if it has joined a fleet.
+    /// What this store's node is to its fleet, if it has joined one.
     ///
     /// # Errors
     /// A fault of the store.
-    pub fn load_called(store: &Store) -> Result<Option<(String, String)>, Fault> {
+    pub fn load_called(store: &Store) -> Result<Option<Called>, Fault> {
         let fleet = store.read_blocking(|view: &Snapshot<'_>| Self::load(view))?;
-        Ok(fleet.map(|fleet| {
-            let grant = fleet.membership.grant();
-            (grant.site.clone(), grant.name.clone())
+        Ok(fleet.map(|Self { membership, .. }| {
+            let (fleet, grant) = (membership.fleet(), membership.grant());
+            Called { fleet, site: grant.site.clone(), name: grant.name.clone() }
         }))
     }
 }

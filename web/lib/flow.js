@@ -53,7 +53,7 @@ function runsWords(underWay, { waiting }) {
 }
 
 function Changes({ flow, outline, open, close, changed }) {
-  const { id, version, enabled } = flow;
+  const { id, version, enabled, placement } = flow;
   const begin = (input) => post(`/v1/workflows/${encodeURIComponent(id)}/runs`, { version, input });
   const begun = ({ run }) => {
     changed();
@@ -67,7 +67,7 @@ function Changes({ flow, outline, open, close, changed }) {
     close();
   };
   return html`
-    ${enabled && html`
+    ${enabled && placement !== 'device' && html`
       <${Ask} word="Start…" look="primary" title=${`Start ${id} version ${version}`} yes="Start"
         fields=${outline.input} send=${begin} done=${begun}>
         ${outline.input.length === 0 && 'It takes nothing.'}

@@ -79,7 +79,7 @@ function Incident({ run: listed, open, mayChange, done, gateways }) {
         ${values.length > 0 && html`<p class="values">${values.map(([name, value]) => html`
           <span key=${name}><span class="muted">${name}</span> ${shown(value)}</span> `)}</p>`}
         ${parked.map((wait) => html`<${Parked} key=${wait.fiber} run=${run} wait=${wait}
-          mayChange=${mayChange} done=${done} />`)}
+          mayChange=${mayChange && !run.device} done=${done} />`)}
         ${gateways && html`<${Silent} run=${run} gateway=${gatewayOf(run, gateways)} />`}
         ${before.map((one) => html`<p class="note muted" key=${one.at}>Decided before:
           ${' '}${one.text}, <${Age} time=${one.at} /></p>`)}

@@ -34,6 +34,8 @@ export function Run({ id, close, mayChange, changed, gateways }) {
       <//>`;
   }
   const outline = here.answer;
+  // Nobody tells a device what is to become of its runs.
+  const mayAct = mayChange && !run.device;
   const done = (words) => {
     setTold({ words, at: new Date().toISOString() });
     reload();
@@ -45,16 +47,16 @@ export function Run({ id, close, mayChange, changed, gateways }) {
       badge=${html`<${Badges} run=${run} />`} close=${close}>
       ${problem && html`<p class="alarm-text" role="alert">${problem.words}</p>`}
       <p class="muted">Begun <${When} time=${run.began} whole />${run.by && ` by ${run.by}`}, its
-        last step <${Age} time=${run.stepped} />.</p>
+        last step <${Age} time=${run.stepped} />.${run.device && ` It is on the device ${run.device}.`}</p>
       ${gateways && html`<${Place} run=${run} gateway=${gatewayOf(run, gateways)} />`}
-      ${mayChange && !isOver(run) && html`<div class="row actions">
+      ${mayAct && !isOver(run) && html`<div class="row actions">
         <${Signals} run=${run} signals=${outline?.signals ?? []} done=${done} />
         ${!run.waits.some(isParked) && html`
           <${CancelRun} run=${run} done=${() => done('cancel')} />`}
       </div>`}
       ${told && html`<p class="good-text" role="status">Answered: <strong>${told.words}</strong>
         ${' '}<span class="muted"><${Age} time=${told.at} /></span></p>`}
-      <${Now} run=${run} outline=${outline} mayChange=${mayChange} done=${done} />
+      <${Now} run=${run} outline=${outline} mayChange=${mayAct} done=${done} />
       <${Values} title="What it left" values=${run.output ?? {}} />
       <${Values} title="What it knows" values=${run.variables ?? {}} />
       ${run.history?.length > 0 && html`<h3>What happened</h3><${Timeline} run=${run} />`}

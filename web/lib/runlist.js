@@ -85,8 +85,8 @@ function Waits({ run }) {
 const COLUMNS = [
   {
     name: 'Workflow', class: 'name',
-    cell: ({ id, workflow, version }) => html`${workflow} <small>${version},
-      ${' '}${shortRun(id)}</small>`,
+    cell: ({ id, workflow, version, device }) => html`${workflow} <small>${version},
+      ${' '}${shortRun(id)}${device && `, on ${device}`}</small>`,
   },
   { name: 'State', class: 'state', cell: (run) => html`<${Badges} run=${run} />` },
   { name: 'Waits', class: 'remarks', cell: (run) => html`<${Waits} run=${run} />` },

@@ -13,6 +13,7 @@ use super::firmware::Downlink;
 use super::ledger::Change;
 use super::packet::{Publish, PublishProperties, QoS, Topic, Utf8};
 use bytes::Bytes;
+use holdfast_node::runs::Desk;
 use holdfast_node::twins::{Followed, Section, Twins};
 use holdfast_sync::Fault;
 use holdfast_sync::store::{Snapshot, Table};
@@ -62,6 +63,39 @@ pub async fn tell(
             refused.remove(&change.device);
         } else {
             refused.insert(change.device);
+        }
+    }
+}
+
+/// Tells devices with our firmware which workflows they are to have, whenever that changes: by what
+/// is installed, or by their tags. Where it fails it is to be begun again.
+///
+/// # Errors
+/// A fault of the store.
+pub async fn tell_flows(
+    twins: Twins,
+    (desk, downlink): (Desk, Downlink),
+    stop: CancellationToken,
+) -> Result<(), Fault> {
+    let mut installed = desk.watch();
+    let mut tags = twins.follow(Followed::Tags, None).await?;
+    // What changes from here on is told; what changed before it is looked at once.
+    installed.mark_changed();
+    loop {
+        tokio::select! {
+            changed = installed.changed() => {
+                if changed.is_err() {
+                    return Ok(());
+                }
+                for device in downlink.holders() {
+                    downlink.flows_changed(&device).await;
+                }
+            }
+            change = tags.next() => match change? {
+                Some(change) => downlink.flows_changed(&change.device).await,
+                None => return Ok(()),
+            },
+            () = stop.cancelled() => return Ok(()),
         }
     }
 }

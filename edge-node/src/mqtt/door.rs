@@ -1,8 +1,8 @@
-//! What a message brings beside itself: readings that are ready to be stored, a part of a twin, or
-//! the answer to a command.
+//! What a message brings beside itself: readings that are ready to be stored, a part of a twin, the
+//! answer to a command, or steps of runs on a device.
 //!
-//! Readings go to disk in the transaction of their message. What a device reports of its twin, or
-//! answers, is on disk when [`Door::bring`] returns, before its message is: the same twice changes
+//! Readings go to disk in the transaction of their message. What a device reports of its twin,
+//! answers, or tells of its runs, is on disk when [`Door::bring`] returns, before its message is: the same twice changes
 //! nothing, so where the node ends in between and the message comes again, it is as if it had come
 //! once.
 
@@ -15,11 +15,15 @@ use super::reason::Reason;
 use super::rules::{Purpose, Rules};
 use crate::device_commands::{self, Answered, Book, CommandId, Reply};
 use crate::ingest::Ingest;
+use holdfast_core::device::flows::Held;
 use holdfast_core::device::gateway::Time;
 use holdfast_core::device::reported::Joined;
 use holdfast_core::reading::Device;
+use holdfast_node::runs::{Desk, StepsError};
 use holdfast_node::twins::{Condition, Patch, PatchError, Section, Twins};
+use holdfast_sync::Fault;
 use holdfast_sync::docs::DocumentName;
+use holdfast_sync::store::Snapshot;
 use serde_json::Value;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -55,6 +59,7 @@ pub struct Door {
     ingest: Ingest,
     twins: Twins,
     commands: Book,
+    desk: Desk,
     rules: Arc<Rules>,
     counts: Arc<MqttCounts>,
 }
@@ -66,14 +71,14 @@ fn refused(reason: Reason, text: impl Into<Cow<'static, str>>) -> Outcome {
 impl Door {
     /// One for these rules.
     #[must_use]
-    pub const fn new(
+    pub fn new(
         ingest: Ingest,
-        twins: Twins,
+        (twins, desk): (Twins, Desk),
         commands: Book,
         rules: Arc<Rules>,
         counts: Arc<MqttCounts>,
     ) -> Self {
-        Self { ingest, twins, commands, rules, counts }
+        Self { ingest, twins, commands, desk, rules, counts }
     }
 
     /// Where readings go.
@@ -200,7 +205,14 @@ impl Door {
     async fn hear(&self, device: Device<'_>, payload: &[u8]) -> Result<Box<Said>, Outcome> {
         let wrong = |text: String| refused(Reason::PayloadFormatInvalid, text);
         let heard = Heard::read(device, payload).map_err(|error| wrong(error.to_string()))?;
-        let Heard { health, reported, replies, mut said } = heard;
+        let Heard { health, reported, replies, held, steps, mut said } = heard;
+        // First what may not be the device's to say: then nothing of the message is taken.
+        if !steps.is_empty() {
+            self.take_steps(device, &steps).await?;
+        }
+        if let Some(held) = held {
+            self.stand(device, held).await?;
+        }
         if let Some(health) = health {
             self.patch(device, &health).await?;
         }
@@ -220,6 +232,35 @@ impl Door {
             said.replied.push(id.0);
         }
         Ok(Box::new(said))
+    }
+
+    /// Takes steps of the runs of a device.
+    async fn take_steps(
+        &self,
+        device: Device<'_>,
+        steps: &[(usize, &[u8])],
+    ) -> Result<(), Outcome> {
+        let payloads = steps.iter().map(|(number, payload)| (*number, payload.to_vec())).collect();
+        let taken = self.desk.take_steps(self.twins.store(), device.as_str(), payloads).await;
+        taken.map_err(|error| match error {
+            StepsError::Wrong { .. } => refused(Reason::PayloadFormatInvalid, error.to_string()),
+            StepsError::Write(error) => {
+                refused(Reason::QuotaExceeded, format!("the steps were not stored: {error}"))
+            }
+        })
+    }
+
+    /// Puts how the workflows of a device stand into its twin, where that has changed.
+    async fn stand(&self, device: Device<'_>, held: Held) -> Result<(), Outcome> {
+        let desk = self.desk.clone();
+        let read = move |view: &Snapshot<'_>| firmware::standing(view, &desk, &held);
+        let unread = |fault: Fault| refused(Reason::QuotaExceeded, fault.to_string());
+        let standing = self.twins.store().read(read).await.map_err(unread)?;
+        let shown = self.twins.part(document(device)?).await.map_err(unread)?.shown;
+        match firmware::change(&shown, &standing) {
+            Some(change) => self.patch(device, &change).await,
+            None => Ok(()),
+        }
     }
 
     /// Puts what a device says of itself into its twin.

@@ -3,11 +3,13 @@
 //!
 //! A message is read as a whole before anything of it is done ([`Heard`]), and a device frees its
 //! flash by its answer ([`Said`]), so that is never made before the message is on disk. Samples
-//! come out as items of readings, as from any other format. What a device should be and what it is
-//! to do is told by the [`Downlink`]: [`section`] has the one, [`order`] the other, as a device
-//! reads it, and [`letters`] puts envelopes into messages. `docs/formats/device.md` has every byte.
+//! come out as items of readings, as from any other format. What a device should be, what it is to
+//! do and which workflows it is to have is told by the [`Downlink`]: [`section`] has the first,
+//! [`order`] the second and [`flows`] the third, as a device reads it, and [`letters`] puts
+//! envelopes into messages. `docs/formats/device.md` has every byte.
 
 mod downlink;
+mod flows;
 mod heard;
 mod letters;
 mod order;
@@ -15,6 +17,7 @@ mod said;
 mod section;
 
 pub use downlink::{Attached, Downlink};
+pub use flows::{change, standing};
 pub use heard::Heard;
 pub use order::reply;
 pub use said::Said;

@@ -109,7 +109,8 @@ pub fn start(
     let counts = Arc::new(MqttCounts::default());
     let rules = Arc::new(Rules::new(&settings.mappings));
     let book = Book::new(store.clone());
-    let door = Arc::new(Door::new(ingest, twins.clone(), book.clone(), rules, Arc::clone(&counts)));
+    let has = (twins.clone(), desk.clone());
+    let door = Arc::new(Door::new(ingest, has, book.clone(), rules, Arc::clone(&counts)));
     let seconds = settings.session_max.0.as_secs();
     let limits = Limits {
         session_expiry_s: u32::try_from(seconds).unwrap_or(u32::MAX),
@@ -118,11 +119,11 @@ pub fn start(
         retained: settings.retained_max,
         ..Limits::default()
     };
-    let starts = Arc::new(Starts::new(desk, Arc::clone(store.env())));
+    let starts = Arc::new(Starts::new(desk.clone(), Arc::clone(store.env())));
     let broker = Broker::load(store, Arc::clone(&door), limits, (counts, starts));
     let broker = broker.map_err(|fault| fault.to_string())?;
     let reach = broker.reach();
-    let downlink = Downlink::new(twins.clone(), book.clone(), reach.clone());
+    let downlink = Downlink::new(twins.clone(), book.clone(), reach.clone(), desk.clone());
     let commands = DeviceCommands::new(book, reach.clone(), downlink.clone());
     let packet = u32::try_from(settings.packet_max.0).unwrap_or(u32::MAX);
     let sizes = codec::Limits { packet, ..codec::Limits::default() };
@@ -135,6 +136,10 @@ pub fn start(
     let over = CancellationToken::new();
     let ends = over.clone();
     supervisor.run_once("mqtt broker", |stop| broker.run(stop, ends));
+    let (telling, of) = ((desk, downlink.clone()), twins.clone());
+    supervisor.spawn("mqtt workflows", move |stop| {
+        desired::tell_flows(of.clone(), telling.clone(), stop)
+    });
     let (telling, of) = ((reach.clone(), downlink), twins);
     supervisor.spawn("mqtt twins", move |stop| desired::tell(of.clone(), telling.clone(), stop));
     let Sockets { plain, secure } = sockets;

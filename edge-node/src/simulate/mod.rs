@@ -26,6 +26,7 @@ use crate::steward::SiteSteward;
 use answers::Answers;
 use clock::Clock;
 use holdfast_core::flow::Image;
+use holdfast_core::flow::about::Placement;
 use holdfast_core::flow::signal::{Source as SignalSource, signal};
 use holdfast_core::flow::trigger::On;
 use holdfast_core::log::runs::RunId;
@@ -129,6 +130,9 @@ pub enum Trouble {
     /// A workflow is not for a gateway.
     #[error("{0}: {1}")]
     NotForHere(String, NotForHere),
+    /// A workflow is for devices.
+    #[error("{0}: its placement is `device`, and what is played here is a gateway")]
+    OnDevices(String),
     /// A run does not begin, or does not take a signal.
     #[error("{0}: {1}")]
     Run(String, RunError),
@@ -321,6 +325,9 @@ impl Simulation {
         }
         self.by_twins.come_to_rest().await?;
         for (file, compiled) in std::mem::take(&mut self.setup.workflows) {
+            if compiled.placement == Placement::Device {
+                return Err(Trouble::OnDevices(file));
+            }
             let accepted = self.runs.accept(compiled.image, BY, self.clock.now_ms());
             let flow = accepted.map_err(|why| Trouble::NotForHere(file.clone(), why))?;
             let runs = self.runs.clone();

@@ -12,7 +12,7 @@ use crate::problem::Problem;
 use crate::routes::{NoContent, Operation, Routes};
 use crate::runs::effect::{given, shown};
 use crate::runs::record::Waiting as Queued;
-use crate::runs::{Flow, Line, Run, RunError, Runs, Start, Started};
+use crate::runs::{Afar, Flow, Line, Run, RunError, Runs, Start, Started};
 use crate::time_text::Time;
 use axum::Json;
 use axum::extract::{FromRef, State};
@@ -87,6 +87,7 @@ impl RunError {
             Self::NoWorkflow(_) | Self::NoRun => Problem::not_found(text),
             Self::OtherImage => conflict("version-exists").expected("another version"),
             Self::OfHub(_) => conflict("runs-on-hub"),
+            Self::OfDevices(_) | Self::OnDevice(_) => conflict("runs-on-device"),
             Self::InUse(_) => conflict("in-use"),
             Self::Over => conflict("run-over"),
             Self::NotBegun => conflict("run-not-begun"),
@@ -194,6 +195,9 @@ pub struct RunShape {
     /// The gateway that runs it, where a hub tells of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
+    /// The device that runs it, where a gateway tells of it that does not run it itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
     /// Its workflow.
     pub workflow: String,
     /// The version to which it is pinned.
@@ -284,15 +288,21 @@ impl RunShape {
             let left = image.outputs().map(|f| (f.name.to_owned(), shown(image, memory, f.slot)));
             output = (phase == Some(Phase::Succeeded)).then(|| left.collect());
         }
+        let began_ms = match (&run.device, id.began_ms()) {
+            // Its device had no clock then: it was not later than this.
+            (Some(_), 0) => run.stepped_ms,
+            (_, began_ms) => began_ms,
+        };
         Self {
             id: id.to_string(),
             node: None,
+            device: run.device.clone(),
             workflow: run.workflow.clone(),
             version: run.version.clone(),
             // One that is for the hub has none here.
             state: if run.memory.is_empty() { "forwarded" } else { phase_word(phase) }.to_owned(),
             by: run.by.clone(),
-            began: time(id.began_ms()),
+            began: time(began_ms),
             stepped: time(run.stepped_ms),
             error,
             output,
@@ -318,6 +328,7 @@ impl RunShape {
         Some(Self {
             id: id.to_string(),
             node: None,
+            device: None,
             workflow: workflow.to_owned(),
             version: queued.version,
             state: "waiting".to_owned(),
@@ -372,7 +383,7 @@ async fn runs(
     let library = runs.library();
     let look = move |view: &Snapshot<'_>| {
         let mut found = waiting(view, before, |shape, value| wanted.takes_waiting(shape, value))?;
-        for table in [Table::Run, Table::RunOver] {
+        for table in [Table::Run, Table::RunOnDevice, Table::RunOver] {
             let mut before = before.map(|run| run.0.to_vec());
             let mut of_table = 0;
             'table: loop {
@@ -381,7 +392,7 @@ async fn runs(
                 before = Some(last.clone());
                 for (key, value) in some {
                     let Ok(id) = key.as_slice().try_into().map(RunId) else { continue };
-                    let Ok(run) = Run::decode(&value) else { continue };
+                    let Some(run) = run_in(table, &value) else { continue };
                     let flow = library.get(&run.workflow, &run.version).map(AsRef::as_ref);
                     let shape = RunShape::of(id, &run, flow);
                     if wanted.takes_begun(&shape, &run, flow) {
@@ -425,18 +436,35 @@ pub(super) fn id_of(text: &str) -> Result<RunId, Problem> {
     })
 }
 
-/// A run as it is kept, under way or over.
-async fn kept(data: &Data, id: RunId) -> Result<Option<Run>, Problem> {
-    let look = move |view: &Snapshot<'_>| match view.get(Table::Run, &id.0)? {
-        Some(found) => Ok(Some(found)),
-        None => view.get(Table::RunOver, &id.0),
-    };
-    let found = data.store.read(look).await.map_err(fault_problem)?;
-    Ok(found.and_then(|value| Run::decode(&value).ok()))
+/// A run as a table has it.
+pub(super) fn run_in(table: Table, value: &[u8]) -> Option<Run> {
+    match table {
+        Table::RunOnDevice => Afar::decode(value).ok().map(|afar| afar.run),
+        _ => Run::decode(value).ok(),
+    }
 }
 
+/// A run as it is kept, under way or over.
+async fn kept(data: &Data, id: RunId) -> Result<Option<Run>, Problem> {
+    let look = move |view: &Snapshot<'_>| {
+        for table in [Table::Run, Table::RunOnDevice, Table::RunOver] {
+            if let Some(value) = view.get(table, &id.0)? {
+                return Ok(run_in(table, &value));
+            }
+        }
+        Ok(None)
+    };
+    data.store.read(look).await.map_err(fault_problem)
+}
+
+/// A run that this node runs, or ran.
 async fn find(data: &Data, id: RunId) -> Result<Run, Problem> {
-    kept(data, id).await?.ok_or_else(|| no_run(id))
+    let run = kept(data, id).await?.ok_or_else(|| no_run(id))?;
+    match &run.device {
+        None => Ok(run),
+        Some(_) if run.phase().is_none_or(Phase::is_over) => Err(RunError::Over.problem()),
+        Some(device) => Err(RunError::OnDevice(device.clone()).problem()),
+    }
 }
 
 fn no_run(id: RunId) -> Problem {

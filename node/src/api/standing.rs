@@ -6,7 +6,7 @@
 //! questions the longer an answer takes.
 
 use super::data::{Data, fault_problem};
-use super::runs::id_of;
+use super::runs::{id_of, run_in};
 use crate::auth::{Auth, Reader};
 use crate::flow::Outline;
 use crate::http::{Path, Query};
@@ -21,7 +21,6 @@ use holdfast_core::flow::field::{Default as Value, Field};
 use holdfast_core::flow::signal::{Source, signal};
 use holdfast_core::flow::view::{self, Wait, Waiting};
 use holdfast_core::flow::{Image, Memory, Slot, Type, decimal};
-use holdfast_core::log::runs::RunId;
 use holdfast_sync::Fault;
 use holdfast_sync::store::{ReadRecords, Snapshot, Table};
 use schemars::JsonSchema;
@@ -70,20 +69,18 @@ struct CountList {
     counts: Vec<CountShape>,
 }
 
-/// Goes through all runs that have begun and are not over.
-fn each_run(view: &Snapshot<'_>, mut take: impl FnMut(RunId, Run)) -> Result<(), Fault> {
-    let mut before: Option<Vec<u8>> = None;
-    loop {
-        let some = view.scan_back(Table::Run, before.as_deref(), AT_ONCE)?;
-        let Some((last, _)) = some.last() else { return Ok(()) };
-        before = Some(last.clone());
-        for (key, value) in some {
-            let Ok(id) = key.as_slice().try_into().map(RunId) else { continue };
-            if let Ok(run) = Run::decode(&value) {
-                take(id, run);
-            }
+/// Goes through all runs that have begun and are not over, those on devices, too.
+fn each_run(view: &Snapshot<'_>, mut take: impl FnMut(Run)) -> Result<(), Fault> {
+    for table in [Table::Run, Table::RunOnDevice] {
+        let mut before: Option<Vec<u8>> = None;
+        loop {
+            let some = view.scan_back(table, before.as_deref(), AT_ONCE)?;
+            let Some((last, _)) = some.last() else { break };
+            before = Some(last.clone());
+            some.iter().filter_map(|(_, value)| run_in(table, value)).for_each(&mut take);
         }
     }
+    Ok(())
 }
 
 /// What each part of a run waits for.
@@ -104,7 +101,7 @@ async fn counts(
     let library = runs.library();
     let look = move |view: &Snapshot<'_>| {
         let mut counts: BTreeMap<(String, String), CountShape> = BTreeMap::new();
-        each_run(view, |_, run| {
+        each_run(view, |run| {
             let flow = library.get(&run.workflow, &run.version);
             let parks = flow.is_some_and(|flow| waits(&flow.image(), &run).iter().any(is_parked));
             let count = counts.entry((run.workflow, run.version)).or_default();
@@ -297,10 +294,12 @@ async fn outline(
         };
         match only {
             Some(id) => {
-                let found = view.get(Table::Run, &id.0)?.and_then(|one| Run::decode(&one).ok());
-                found.iter().for_each(take);
+                for table in [Table::Run, Table::RunOnDevice] {
+                    let found = view.get(table, &id.0)?.and_then(|one| run_in(table, &one));
+                    found.iter().for_each(&mut take);
+                }
             }
-            None => each_run(view, |_, run| take(&run))?,
+            None => each_run(view, |run| take(&run))?,
         }
         Ok(shape)
     };

@@ -144,6 +144,7 @@ fn shape(run: RunId, node: &NodeId, told: Told, nodes: &dyn Nodes) -> RunShape {
     RunShape {
         id: run.to_string(),
         node: Some(nodes.name(node)),
+        device: None,
         state: word(phase).to_owned(),
         began: time(run.began_ms()),
         stepped: time(told.stepped_ms),

@@ -320,12 +320,14 @@ async fn list<S: Service>(node: &Local<S>, json: bool) -> Result<(), Failure> {
         println!("Install one: {} workflow add FILE", S::PROGRAM);
         return Ok(());
     }
-    println!("{:<24} {:<10} {:<9} {:<8} TITLE", "WORKFLOW", "VERSION", "NEW RUNS", "AT ONCE");
+    let (of, begins, most) = ("RUNS ON", "NEW RUNS", "AT ONCE");
+    println!("{:<24} {:<10} {of:<8} {begins:<9} {most:<8} TITLE", "WORKFLOW", "VERSION");
     for one in all {
         let text = |key: &str| one[key].as_str().unwrap_or("-");
         let begins = if one["enabled"].as_bool() == Some(true) { "yes" } else { "no" };
         let (id, version, title) = (text("id"), text("version"), text("title"));
-        println!("{id:<24} {version:<10} {begins:<9} {:<8} {title}", one["at_once"]);
+        let (of, most) = (text("placement"), &one["at_once"]);
+        println!("{id:<24} {version:<10} {of:<8} {begins:<9} {most:<8} {title}");
         let triggers = one["begins"].as_array().map(Vec::as_slice).unwrap_or_default();
         for trigger in triggers.iter().filter_map(|trigger| trigger.as_str()) {
             println!("    begins at {trigger}");
@@ -355,19 +357,24 @@ async fn runs<S: Service>(
         println!("No run. Begin one: {} workflow start WORKFLOW", S::PROGRAM);
         return Ok(());
     }
-    // A hub tells of the runs of all nodes, a gateway only of its own.
-    let has_nodes = all.iter().any(|one| one["node"].is_string());
-    let node = |text: &str| if has_nodes { format!("{text:<20} ") } else { String::new() };
+    // A hub tells of the runs of all nodes, a gateway of its own and of those on its devices.
+    let has = |key: &str| all.iter().any(|one| one[key].is_string());
+    let (has_nodes, has_devices) = (has("node"), has("device"));
+    let column = |is_there: bool, text: &str| match is_there {
+        true => format!("{text:<20} "),
+        false => String::new(),
+    };
+    let of = |node: &str, device: &str| column(has_nodes, node) + &column(has_devices, device);
     let (run, workflow, state, began) = ("RUN", "WORKFLOW", "STATE", "BEGAN");
-    let of = node("NODE");
-    println!("{run:<34} {of}{workflow:<24} {state:<10} {began:<20} WHAT IT WAITS FOR");
+    let on = of("NODE", "DEVICE");
+    println!("{run:<34} {on}{workflow:<24} {state:<10} {began:<20} WHAT IT WAITS FOR");
     for one in all {
         let text = |key: &str| one[key].as_str().unwrap_or("-");
         let began = text("began").get(..19).unwrap_or_default();
         let wait = one["waits"][0]["text"].as_str().or(one["error"].as_str()).unwrap_or_default();
         let (run, workflow, state) = (text("id"), text("workflow"), text("state"));
-        let of = node(text("node"));
-        println!("{run:<34} {of}{workflow:<24} {state:<10} {began:<20} {wait}");
+        let on = of(text("node"), text("device"));
+        println!("{run:<34} {on}{workflow:<24} {state:<10} {began:<20} {wait}");
     }
     if listed["more"].as_bool() == Some(true) {
         println!("... and more");
@@ -420,7 +427,7 @@ async fn show<S: Service>(node: &Local<S>, run: &str, json: bool) -> Result<(), 
     let error = shown["error"].as_str().map(|error| format!(" ({error})")).unwrap_or_default();
     println!("{} version {}: {}{error}", text("workflow"), text("version"), text("state"));
     println!("begun {} by {}", text("began"), text("by"));
-    if let Some(of) = shown["node"].as_str() {
+    for of in [&shown["node"], &shown["device"]].into_iter().filter_map(|of| of.as_str()) {
         println!("on {of}");
     }
     for (name, value) in shown["output"].as_object().into_iter().flatten() {

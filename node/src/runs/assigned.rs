@@ -25,7 +25,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 /// The kind of artefacts that are workflows.
 pub const KIND: &str = "flow";
@@ -149,8 +149,9 @@ impl Assignments {
         };
         let by = format!("{}, for the site", wanted.publisher);
         let now_ms = self.twins.store().env().now().millis();
-        let flow = match self.runs.accept(image, &by, now_ms) {
-            Ok(flow) => flow.assigned(wanted.origin.clone()),
+        let origin = Some(wanted.origin.clone());
+        let flow = match self.runs.accept_from(image, (&by, origin), now_ms) {
+            Ok(flow) => flow,
             // A site's workflows are for its gateways; the hub takes those that are for it.
             Err(NotForHere::Elsewhere(_)) => return None,
             Err(why) => return Some((called, refused(&why.to_string()))),

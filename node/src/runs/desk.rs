@@ -4,6 +4,7 @@
 //! what they find they write down with what they found it in ([`super::due`]) and hand in. It is
 //! there before the engine is, so that nothing that comes first is overlooked.
 
+use super::afar::Away;
 use super::due::Due;
 use super::engine::Command;
 use super::library::{Flow, Library};
@@ -13,10 +14,9 @@ use holdfast_core::flow::trigger::{On, Trigger};
 use holdfast_core::log::runs::RunId;
 use holdfast_core::state::Role;
 use holdfast_sync::Fault;
-use holdfast_sync::store::Store;
-use std::sync::atomic::{AtomicU64, Ordering};
+use holdfast_sync::store::{Snapshot, Store};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 
 /// A condition that a run waits for.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,7 +75,8 @@ impl Begins {
 pub struct Desk {
     role: Role,
     library: Arc<RwLock<Library>>,
-    changes: Arc<AtomicU64>,
+    changes: Arc<watch::Sender<u64>>,
+    away: Away,
     waits: Arc<Mutex<Vec<WaitChange>>>,
     wake: Arc<Notify>,
     found: mpsc::UnboundedSender<Command>,
@@ -90,11 +91,17 @@ impl Desk {
     /// # Errors
     /// A fault of the store.
     pub fn load(store: &Store, role: Role) -> Result<(Self, Tray), Fault> {
-        let library = store.read_blocking(|view| Library::load(view))?;
+        let load = |view: &Snapshot<'_>| Ok((Library::load(view)?, Away::load(view)?));
+        let (library, away) = store.read_blocking(load)?;
         let (found, tray) = mpsc::unbounded_channel();
         let library = Arc::new(RwLock::new(library));
         let (changes, waits, wake) = (Arc::default(), Arc::default(), Arc::default());
-        Ok((Self { role, library, changes, waits, wake, found }, Tray(tray)))
+        Ok((Self { role, library, changes, away, waits, wake, found }, Tray(tray)))
+    }
+
+    /// Runs on devices.
+    pub(super) const fn away(&self) -> &Away {
+        &self.away
     }
 
     pub(super) fn library(&self) -> RwLockReadGuard<'_, Library> {
@@ -104,13 +111,19 @@ impl Desk {
     /// Changes the library; whoever looks for triggers notices.
     pub(super) fn change(&self, change: impl FnOnce(&mut Library)) {
         change(&mut self.library.write().unwrap_or_else(PoisonError::into_inner));
-        self.changes.fetch_add(1, Ordering::Release);
+        self.changes.send_modify(|changes| *changes += 1);
     }
 
     /// How often the library has changed.
     #[must_use]
     pub fn changes(&self) -> u64 {
-        self.changes.load(Ordering::Acquire)
+        *self.changes.borrow()
+    }
+
+    /// Tells whenever the library changes.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     /// What this node is.
@@ -118,14 +131,19 @@ impl Desk {
         self.role
     }
 
-    /// The triggers of the workflows of which new runs may begin, of each of its newest version.
+    /// The triggers of the workflows of which new runs may begin here, or are to be handed on from
+    /// here, of each of its newest version. Devices find themselves what begins theirs.
     #[must_use]
     pub fn triggers(&self, is: impl Fn(&On<'_>) -> bool) -> Vec<Begins> {
         let library = self.library();
         let newest = library.ids().filter_map(|id| library.newest(id));
         let all = newest.flat_map(|flow| {
-            let of_hub = flow.about().placement == Placement::Hub;
-            let is_here = |on: &On<'_>| !of_hub || is_hubs(on) == (self.role == Role::Hub);
+            let placement = flow.about().placement;
+            let is_here = |on: &On<'_>| match placement {
+                Placement::Device => false,
+                Placement::Hub => is_hubs(on) == (self.role == Role::Hub),
+                Placement::Any | Placement::Edge => true,
+            };
             let image = flow.image();
             let triggers =
                 image.triggers().filter(|(_, trigger)| is_here(&trigger.on) && is(&trigger.on));

@@ -123,7 +123,11 @@ impl Asked {
         ];
         let what = first.iter().find_map(|argument| self.get(*argument)).unwrap_or_default();
         let device = self.get(Argument::Device).map(|device| format!(" of {device}"));
-        format!("{} {what}{}", self.kind.name(), device.unwrap_or_default()).trim_end().to_owned()
+        // An output is nothing without what it is to be.
+        let value = self.get(Argument::Value).filter(|_| self.kind == Kind::Actuate);
+        let value = value.map(|value| format!(" {value}"));
+        let of = value.or(device).unwrap_or_default();
+        format!("{} {what}{of}", self.kind.name()).trim_end().to_owned()
     }
 }
 

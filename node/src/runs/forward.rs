@@ -51,9 +51,7 @@ impl Forward {
             by: self.by.clone(),
             stepped_ms: now_ms,
             lines: 2,
-            parent: None,
-            reasons: Vec::new(),
-            memory: Vec::new(),
+            ..Run::default()
         };
         Ok(tx.put(Table::RunOver, &self.run.0, &run.encode())?)
     }

@@ -1,8 +1,8 @@
 //! The workflows that are installed on this node, by id and version, ready to be run.
 
-use super::record::{Installed, Origin};
+use super::record::Installed;
 use holdfast_core::Reject;
-use holdfast_core::flow::about::About;
+use holdfast_core::flow::about::{About, Placement};
 use holdfast_core::flow::effect::{Argument, Kind, Piece};
 use holdfast_core::flow::image::Part;
 use holdfast_core::flow::signal::{Source, signal};
@@ -72,13 +72,6 @@ impl Flow {
         Self { id, version, installed, tag: self.tag, has_conditions: self.has_conditions }
     }
 
-    /// The same, as its site has it used.
-    #[must_use]
-    pub fn assigned(self, origin: Origin) -> Self {
-        let installed = Installed { origin: Some(origin), ..self.installed };
-        Self { installed, ..self }
-    }
-
     /// The same, that no site uses any more.
     #[must_use]
     pub fn given_up(&self) -> Self {
@@ -100,6 +93,12 @@ impl Flow {
     #[must_use]
     pub fn only(&self) -> &[(String, String)] {
         self.installed.origin.as_ref().map_or(&[], |origin| &origin.only)
+    }
+
+    /// Whether devices run it.
+    #[must_use]
+    pub fn is_for_devices(&self) -> bool {
+        self.about().placement == Placement::Device
     }
 
     /// Whether its runs wait for conditions over readings.
@@ -183,6 +182,12 @@ impl Library {
     pub fn newest(&self, id: &str) -> Option<&Arc<Flow>> {
         let enabled = self.versions(id).filter(|flow| flow.installed.is_enabled);
         enabled.max_by_key(|flow| flow.installed.added_ms)
+    }
+
+    /// The one for devices whose image has this tag.
+    #[must_use]
+    pub fn on_device(&self, tag: u32) -> Option<&Arc<Flow>> {
+        self.all().find(|flow| flow.tag == tag && flow.is_for_devices())
     }
 
     /// The workflows, each once.

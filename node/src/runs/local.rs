@@ -6,7 +6,7 @@ use super::record::NAME_MAX_BYTES;
 use super::step::Local;
 use crate::notify::Notices;
 use crate::pipeline::Catalog;
-use crate::twins::{Condition, Patch, Section, Twins};
+use crate::twins::{Condition, Patch, Section, Shown, Twins};
 use holdfast_core::Device;
 use holdfast_core::codec::{Reader, Sink};
 use holdfast_core::flow::Code;
@@ -52,7 +52,7 @@ impl Local for Here {
         let Some(document) = Section::Tags.document(device) else { return false };
         let shown = self.twins.store().read_blocking(|view| self.twins.shown(view, &document));
         match shown {
-            Ok(shown) => shown.at(name).is_some_and(|leaf| plain(&leaf.value) == value),
+            Ok(shown) => is_tagged(&shown, name, value),
             Err(fault) => {
                 tracing::error!(%fault, device, "the tags of a device cannot be read");
                 false
@@ -84,6 +84,11 @@ impl Local for Here {
     fn tells(&self, target: &str) -> bool {
         self.notices.knows(target)
     }
+}
+
+/// Whether a device with these tags has this value under this one.
+pub(super) fn is_tagged(tags: &Shown, name: &str, value: &str) -> bool {
+    tags.at(name).is_some_and(|leaf| plain(&leaf.value) == value)
 }
 
 impl Here {

@@ -8,6 +8,7 @@
 //!
 //! Byte-exact page: `docs/formats/runs.md`.
 
+mod afar;
 pub mod assigned;
 mod calendar;
 mod desk;
@@ -15,22 +16,26 @@ mod due;
 pub mod effect;
 mod engine;
 mod forward;
+mod history;
 pub mod library;
 mod local;
 mod migrate;
+mod offer;
 pub mod record;
 pub mod step;
 pub mod told;
 mod twins;
 mod waits;
 
+pub use afar::StepsError;
 pub use desk::{Begins, Desk, Tray};
 pub use due::{Due, FACTS_MAX_BYTES, Facts};
 pub use effect::{Asked, Failure};
 pub use library::{Flow, Library};
 pub use local::Here;
 pub use migrate::migrated;
-pub use record::{Line, Run};
+pub use offer::Offer;
+pub use record::{Afar, Line, Run};
 pub use step::{Decision, Local, NotTaken};
 pub use twins::{TwinWatch, begin_by_twins};
 pub(crate) use waits::{Moved, WaitRows, Waits};
@@ -125,6 +130,13 @@ pub enum NotForHere {
     /// It tells somebody whom the configuration does not know.
     #[error("it tells `{0}`, and the configuration has no section `notify.{0}`")]
     Target(String),
+    /// It runs on devices, and nobody has signed it.
+    #[error(
+        "its placement is `device`, and devices take only what a publisher has signed: publish it \
+         at the hub (`artefact publish FILE --kind flow`), and assign it (`artefact assign SITE \
+         NAME ID [--only TAG=VALUE]`)"
+    )]
+    Unsigned,
     /// It runs elsewhere.
     #[error("its placement is `{0}`, and this node is none")]
     Elsewhere(&'static str),
@@ -142,6 +154,12 @@ pub enum RunError {
     /// It runs on the hub, and nobody here hears of its end.
     #[error("`{0}` runs on the hub, whose end is not heard of here: use `forward`")]
     OfHub(String),
+    /// Devices run it.
+    #[error("`{0}` runs on devices and begins there")]
+    OfDevices(String),
+    /// The run is on a device, which is told nothing about it.
+    #[error("the run is on the device `{0}`, where nobody ends it, decides, or sends it signals")]
+    OnDevice(String),
     /// Runs are pinned to it.
     #[error("{0} of its runs are under way or wait: let them end, or cancel them")]
     InUse(usize),
@@ -179,7 +197,7 @@ impl RunError {
     fn failure(&self) -> Failure {
         let code = match self {
             Self::Full | Self::Skipped => Code::BUSY,
-            Self::Input(_) | Self::OfHub(_) => Code::INVALID,
+            Self::Input(_) | Self::OfHub(_) | Self::OfDevices(_) => Code::INVALID,
             _ => Code::FAILED,
         };
         Failure::new(code, self.to_string())
@@ -225,16 +243,33 @@ impl Runs {
         Ok((Self { commands: sender, desk, local: told, tier }, engine))
     }
 
-    /// Verifies an image for this node.
+    /// Verifies an image that somebody installs on this node.
     ///
     /// # Errors
     /// [`NotForHere`]
     pub fn accept(&self, image: Vec<u8>, by: &str, added_ms: i64) -> Result<Flow, NotForHere> {
+        self.accept_from(image, (by, None), added_ms)
+    }
+
+    /// The same, of one that came as an artefact, if `origin` says so.
+    ///
+    /// # Errors
+    /// [`NotForHere`]
+    pub fn accept_from(
+        &self,
+        image: Vec<u8>,
+        (by, origin): (&str, Option<record::Origin>),
+        added_ms: i64,
+    ) -> Result<Flow, NotForHere> {
         let by = by[..by.floor_char_boundary(record::BY_MAX_BYTES)].to_owned();
-        let installed = record::Installed { added_ms, by, is_enabled: true, origin: None, image };
+        let is_signed = origin.is_some();
+        let installed = record::Installed { added_ms, by, is_enabled: true, origin, image };
         let flow = Flow::accept(installed, &Tier::NODE)?;
         let placement = flow.about().placement;
         match (self.desk.role(), placement) {
+            (_, Placement::Device) if !is_signed => Err(NotForHere::Unsigned),
+            // It is run by devices: what one can do is known.
+            (Role::Edge, Placement::Device) => Ok(Flow::accept(flow.installed, &Tier::DEVICE)?),
             // It begins here and is done there: what it does is for the hub to judge.
             (Role::Edge, Placement::Hub) => Ok(flow),
             (Role::Edge, Placement::Any | Placement::Edge) => self.does_all(flow),

@@ -1,12 +1,13 @@
 //! Workflows and runs as they are kept. Byte-exact page: `docs/formats/runs.md`.
 
+use holdfast_core::Reject;
 use holdfast_core::artefact::ArtefactId;
 use holdfast_core::codec::{Reader, Sink};
 use holdfast_core::flow::image::IMAGE_MAX_BYTES;
 use holdfast_core::flow::memory::Phase;
+use holdfast_core::limits::{DEVICE_MAX_BYTES, NOTE_MAX_BYTES};
 pub use holdfast_core::log::runs::{BY_MAX_BYTES, INPUT_MAX_BYTES};
 use holdfast_core::log::runs::{RunId, What};
-use holdfast_core::{Reject, limits::NOTE_MAX_BYTES};
 
 /// Bytes of the id of a workflow, and of a version.
 pub const NAME_MAX_BYTES: usize = 64;
@@ -93,7 +94,7 @@ impl Installed {
 }
 
 /// A run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Run {
     /// Its workflow.
     pub workflow: String,
@@ -111,14 +112,20 @@ pub struct Run {
     pub reasons: Vec<(u8, String)>,
     /// The run itself.
     pub memory: Vec<u8>,
+    /// The device that runs it, where it is not this node.
+    pub device: Option<String>,
 }
 
 impl Run {
-    /// Its value.
+    /// Its value, of one that this node runs or that is over.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut out = started();
-        self.put(&mut out).expect("a vector has room");
+        let put = |out: &mut Vec<u8>| {
+            self.put(out)?;
+            self.device.iter().try_for_each(|device| out.put_bytes(device.as_bytes()))
+        };
+        put(&mut out).expect("a vector has room");
         out
     }
 
@@ -143,26 +150,77 @@ impl Run {
     /// What is wrong with the bytes.
     pub fn decode(value: &[u8]) -> Result<Self, Reject> {
         let mut reader = open(value)?;
+        let mut run = Self::read(&mut reader)?;
+        if !reader.rest().is_empty() {
+            run.device = Some(reader.str(DEVICE_MAX_BYTES)?.to_owned());
+        }
+        reader.finish()?;
+        Ok(run)
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Reject> {
         let mut name = || Ok(reader.str(NAME_MAX_BYTES)?.to_owned());
         let (workflow, version) = (name()?, name()?);
         let by = reader.str(BY_MAX_BYTES)?.to_owned();
         let stepped_ms = reader.int()?;
         let lines = u32::try_from(reader.uint()?).map_err(|_| Reject::Malformed)?;
-        let parent = read_parent(&mut reader)?;
+        let parent = read_parent(reader)?;
         let mut reasons = Vec::new();
         for _ in 0..reader.uint()? {
             let fiber = reader.u8()?;
             reasons.push((fiber, reader.str(NOTE_MAX_BYTES)?.to_owned()));
         }
         let memory = reader.bytes(MEMORY_MAX_BYTES)?.to_vec();
-        reader.finish()?;
-        Ok(Self { workflow, version, by, stepped_ms, lines, parent, reasons, memory })
+        let of_nobody = Self { workflow, version, by, stepped_ms, lines, ..Self::default() };
+        Ok(Self { parent, reasons, memory, ..of_nobody })
     }
 
     /// How far it is, from its memory; `None` for bytes that no run has.
     #[must_use]
     pub fn phase(&self) -> Option<Phase> {
         Phase::from_u8(*self.memory.get(1)?)
+    }
+}
+
+/// A run on a device that is under way, as far as its steps have come here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Afar {
+    /// The run, with its device.
+    pub run: Run,
+    /// The number of the last step that was taken.
+    pub count: u32,
+}
+
+impl Afar {
+    /// Its value.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = started();
+        let device = self.run.device.as_deref().unwrap_or_default();
+        let put = |out: &mut Vec<u8>| {
+            out.put_bytes(device.as_bytes())?;
+            out.put_uint(u64::from(self.count))?;
+            out.put_u8(FORMAT)?;
+            self.run.put(out)
+        };
+        put(&mut out).expect("a vector has room");
+        out
+    }
+
+    /// Reads one.
+    ///
+    /// # Errors
+    /// What is wrong with the bytes.
+    pub fn decode(value: &[u8]) -> Result<Self, Reject> {
+        let mut reader = open(value)?;
+        let device = reader.str(DEVICE_MAX_BYTES)?.to_owned();
+        let count = u32::try_from(reader.uint()?).map_err(|_| Reject::Malformed)?;
+        if reader.u8()? != FORMAT {
+            return Err(Reject::Version);
+        }
+        let run = Run { device: Some(device), ..Run::read(&mut reader)? };
+        reader.finish()?;
+        Ok(Self { run, count })
     }
 }
 

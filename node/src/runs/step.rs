@@ -7,18 +7,18 @@
 
 use super::effect::{Asked, Failure, Owned, answers};
 use super::engine::awaited;
+use super::history::{History, place_of, put_lines, tell_log, under_way};
 use super::library::Flow;
 use super::migrate::migrated;
 use super::record::{Line, Parent, Run};
-use holdfast_core::flow::memory::{Phase, State, bytes_of};
+use holdfast_core::flow::effect::Kind;
+use holdfast_core::flow::memory::{Phase, bytes_of};
 use holdfast_core::flow::view::{self, Pending, Wait};
 use holdfast_core::flow::{
     Code, Given, Image, Input, Memory, Moment, Outcome, Refusal, Resolution, Slot, clock_set,
     start, step,
 };
-use holdfast_core::limits::NOTE_MAX_BYTES;
-use holdfast_core::log::events::Event;
-use holdfast_core::log::runs::{RunId, RunStep, What};
+use holdfast_core::log::runs::RunId;
 use holdfast_sync::Fault;
 use holdfast_sync::env::Env;
 use holdfast_sync::store::{Table, WriteError, WriteTx};
@@ -27,10 +27,6 @@ use std::sync::Arc;
 
 /// Local effects and turns of one run in one transaction; what is left goes into the next.
 const AT_ONCE: usize = 64;
-/// Events in one commit.
-const COMMIT_EVENTS: usize = 500;
-/// Lines of the history of a run that are kept on the node; the first ones stay.
-pub const LINES_MAX: u32 = 1_000;
 
 /// Brings about what is a row of this store.
 pub trait Local: Send + Sync {
@@ -150,11 +146,9 @@ impl Touched {
             workflow: flow.id.clone(),
             version: flow.version.clone(),
             by,
-            stepped_ms: 0,
-            lines: 0,
             parent,
-            reasons: Vec::new(),
             memory: vec![0; bytes_of(flow.image().sizes)],
+            ..Run::default()
         };
         Self { id, flow, run, told: vec![Told::Start(values)] }
     }
@@ -182,29 +176,15 @@ pub fn advance(
         history.extend(lines.into_iter().map(|line| (place, line)));
         stepped.push(done);
     }
-    for some in history.chunks(COMMIT_EVENTS) {
-        let events = some.iter().map(|(place, line)| {
-            let of: &Stepped = &stepped[*place];
-            Event::Run(RunStep {
-                run: of.id,
-                what: line.what,
-                workflow: &of.run.workflow,
-                version: &of.run.version,
-                line: line.line,
-                text: &line.text,
-            })
-        });
-        tx.append_events(&events.collect::<Vec<_>>())?;
-    }
+    tell_log(tx, &history, |place| {
+        let Stepped { id, run, .. } = &stepped[place];
+        (*id, run)
+    })?;
     Ok(stepped)
 }
 
 fn write(tx: &mut WriteTx<'_>, done: &Stepped, lines: &[Line], now_ms: i64) -> Result<(), Fault> {
-    let first = done.run.lines - lines.len() as u32;
-    for (number, line) in (first..LINES_MAX).zip(lines) {
-        let key = [&done.id.0[..], &number.to_be_bytes()].concat();
-        tx.put(Table::RunStep, &key, &line.encode(now_ms))?;
-    }
+    put_lines(tx, done.id, done.run.lines, lines.iter().map(|line| (now_ms, line)))?;
     let is_over = done.run.phase().is_none_or(Phase::is_over);
     if is_over {
         tx.delete(Table::Run, &done.id.0)?;
@@ -230,7 +210,10 @@ struct Stepping<'t> {
 impl<'t> Stepping<'t> {
     fn new(touched: Touched, local: &'t dyn Local, env: &'t Env, now_ms: i64) -> Self {
         let is_new = matches!(touched.told.first(), Some(Told::Start(_)));
-        let before = if is_new { Vec::new() } else { under_way(&touched) };
+        let before = match is_new {
+            true => Vec::new(),
+            false => under_way(&touched.flow.image(), &touched.run.memory),
+        };
         let (lines, refused, doing) = (Vec::new(), Vec::new(), None);
         Self { touched, local, env, now_ms, lines, refused, before, doing }
     }
@@ -296,7 +279,7 @@ impl<'t> Stepping<'t> {
         let moment = Moment { now_ms: self.now_ms, entropy: self.env.entropy() };
         let flow = Arc::clone(&self.touched.flow);
         let image = flow.image();
-        let place = self.place_of(told);
+        let place = place_of(&image, &self.touched.run.memory, told);
         let phase = self.touched.run.phase();
         let memory = &mut self.touched.run.memory;
         match told {
@@ -347,162 +330,31 @@ impl<'t> Stepping<'t> {
             }
         }
         self.touched.run.stepped_ms = self.now_ms;
-        self.note(told, place, phase);
+        // Of another version it may be by now.
+        let flow = Arc::clone(&self.touched.flow);
+        let (image, doing) = (flow.image(), self.doing.take());
+        self.history(Some(&image)).told(told, doing.as_deref(), place, phase);
         Ok(())
-    }
-
-    /// The line of the source that something is about.
-    fn place_of(&self, told: &Told) -> u32 {
-        let flow = &self.touched.flow;
-        let image = flow.image();
-        let Some(memory) = Memory::new(&self.touched.run.memory, image.sizes) else { return 0 };
-        let pc = match told {
-            Told::Result(serial, _) => {
-                memory.fibers().find(|(_, fiber)| fiber.serial == *serial).map(|(_, f)| f.pc)
-            }
-            Told::Resolve(fiber, ..) => memory.fiber(*fiber).map(|fiber| fiber.pc),
-            _ => None,
-        };
-        pc.and_then(|pc| image.line_of(pc)).map_or(0, |(line, _)| line)
-    }
-
-    fn add(&mut self, what: What, line: u32, text: impl Into<String>) {
-        let mut text = text.into();
-        if text.len() > NOTE_MAX_BYTES {
-            let end = text.floor_char_boundary(NOTE_MAX_BYTES);
-            text.truncate(end);
-        }
-        self.touched.run.lines += 1;
-        self.lines.push(Line { what, line, text });
-    }
-
-    /// What history tells of an input, and of how far the run is after it.
-    fn note(&mut self, told: &Told, place: u32, before: Option<Phase>) {
-        match told {
-            Told::Start(_) => {
-                let text = format!("by {}", self.touched.run.by);
-                self.add(What::Started, 0, text);
-            }
-            Told::Result(serial, Ok(_)) => {
-                let text = match &self.doing {
-                    Some(words) => format!("effect {serial}: {words}"),
-                    None => format!("effect {serial}"),
-                };
-                self.add(What::Done, place, text);
-            }
-            Told::Result(serial, Err(failure)) => {
-                self.add(What::Failed, place, format!("effect {serial}: {failure}"));
-            }
-            Told::Signal(signal, _, by) => {
-                let name = self.signal_name(*signal);
-                self.add(What::Signal, 0, format!("{name} from {by}"));
-            }
-            Told::Condition(signal) => self.add(What::Signal, 0, self.signal_name(*signal)),
-            Told::Resolve(_, decision, by) => {
-                let how = match decision {
-                    Decision::Retry => "retry",
-                    Decision::Skip => "skip",
-                    Decision::Set(..) => "set",
-                    Decision::Compensate => "compensate",
-                };
-                self.add(What::Decided, place, format!("{how} by {by}"));
-            }
-            Told::Cancel(by) => self.add(What::Decided, 0, format!("cancel by {by}")),
-            Told::Migrate(to, by) => {
-                self.add(What::Migrated, place, format!("to version {} by {by}", to.version));
-            }
-            Told::Tick | Told::ClockSet(_) => {}
-        }
-        self.note_reasons(told);
-        let after = self.touched.run.phase();
-        if after == before && !matches!(told, Told::Start(_)) {
-            return;
-        }
-        let image = self.touched.flow.image();
-        let why = Memory::new(&self.touched.run.memory, image.sizes).map(|memory| {
-            let name = image.error_name(memory.cause()).unwrap_or_default().to_owned();
-            (name, image.line_of(memory.place()).map_or(0, |(line, _)| line))
-        });
-        let (name, line) = why.unwrap_or_default();
-        match after {
-            Some(Phase::Undoing) => self.add(What::Undoing, line, name),
-            Some(Phase::Succeeded) => self.add(What::Succeeded, 0, ""),
-            Some(Phase::Failed) => self.add(What::Ended, line, name),
-            Some(Phase::Cancelled) => self.add(What::Cancelled, line, name),
-            Some(Phase::Running) | None => {}
-        }
-    }
-
-    fn signal_name(&self, number: u8) -> String {
-        let image = self.touched.flow.image();
-        let known = holdfast_core::flow::signal::signal(&image, number);
-        known.map_or_else(String::new, |signal| signal.name.to_owned())
-    }
-
-    /// Why fibers are parked or repeat an effect: the words that came with the failure.
-    fn note_reasons(&mut self, told: &Told) {
-        let image = self.touched.flow.image();
-        let Some(memory) = Memory::new(&self.touched.run.memory, image.sizes) else { return };
-        let stuck: Vec<(u8, State, Code, u32)> = memory
-            .fibers()
-            .filter(|(_, fiber)| matches!(fiber.state, State::Parked | State::Retrying))
-            .map(|(index, fiber)| {
-                let line = image.line_of(fiber.pc).map_or(0, |(line, _)| line);
-                (index, fiber.state, fiber.error, line)
-            })
-            .collect();
-        let known = std::mem::take(&mut self.touched.run.reasons);
-        for (fiber, state, error, line) in stuck {
-            let name = image.error_name(error).unwrap_or_default().to_owned();
-            let old = known.iter().find(|(index, _)| *index == fiber).map(|(_, text)| text.clone());
-            let text = match told {
-                Told::Result(_, Err(failure)) if old.is_none() => failure.to_string(),
-                _ => old.clone().unwrap_or(name),
-            };
-            if state == State::Parked && old.is_none() {
-                self.lines.push(Line { what: What::Parked, line, text: text.clone() });
-                self.touched.run.lines += 1;
-            }
-            self.touched.run.reasons.push((fiber, text));
-        }
     }
 
     fn finish(mut self) -> (Stepped, Vec<Line>) {
         let flow = Arc::clone(&self.touched.flow);
         let image = flow.image();
-        let mut begins = Vec::new();
-        let memory = self.touched.run.memory.clone();
-        if let Some(memory) = Memory::new(&memory, image.sizes).filter(|_| !self.is_over()) {
-            for pending in view::pending(&image, memory) {
-                if self.before.contains(&(pending.serial, pending.attempt)) {
-                    continue;
-                }
-                let Ok(asked) = self.ask(&pending) else { continue };
-                if self.local.kinds() & asked.kind.bit() == 0 {
-                    let line = image.line_of(pending.pc).map_or(0, |(line, _)| line);
-                    let again = match pending.attempt {
-                        1 => String::new(),
-                        attempt => format!(", attempt {attempt}"),
-                    };
-                    let text = format!("effect {}: {}{again}", pending.serial, asked.words());
-                    self.add(What::Asked, line, text);
-                }
-                begins.push(asked);
-            }
-        }
+        let (id, local) = (self.touched.id, self.local.kinds());
+        let before = std::mem::take(&mut self.before);
+        let is_told = |kind: Kind| local & kind.bit() == 0;
+        let asked = self.history(Some(&image)).asked(id, &before, is_told);
         let Touched { id, flow, run, .. } = self.touched;
-        (Stepped { id, flow, run, refused: self.refused, asked: begins }, self.lines)
+        (Stepped { id, flow, run, refused: self.refused, asked }, self.lines)
+    }
+
+    fn history<'h>(&'h mut self, image: Option<&'h Image<'h>>) -> History<'h> {
+        History { image, run: &mut self.touched.run, lines: &mut self.lines }
     }
 }
 
 fn given(values: &[Option<Owned>]) -> Vec<Option<Given<'_>>> {
     values.iter().map(|value| value.as_ref().map(Owned::get)).collect()
-}
-
-fn under_way(touched: &Touched) -> Vec<(u32, u8)> {
-    let image = touched.flow.image();
-    let Some(memory) = Memory::new(&touched.run.memory, image.sizes) else { return Vec::new() };
-    view::pending(&image, memory).map(|pending| (pending.serial, pending.attempt)).collect()
 }
 
 /// Which effect has this number in a run.

@@ -29,6 +29,8 @@ pub enum Followed {
     Own(String),
     /// What is desired of any device.
     Desired,
+    /// The tags of any device.
+    Tags,
 }
 
 impl Followed {
@@ -37,6 +39,7 @@ impl Followed {
             Self::Prefix(prefix) => device.starts_with(prefix.as_str()),
             Self::Own(own) => device == own && section != Section::Tags,
             Self::Desired => section == Section::Desired,
+            Self::Tags => section == Section::Tags,
         }
     }
 }

@@ -131,11 +131,13 @@ pub enum Table {
     /// What somebody is told until they say that they know: id -> notice; and of which workflow,
     /// target and device one is open.
     Notice = 59,
+    /// Runs on devices that are under way, as their steps tell: id -> device, memory.
+    RunOnDevice = 60,
 }
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 59] = [
+    pub const ALL: [Self; 60] = [
         Self::Meta,
         Self::Chain,
         Self::Acked,
@@ -195,6 +197,7 @@ impl Table {
         Self::RunTold,
         Self::RunToldStep,
         Self::Notice,
+        Self::RunOnDevice,
     ];
 }
 

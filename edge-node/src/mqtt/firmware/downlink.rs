@@ -1,5 +1,5 @@
-//! What the node tells devices with our firmware of its own accord: what they should be, and what
-//! they are to do.
+//! What the node tells devices with our firmware of its own accord: what they should be, what they
+//! are to do, and which workflows they are to have.
 //!
 //! State is told, not queued: a device asks after each connect, and from then on is told what
 //! changes, until its connection ends. A message that is lost on the way costs nothing, for the
@@ -9,7 +9,7 @@
 
 use super::letters::{Letters, envelope};
 use super::section::Shows;
-use super::{Said, order};
+use super::{Said, flows, order};
 use crate::device_commands::{Book, CommandId, Reply};
 use crate::mqtt::broker::Reach;
 use crate::mqtt::message::Message;
@@ -18,8 +18,10 @@ use bytes::Bytes;
 use holdfast_core::device;
 use holdfast_core::device::command::{NO_COMMAND, Named};
 use holdfast_core::device::desired::Version;
+use holdfast_core::device::flows::Fetch;
 use holdfast_core::device::gateway::Time;
 use holdfast_core::state::Policy;
+use holdfast_node::runs::{Desk, Offer};
 use holdfast_node::twins::{Condition, Patch, Section, Twins};
 use holdfast_sync::Fault;
 use holdfast_sync::docs::Contents;
@@ -39,20 +41,27 @@ struct Inner {
     twins: Twins,
     book: Book,
     reach: Reach,
+    desk: Desk,
     attached: Mutex<HashMap<String, Here>>,
 }
 
-/// A device that has asked over connections that are open.
+/// A device that has asked for something over connections that are open.
 #[derive(Default)]
 struct Here {
     connections: usize,
+    /// Of them, those over which it has asked what it should be.
+    asked: usize,
+    /// The workflows that it was told of last, once it has said which it has.
+    offer: Option<Offer>,
     sending: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// A connection over which a device has asked, for as long as it is open.
+/// A connection over which a device has asked for something, for as long as it is open.
 pub struct Attached {
     downlink: Downlink,
     device: String,
+    /// Whether it was what the device should be.
+    has_asked: bool,
     sending: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -61,6 +70,7 @@ impl Drop for Attached {
         let mut attached = self.downlink.here();
         if let Some(here) = attached.get_mut(&self.device) {
             here.connections -= 1;
+            here.asked -= usize::from(self.has_asked);
             if here.connections == 0 {
                 attached.remove(&self.device);
             }
@@ -71,8 +81,8 @@ impl Drop for Attached {
 impl Downlink {
     /// One that reads twins and commands, and sends through the broker.
     #[must_use]
-    pub fn new(twins: Twins, book: Book, reach: Reach) -> Self {
-        Self(Arc::new(Inner { twins, book, reach, attached: Mutex::default() }))
+    pub fn new(twins: Twins, book: Book, reach: Reach, desk: Desk) -> Self {
+        Self(Arc::new(Inner { twins, book, reach, desk, attached: Mutex::default() }))
     }
 
     fn here(&self) -> MutexGuard<'_, HashMap<String, Here>> {
@@ -80,19 +90,28 @@ impl Downlink {
         self.0.attached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that a device has asked over a connection.
+    /// Notes that a device has asked for something over a connection.
     #[must_use]
     pub fn attach(&self, device: &str) -> Attached {
         let mut attached = self.here();
         let here = attached.entry(device.to_owned()).or_default();
         here.connections += 1;
         let sending = Arc::clone(&here.sending);
-        Attached { downlink: self.clone(), device: device.to_owned(), sending }
+        Attached { downlink: self.clone(), device: device.to_owned(), has_asked: false, sending }
     }
 
-    /// What only one may do at a time who sends to a device that has asked.
+    /// What only one may do at a time who sends to a device, if it is one of which `is` is true.
+    fn sending_if(
+        &self,
+        device: &str,
+        is: impl FnOnce(&Here) -> bool,
+    ) -> Option<Arc<tokio::sync::Mutex<()>>> {
+        self.here().get(device).filter(|here| is(here)).map(|here| Arc::clone(&here.sending))
+    }
+
+    /// The same of a device that has asked what it should be.
     fn sending(&self, device: &str) -> Option<Arc<tokio::sync::Mutex<()>>> {
-        self.here().get(device).map(|here| Arc::clone(&here.sending))
+        self.sending_if(device, |here| here.asked > 0)
     }
 
     /// Answers what a device has said, that is on disk, and has not asked about.
@@ -134,6 +153,70 @@ impl Downlink {
                 drop(alone);
                 self.give_up(device, id, &why).await;
             }
+        }
+    }
+
+    /// The devices that have said which workflows they have.
+    #[must_use]
+    pub fn holders(&self) -> Vec<String> {
+        let attached = self.here();
+        let holders = attached.iter().filter(|(_, here)| here.offer.is_some());
+        holders.map(|(device, _)| device.clone()).collect()
+    }
+
+    /// Tells a device which workflows it is to have, if it has said which it has and they are
+    /// others than it was told last.
+    pub async fn flows_changed(&self, device: &str) {
+        let Some(sending) = self.sending_if(device, |here| here.offer.is_some()) else { return };
+        let _alone = sending.lock().await;
+        let Some(offer) = self.offer(device).await else { return };
+        if !self.is_other(device, &offer) {
+            return;
+        }
+        let mut letters = Letters::default();
+        self.tell_offer(device, offer, &mut letters);
+        self.send(device, letters);
+    }
+
+    async fn offer(&self, device: &str) -> Option<Offer> {
+        let tags = self.0.twins.part(Section::Tags.document(device)?).await;
+        match tags {
+            Ok(part) => Some(self.0.desk.offer(device, &part.shown)),
+            Err(fault) => {
+                unread(device, &fault);
+                None
+            }
+        }
+    }
+
+    fn is_other(&self, device: &str, offer: &Offer) -> bool {
+        self.here().get(device).is_some_and(|here| here.offer.as_ref() != Some(offer))
+    }
+
+    /// Puts into `letters` which workflows a device is to have, and notes that it is told so.
+    fn tell_offer(&self, device: &str, offer: Offer, letters: &mut Letters) {
+        if let Some(wanted) = flows::wanted(&offer.artefacts) {
+            letters.push(&wanted);
+        }
+        let mut attached = self.here();
+        let Some(here) = attached.get_mut(device) else { return };
+        let known = here.offer.as_ref().map_or(&[][..], |offer| &offer.left_out);
+        if !offer.left_out.is_empty() && offer.left_out != known {
+            let left_out = offer.left_out.join(", ");
+            tracing::warn!(device, left_out, "a device has no place for all of its workflows");
+        }
+        here.offer = Some(offer);
+    }
+
+    /// Puts the pieces that a device asks for into `letters`.
+    async fn tell_pieces(&self, device: &str, fetches: &[Fetch], letters: &mut Letters) {
+        let fetches = fetches.to_vec();
+        let read = move |view: &Snapshot<'_>| {
+            fetches.iter().map(|fetch| flows::piece(view, *fetch)).collect::<Result<Vec<_>, _>>()
+        };
+        match self.0.twins.store().read(read).await {
+            Ok(pieces) => pieces.iter().flatten().for_each(|piece| letters.push(piece)),
+            Err(fault) => unread(device, &fault),
         }
     }
 
@@ -210,19 +293,34 @@ impl Downlink {
 }
 
 impl Attached {
-    /// Answers what the device has said and asked about: all that there is for it.
-    pub async fn answer(&self, said: &Said, time: Time) {
+    /// Answers what the device has said and asked for: all that there is for it.
+    pub async fn answer(&mut self, said: &Said, time: Time) {
+        let asks = said.ask.is_some();
+        if asks
+            && !std::mem::replace(&mut self.has_asked, true)
+            && let Some(here) = self.downlink.here().get_mut(&self.device)
+        {
+            here.asked += 1;
+        }
         let (downlink, device) = (&self.downlink, self.device.as_str());
         let alone = self.sending.lock().await;
         let mut letters = Letters::default();
         said.answer(time, &mut letters);
-        let (commands, unfit) = self.commands().await;
+        let (commands, unfit) = if asks { self.commands().await } else { Default::default() };
         if let Some(oldest) = commands.oldest {
             letters.push(&oldest);
         }
-        let section = downlink.section(device, said.ask).await;
+        let section = if asks { downlink.section(device, said.ask).await } else { None };
         if let Some((section, _)) = &section {
             letters.push(section);
+        }
+        if said.holds_flows
+            && let Some(offer) = downlink.offer(device).await
+        {
+            downlink.tell_offer(device, offer, &mut letters);
+        }
+        if !said.fetches.is_empty() {
+            downlink.tell_pieces(device, &said.fetches, &mut letters).await;
         }
         commands.waiting.iter().for_each(|command| letters.push(command));
         downlink.send(device, letters);

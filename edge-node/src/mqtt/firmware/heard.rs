@@ -5,6 +5,7 @@ use crate::mqtt::rules::{OTHER_DEVICE, PayloadError};
 use holdfast_core::Reject;
 use holdfast_core::device::command::Reply;
 use holdfast_core::device::desired::Ask;
+use holdfast_core::device::flows::{Fetch, Held, Steps};
 use holdfast_core::device::gateway::Watermark;
 use holdfast_core::device::health::Health;
 use holdfast_core::device::reported::Reported;
@@ -23,6 +24,10 @@ pub struct Heard<'a> {
     pub reported: Vec<Reported<'a>>,
     /// What came of commands.
     pub replies: Vec<Reply<'a>>,
+    /// Which workflows it has, and how they stand.
+    pub held: Option<Held>,
+    /// Steps of its runs, with the numbers of their envelopes.
+    pub steps: Vec<(usize, &'a [u8])>,
     /// What it is to be answered, as far as that is known before any of this is done.
     pub said: Said,
 }
@@ -47,7 +52,7 @@ impl<'a> Heard<'a> {
             let place = || format!("envelope {number}");
             let at = |reject: Reject| PayloadError::from(reject).at(place());
             let envelope = envelope.map_err(at)?;
-            heard.envelope(&envelope).map_err(at)?;
+            heard.envelope(number, &envelope).map_err(at)?;
             if envelope.kind == device::REPORTED
                 && let Some(reported) = heard.reported.last()
                 && let Some(path) = reported.foreign(Author::device(device))
@@ -66,7 +71,7 @@ impl<'a> Heard<'a> {
         Ok(heard)
     }
 
-    fn envelope(&mut self, envelope: &Envelope<'a>) -> Result<(), Reject> {
+    fn envelope(&mut self, number: usize, envelope: &Envelope<'a>) -> Result<(), Reject> {
         let payload = envelope.payload;
         match envelope.kind {
             device::SAMPLES => {
@@ -84,6 +89,16 @@ impl<'a> Heard<'a> {
             device::ASK => self.said.ask = Some(Ask::decode(payload)?.version),
             device::REPORTED => self.reported.push(Reported::decode(payload)?),
             device::REPLY => self.replies.push(Reply::decode(payload)?),
+            device::FLOWS_HELD => {
+                self.held = Some(Held::decode(payload)?);
+                self.said.holds_flows = true;
+            }
+            device::FETCH => self.said.fetches.push(Fetch::decode(payload)?),
+            device::STEPS => {
+                let last = Steps::read(payload)?.last();
+                self.said.stepped = self.said.stepped.max(last.map(|(_, step)| step.number));
+                self.steps.push((number, payload));
+            }
             _ => {}
         }
         Ok(())

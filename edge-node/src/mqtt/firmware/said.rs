@@ -4,6 +4,7 @@ use super::letters::{Letters, envelope};
 use holdfast_core::device;
 use holdfast_core::device::command::{CommandId, Named};
 use holdfast_core::device::desired::Version;
+use holdfast_core::device::flows::{Fetch, Stepped};
 use holdfast_core::device::gateway::{Time, Watermark};
 use holdfast_core::device::reported::Joined;
 
@@ -20,9 +21,21 @@ pub struct Said {
     pub joined: Vec<Joined>,
     /// The commands that it has answered.
     pub replied: Vec<CommandId>,
+    /// The greatest number of the steps of its runs.
+    pub stepped: Option<u64>,
+    /// Whether it said which workflows it has, and so is to be told which it is to have.
+    pub holds_flows: bool,
+    /// The pieces of workflows that it asks for.
+    pub fetches: Vec<Fetch>,
 }
 
 impl Said {
+    /// Whether it asks for anything that is to be looked up.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        self.ask.is_some() || self.holds_flows || !self.fetches.is_empty()
+    }
+
     /// Puts what can be told at once into `letters`, with what time it is; nothing where it calls
     /// for nothing.
     pub fn answer(&self, time: Time, letters: &mut Letters) {
@@ -39,7 +52,10 @@ impl Said {
             .replied
             .iter()
             .map(|id| envelope(device::REPLIED, |out| Named { id: *id }.encode(out)));
-        let all = [watermark, time].into_iter().chain(joined).chain(replied);
+        let stepped = self
+            .stepped
+            .map(|number| envelope(device::STEPPED, |out| Stepped { number }.encode(out)));
+        let all = [watermark, time].into_iter().chain(joined).chain(replied).chain(stepped);
         all.flatten().for_each(|envelope| letters.push(&envelope));
     }
 }

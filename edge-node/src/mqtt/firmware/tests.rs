@@ -1,6 +1,7 @@
 //! Samples become readings with the right times and names; answers say what is safe; a section and
 //! commands become what a device reads.
 
+mod flows;
 mod state;
 
 use super::letters::Letters;

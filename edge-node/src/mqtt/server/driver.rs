@@ -151,7 +151,7 @@ struct Driver {
     said: Vec<(u64, Box<Said>)>,
     /// And in those that are, to which it was not answered yet.
     due: Vec<Said>,
-    /// That such a device has asked over this connection.
+    /// That such a device has asked for something over this connection.
     attached: Option<Attached>,
 }
 
@@ -371,12 +371,11 @@ impl Driver {
         let downlink = self.server.commands.downlink();
         for said in due {
             let time = self.server.door.time();
-            match said.ask {
-                Some(_) => {
-                    let attached = self.attached.get_or_insert_with(|| downlink.attach(device));
-                    attached.answer(&said, time).await;
-                }
-                None => downlink.answer(device, &said, time),
+            if said.asks() {
+                let attached = self.attached.get_or_insert_with(|| downlink.attach(device));
+                attached.answer(&said, time).await;
+            } else {
+                downlink.answer(device, &said, time);
             }
         }
     }

@@ -178,16 +178,8 @@ steps:
         start(&flow.image(), &mut memory, &[], moment).unwrap();
         let failed = Input::Result { serial: 1, outcome: Outcome::Failed(Code::REFUSED) };
         step(&flow.image(), &mut memory, &failed, moment).unwrap();
-        let run = Run {
-            workflow: "fill".to_owned(),
-            version: "1".to_owned(),
-            by: String::new(),
-            stepped_ms: 0,
-            lines: 0,
-            parent: None,
-            reasons: Vec::new(),
-            memory,
-        };
+        let run =
+            Run { workflow: "fill".to_owned(), version: "1".to_owned(), memory, ..Run::default() };
         (flow, run)
     }
 

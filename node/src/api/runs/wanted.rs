@@ -62,8 +62,8 @@ fn any(texts: &[String], text: &str) -> bool {
 
 /// Whether what an answer says of a run has a text in it.
 fn says(shape: &RunShape, text: &str) -> bool {
-    let RunShape { id, workflow, version, by, error, waits, .. } = shape;
-    let named = [id, workflow, version, by].into_iter().chain(error);
+    let RunShape { id, device, workflow, version, by, error, waits, .. } = shape;
+    let named = [id, workflow, version, by].into_iter().chain(error).chain(device);
     let told = waits.iter().map(|wait| &wait.text);
     named.chain(told).any(|one| one.to_lowercase().contains(text))
 }

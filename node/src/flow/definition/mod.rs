@@ -127,23 +127,22 @@ pub(super) fn read(root: &Node<'_>, report: &mut Report) -> Result<Definition, T
         Ok(u8::try_from(number).unwrap_or(PRIORITY_MAX))
     };
     let (concurrent, overlap) = fields.or("runs", (1, Overlap::Queue), report, runs);
-    let parks = [("fail", false), ("park", true)];
     let inputs = match fields.get("input") {
         Some(node) => declared(node, report).and_then(|all| bounded(all, node, report)),
         None => Ok(Vec::new()),
     };
     let known = inputs.as_deref().ok();
-    let triggers =
-        fields.or("on", Vec::new(), report, |node, report| on::read(node, known, report));
+    let placement = fields.or("placement", Placement::Any, report, placement);
+    let triggers = fields
+        .or("on", Vec::new(), report, |node, report| on::read(node, placement, known, report));
     let mut definition = Definition {
         title: fields.or("title", String::new(), report, |node, report| {
             fields::short(node, "the title", NAME_MAX_BYTES, report)
         }),
-        placement: fields.or("placement", Placement::Any, report, placement),
+        placement,
         lasts_s: fields.or("lasts", LASTS_S, report, lasts),
         priority: fields.or("priority", 5, report, priority),
-        parks: fields
-            .or("unhandled", false, report, |node, report| fields::word(node, &parks, report)),
+        parks: fields.or("unhandled", false, report, |node, report| parks(node, placement, report)),
         concurrent,
         overlap,
         errors: fields.or("errors", Vec::new(), report, errors),
@@ -194,6 +193,15 @@ fn runs(node: &Node<'_>, report: &mut Report) -> Result<(u16, Overlap), Told> {
     let overlap = fields
         .or("then", Overlap::Queue, report, |node, report| fields::word(node, &words, report));
     Ok((u16::try_from(at_once).unwrap_or(u16::MAX), overlap))
+}
+
+fn parks(node: &Node<'_>, placement: Placement, report: &mut Report) -> Result<bool, Told> {
+    let parks = fields::word(node, &[("fail", false), ("park", true)], report)?;
+    if parks && placement == Placement::Device {
+        let message = "nobody decides on a device: what is parked there stays so until `lasts`";
+        report.warn(node.place, message.to_owned(), "catch the error, or have the run fail");
+    }
+    Ok(parks)
 }
 
 fn errors(node: &Node<'_>, report: &mut Report) -> Result<Vec<Named>, Told> {

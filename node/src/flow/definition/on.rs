@@ -5,11 +5,13 @@
 
 use super::super::diagnostic::{Place, Report, Told, closest};
 use super::super::expression::typed::Kind;
+use super::super::judge::tier_of;
 use super::super::source::{Node, Value};
 use super::fields::{self, Fields};
 use super::step::{self, Tested};
 use super::{Constant, Declared, cron};
 use holdfast_core::condition::Rule;
+use holdfast_core::flow::about::Placement;
 use holdfast_core::flow::binding::{Binding, Source};
 use holdfast_core::flow::trigger::{
     self, Devices, FILTER_MAX_BYTES, Fact, LEVELS_MAX, On, RULE_MAX_BYTES, Statistic, TAGS_MAX,
@@ -40,10 +42,11 @@ pub(super) const SHAPES: [(trigger::Kind, &[&str], &[&str]); 6] = [
     (trigger::Kind::Schedule, &["schedule", "zone", "missed", "with"], &[]),
 ];
 
-/// Reads the triggers, as an image has them. `inputs` are what a run is given, if that could be
-/// read.
+/// Reads the triggers of a workflow that is placed there, as an image has them. `inputs` are what a
+/// run is given, if that could be read.
 pub(super) fn read(
     node: &Node<'_>,
+    placement: Placement,
     inputs: Option<&[Declared]>,
     report: &mut Report,
 ) -> Result<Vec<Vec<u8>>, Told> {
@@ -52,18 +55,24 @@ pub(super) fn read(
         let message = format!("{} triggers stand here: at most {TRIGGERS_MAX} can", items.len());
         return Err(report.wrong(node.place, message));
     }
-    let all: Vec<Result<_, Told>> = items.iter().map(|item| one(item, inputs, report)).collect();
+    let all: Vec<Result<_, Told>> =
+        items.iter().map(|item| one(item, placement, inputs, report)).collect();
     all.into_iter().collect()
 }
 
-fn one(node: &Node<'_>, inputs: Option<&[Declared]>, report: &mut Report) -> Result<Vec<u8>, Told> {
+fn one(
+    node: &Node<'_>,
+    placement: Placement,
+    inputs: Option<&[Declared]>,
+    report: &mut Report,
+) -> Result<Vec<u8>, Told> {
     let fields = Fields::of(node, "a trigger", report)?;
     let names = || SHAPES.iter().map(|(kind, ..)| kind.name());
     let found = fields.entries().iter().find_map(|(key, head)| {
         let shape = SHAPES.iter().find(|(kind, ..)| kind.name() == key.text)?;
-        Some((shape, head))
+        Some((shape, key.place, head))
     });
-    let Some(((kind, keys, _), head)) = found else {
+    let Some(((kind, keys, _), place, head)) = found else {
         let first = fields.entries().first().map_or("", |(key, _)| key.text.as_str());
         let advice = match closest(first, names()) {
             Some(name) => format!("did you mean `{name}`?"),
@@ -71,6 +80,9 @@ fn one(node: &Node<'_>, inputs: Option<&[Declared]>, report: &mut Report) -> Res
         };
         return Err(report.advise(fields.place, "this is no trigger", advice));
     };
+    if placement == Placement::Device {
+        on_device(*kind, place, head, report)?;
+    }
     let fields = fields.renamed(format!("`{}`", kind.name()));
     fields.check(keys, report);
     let (mut out, mut facts) = (Vec::new(), &[][..]);
@@ -93,6 +105,25 @@ fn one(node: &Node<'_>, inputs: Option<&[Declared]>, report: &mut Report) -> Res
         }
     }
     Ok(out)
+}
+
+/// That a device finds what a trigger is for: it looks at its own readings, and knows no tags.
+fn on_device(
+    kind: trigger::Kind,
+    place: Place,
+    head: &Node<'_>,
+    report: &mut Report,
+) -> Result<(), Told> {
+    if tier_of(Placement::Device).triggers & kind.bit() == 0 {
+        let message = format!("a device does not look for `{}`: it has its readings", kind.name());
+        let advice = "begin it by a `reading`, or have a workflow of the gateway do it";
+        return Err(report.advise(place, message, advice));
+    }
+    let Value::Map(entries) = &head.value else { return Ok(()) };
+    let Some((tags, _)) = entries.iter().find(|(key, _)| key.text == "tags") else { return Ok(()) };
+    let message = "a device does not know its tags";
+    let advice = "leave them away, and say `--only NAME=VALUE` where the workflow is assigned";
+    Err(report.advise(tags.place, message, advice))
 }
 
 /// Devices by their ids and tags.

@@ -110,7 +110,10 @@ impl Emitter<'_> {
             }
             Value::And(_) | Value::Or(_) => self.truth(typed, into),
             Value::Choice(parts) => self.choice(typed.kind, parts, into),
-            Value::Ask(asked, arguments) => self.ask(typed.kind, *asked, arguments, into),
+            Value::Ask(asked, arguments) => {
+                self.check_asked(*asked, typed.place)?;
+                self.ask(typed.kind, *asked, arguments, into)
+            }
             Value::Now => {
                 let target = self.target(Kind::Time, into)?;
                 self.op(Op::Now { d: target.reg() });

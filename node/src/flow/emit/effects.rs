@@ -47,7 +47,7 @@ impl Emitter<'_> {
     pub(super) fn effect(&mut self, effect: &Effect, label: Option<&Named>) -> Result<(), Told> {
         let mut helds = Vec::new();
         let mut arguments = Vec::new();
-        let mut done = Ok(());
+        let mut done = self.check_able(effect.kind);
         for (argument, template) in &effect.arguments {
             match self.argument(template, &mut helds) {
                 Ok(made) => arguments.push((*argument, made)),

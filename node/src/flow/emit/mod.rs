@@ -3,6 +3,7 @@
 //! The steps are gone through in the order in which they stand. What is wrong with one is told, and
 //! the next one is looked at. What comes out is a draft of an image that the verifier then judges.
 
+mod able;
 mod block;
 mod branches;
 mod compute;

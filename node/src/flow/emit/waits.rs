@@ -83,7 +83,10 @@ impl Emitter<'_> {
 
     fn awaited(&mut self, what: &Awaited) -> Result<u8, Told> {
         match what {
-            Awaited::Signal(name) => self.names.signal(&name.text, name.place, self.report),
+            Awaited::Signal(name) => {
+                let known = self.names.signal(&name.text, name.place, self.report)?;
+                self.check_heard(name).map(|()| known)
+            }
             Awaited::Condition { device, metric, rule, words } => {
                 let device = self.meant(device, "device", DEVICE_MAX_BYTES);
                 let metric = self.meant(metric, "metric", METRIC_MAX_BYTES);

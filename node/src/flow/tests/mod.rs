@@ -2,6 +2,7 @@
 
 mod bad;
 mod branches;
+mod devices;
 mod effects;
 mod explained;
 mod expressions;

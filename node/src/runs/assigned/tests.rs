@@ -41,22 +41,23 @@ impl Outside for Nothing {
     }
 }
 
-struct Gateway {
-    node: Node,
-    assignments: Assignments,
+pub(in crate::runs) struct Gateway {
+    pub(in crate::runs) node: Node,
+    pub(in crate::runs) desk: Desk,
+    pub(in crate::runs) assignments: Assignments,
     root: NodeKey,
     publishing: Publishing,
     _engine: JoinHandle<()>,
 }
 
 impl Gateway {
-    fn new() -> Self {
+    pub(in crate::runs) fn new() -> Self {
         let (node, env) = (Node::new(), System::env());
         let store = node.twins.store().clone();
-        let desk = Desk::load(&store, Role::Edge).unwrap();
+        let (desk, tray) = Desk::load(&store, Role::Edge).unwrap();
         let (local, outside) = (Arc::new(Nothing), Arc::new(Nothing));
         let abilities = Abilities { local, outside, zone: jiff::tz::TimeZone::UTC };
-        let (runs, engine) = Runs::load(store, desk, abilities).unwrap();
+        let (runs, engine) = Runs::load(store, (desk.clone(), tray), abilities).unwrap();
         let engine = tokio::spawn(engine.run(CancellationToken::new()));
         let (root, key) = (NodeKey::generate(&env), NodeKey::generate(&env));
         let not_after_s = i64::MAX;
@@ -66,11 +67,11 @@ impl Gateway {
         let publishing = Publishing::new(key, certificate).unwrap();
         let sites = Arc::new(|| vec!["north".to_owned()]);
         let assignments = Assignments { twins: node.twins.clone(), runs, sites };
-        Self { node, assignments, root, publishing, _engine: engine }
+        Self { node, desk, assignments, root, publishing, _engine: engine }
     }
 
     /// Puts an artefact on the gateway's shelf.
-    async fn shelve(&self, version: &str, content: Vec<u8>) -> ArtefactId {
+    pub(in crate::runs) async fn shelve(&self, version: &str, content: Vec<u8>) -> ArtefactId {
         let (id, manifest) = self.publishing.sign((KIND, "guard", version), 0, &content).unwrap();
         let fleet = FleetId::of(&self.root.id());
         let shelve = move |tx: &mut WriteTx<'_>| {
@@ -83,17 +84,17 @@ impl Gateway {
     }
 
     /// Has the site use something as its guard, or nothing.
-    async fn assign(&self, text: Json) {
+    pub(in crate::runs) async fn assign(&self, text: Json) {
         let site = DocumentName::new("site/north").unwrap();
         self.node.patch(&site, &json!({"artefacts": {"guard": text}})).await;
     }
 
-    async fn round(&self) -> bool {
+    pub(in crate::runs) async fn round(&self) -> bool {
         self.assignments.round().await.unwrap()
     }
 
     /// How the gateway says that its workflows stand.
-    async fn said(&self) -> Json {
+    pub(in crate::runs) async fn said(&self) -> Json {
         let node = format!("node/{}", self.node.twins.store().node());
         let part = self.node.twins.part(DocumentName::new(&node).unwrap()).await.unwrap();
         part.shown.object().get(FOLDER).cloned().unwrap_or_default()

@@ -110,6 +110,9 @@ impl Engine {
                 Command::Start(start, reply) => self.start(&mut group, start, reply),
                 Command::Due(due) => self.take_due(&mut group, due),
                 Command::Tell { run, told, reply } => self.tell(&mut group, run, told, reply),
+                // One that was over when this was read at the start is known.
+                Command::Over(run) if self.over.contains(&run) => {}
+                Command::Over(run) => self.over.push_back(run),
             }
         }
         self.judge_schedules(&mut group);
@@ -177,7 +180,7 @@ impl Engine {
         let under_way = under_way.filter(|run| self.runs[*run].flow.version == version).count();
         let waiting = self.waiting.get(&id).into_iter().flatten();
         let waiting = waiting.filter(|(_, waiting)| waiting.version == version).count();
-        let pinned = under_way + waiting;
+        let pinned = under_way + waiting + self.desk.away().pinned(&id, &version);
         if pinned > 0 {
             return answer(reply, Err(RunError::InUse(pinned)));
         }
@@ -203,7 +206,10 @@ impl Engine {
                 }
                 (Some(_), _) => answer(reply, Err(RunError::NotBegun)),
                 (None, _) if self.over.contains(&run) => answer(reply, Err(RunError::Over)),
-                (None, _) => answer(reply, Err(RunError::NoRun)),
+                (None, _) => {
+                    let device = self.desk.away().device_of(run);
+                    answer(reply, Err(device.map_or(RunError::NoRun, RunError::OnDevice)));
+                }
             };
         };
         let touched = group.touched.entry(run).or_insert_with(|| Touched {
@@ -263,6 +269,9 @@ impl Engine {
         let flow = flow.filter(|flow| flow.may_begin(start.is_queued)).map(Arc::clone);
         drop(library);
         let flow = flow.ok_or_else(|| RunError::NoWorkflow(start.workflow.clone()))?;
+        if flow.is_for_devices() {
+            return Err(RunError::OfDevices(start.workflow));
+        }
         let image = flow.image();
         let values = given(&image, image.inputs(), &start.input).map_err(RunError::Input)?;
         let about = flow.about();

@@ -50,11 +50,26 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, RunError>>;
 /// What the engine is asked for.
 pub(super) enum Command {
     Install(Flow, Reply<()>),
-    Enable { id: String, version: String, is_enabled: bool, reply: Reply<()> },
-    Remove { id: String, version: String, reply: Reply<()> },
+    Enable {
+        id: String,
+        version: String,
+        is_enabled: bool,
+        reply: Reply<()>,
+    },
+    Remove {
+        id: String,
+        version: String,
+        reply: Reply<()>,
+    },
     Start(Start, Option<Reply<Started>>),
     Due(Due),
-    Tell { run: RunId, told: Told, reply: Option<Reply<()>> },
+    Tell {
+        run: RunId,
+        told: Told,
+        reply: Option<Reply<()>>,
+    },
+    /// A run on a device is over.
+    Over(RunId),
 }
 
 struct Active {

@@ -28,6 +28,7 @@ use holdfast_core::NodeId;
 use holdfast_core::state::Role;
 use holdfast_node::api::Nodes;
 use holdfast_node::auth::{Auth, TokenMap};
+use holdfast_node::runs::Desk;
 use holdfast_node::sources::Sources;
 use holdfast_node::trace::Tracer;
 use holdfast_node::twins::{self, Twins};
@@ -111,8 +112,9 @@ impl Node {
         let counts = Arc::new(MqttCounts::default());
         let (twins, book) = (self.twins(&store), Book::new(store.clone()));
         let rules = Arc::new(Rules::default());
-        let of = (twins.clone(), book.clone());
-        let door = Arc::new(Door::new(ingest, of.0, of.1, rules, Arc::clone(&counts)));
+        let (desk, _) = Desk::load(&store, Role::Edge).unwrap();
+        let of = (twins.clone(), desk.clone());
+        let door = Arc::new(Door::new(ingest, of, book.clone(), rules, Arc::clone(&counts)));
         let limits = Limits { session_expiry_s: NEVER, ..Limits::default() };
         let broker =
             Broker::load(store.clone(), Arc::clone(&door), limits, (counts, Arc::default()))
@@ -122,7 +124,7 @@ impl Node {
         let all = vec![FilterText::try_from("#".to_owned()).unwrap()];
         let access = Access { who: Whom::Anonymous, publish: all.clone(), subscribe: all };
         let access = (vec![access], true);
-        let downlink = Downlink::new(twins, book.clone(), reach.clone());
+        let downlink = Downlink::new(twins, book.clone(), reach.clone(), desk);
         let commands = DeviceCommands::new(book, reach.clone(), downlink);
         let shared = (reach.clone(), door, commands);
         let server = Server::new(shared, auth, access, Options::default(), 100);
