@@ -12,6 +12,7 @@ use crate::twins::Shown;
 use holdfast_core::artefact::ArtefactId;
 use holdfast_core::device::flows::FLOWS_MAX;
 use holdfast_core::flow::trigger::On;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The workflows that a device is to have.
@@ -34,6 +35,10 @@ impl Desk {
             .collect();
         // In the order of their names where they came at once.
         flows.sort_by_key(|(_, flow)| flow.installed.added_ms);
+        // Of the versions of a workflow the one that was installed last begins runs.
+        let newest: BTreeMap<&str, ArtefactId> =
+            flows.iter().map(|(artefact, flow)| (flow.id.as_str(), *artefact)).collect();
+        flows.retain(|(artefact, flow)| newest.get(flow.id.as_str()) == Some(artefact));
         let rest = flows.split_off(flows.len().min(FLOWS_MAX));
         let name = |flow: &Arc<Flow>| format!("{} {}", flow.id, flow.version);
         Offer {
