@@ -97,6 +97,9 @@ pub enum RunAction {
         /// forwarded or parked.
         #[arg(long)]
         state: Option<String>,
+        /// At most so many, the newest.
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        limit: u16,
         /// As JSON.
         #[arg(long)]
         json: bool,
@@ -211,7 +214,9 @@ impl RunAction {
                 println!("What it does: {program} workflow show {run}");
                 Ok(())
             }
-            Self::Runs { workflow, state, json } => runs(node, (workflow, state), json).await,
+            Self::Runs { workflow, state, limit, json } => {
+                runs(node, (workflow, state), limit, json).await
+            }
             Self::Show { run, json } => show(node, &run, json).await,
             Self::Cancel { run } => {
                 node.call("POST", &format!("/v1/runs/{}/cancel", encoded(&run)), None).await?;
@@ -339,6 +344,7 @@ async fn list<S: Service>(node: &Local<S>, json: bool) -> Result<(), Failure> {
 async fn runs<S: Service>(
     node: &Local<S>,
     (workflow, state): (Option<String>, Option<String>),
+    limit: u16,
     json: bool,
 ) -> Result<(), Failure> {
     let mut query = String::new();
@@ -347,7 +353,7 @@ async fn runs<S: Service>(
             query.push_str(&format!("&{name}={}", encoded(&value)));
         }
     }
-    let listed = node.call("GET", &format!("/v1/runs?limit=100{query}"), None).await?;
+    let listed = node.call("GET", &format!("/v1/runs?limit={limit}{query}"), None).await?;
     if json {
         println!("{listed}");
         return Ok(());

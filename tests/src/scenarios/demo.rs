@@ -70,8 +70,9 @@ impl Demo {
 
         say("Twenty devices of a waterworks post to them, half over HTTP and half over MQTT.");
         let shifts = start_devices(&fleet)?;
-        let mut mcu = Emulated::start(&fleet.edges[0])?;
+        let mut mcu = Emulated::start(&fleet.edges[0], &fleet.hub)?;
         self.watch("posting", self.seconds(24), &mut eyes, &shifts).await?;
+        mcu.has_workflow(&fleet.edges[0]);
 
         say("On ps-000 a workflow looks after the inlet of a tank.");
         let mut valve = Valve::install(&fleet.edges[0], &mut eyes.edges[0]).await?;
@@ -94,6 +95,7 @@ impl Demo {
         fleet.edges[0].kill9()?;
         mcu.without_power();
         tokio::time::sleep(Duration::from_secs(1)).await;
+        mcu.alone()?;
         fleet.edges[0].start()?;
         shifts[0].move_both_to(fleet.edges[0].http(), fleet.edges[0].mqtt());
         eyes.edges[0].move_to(fleet.edges[0].http());
@@ -119,7 +121,7 @@ impl Demo {
         for shift in shifts {
             accounts.push(shift.stop().await);
         }
-        mcu.stop(&fleet.edges[0]).await?;
+        mcu.stop(&fleet.edges[0], &fleet.hub).await?;
         eyes.settle().await?;
         compare(&fleet, &accounts)?;
         if self.keep {

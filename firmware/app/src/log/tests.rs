@@ -10,7 +10,9 @@ use crate::node::{About, Node, Start};
 use crate::record::Record;
 use crate::samples::Look;
 use embedded_storage::nor_flash::NorFlash;
+use holdfast_core::device::flows::{Cause, Step};
 use holdfast_core::device::health::Reason;
+use holdfast_core::log::runs::RunId;
 use holdfast_core::{Quality, Reject, Value};
 use std::collections::VecDeque;
 use std::vec;
@@ -320,10 +322,17 @@ fn golden_vector() {
     let value = Value::float(2.31).unwrap();
     let record = Record { sensor: 3, uptime_ms: 90_000, value, ..record(4, 9) };
     log.push(&record).unwrap();
+    let (cause, memory) = (Cause::Time, &[1, 1, 0][..]);
+    let step = Step { number: 7, run: RunId([3; 16]), count: 1, tag: 0x1234_5678, cause, memory };
+    let mut encoded = heapless::Vec::<u8, 64>::new();
+    step.encode(&mut encoded).unwrap();
+    log.put_step((4, 90_000), &[(96, &encoded)]).unwrap();
     let bytes = chip.bytes.borrow();
     let golden = b"HFL1\x01\x00\x00\x00\x36\x7a\xe6\xe4\
         \xe1\xb0\x80\xb3\x07\x00\x02\x5f\x01\x01\x07\x10\x02\x61\x62\xff\
-        \x31\xcd\xb1\xa2\x0b\x00\x01\x50\x01\x03\x00\x04\x09\x90\xbf\x05\x07\xce\x03\xff";
+        \x31\xcd\xb1\xa2\x0b\x00\x01\x50\x01\x03\x00\x04\x09\x90\xbf\x05\x07\xce\x03\xff\
+        \xcf\xa3\x14\x0e\x20\x00\x05\x7f\x04\x90\xbf\x05\x60\x1a\x07\x03\x03\x03\x03\x03\x03\x03\x03\
+        \x03\x03\x03\x03\x03\x03\x03\x03\x01\x78\x56\x34\x12\x01\x01\x01\x00";
     assert_eq!(&bytes[..golden.len()], golden);
     assert!(bytes[golden.len()..].iter().all(|byte| *byte == 0xff));
 }

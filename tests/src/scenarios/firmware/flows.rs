@@ -23,15 +23,17 @@ steps:
     value: 60
 ";
 const NAME: &str = "fills";
+/// Steps of one run of it: it begins, moves the valve, has waited, and moves it again.
+const STEPS: usize = 4;
 
 /// The fleet of a gateway, as devices are told it.
-pub(super) fn fleet_of(edge: &Edge) -> String {
+pub(in crate::scenarios) fn fleet_of(edge: &Edge) -> String {
     let status = json(edge.command("status", ["--json"])).expect("a status");
     status["fleet"].as_str().expect("the gateway is in a fleet").to_owned()
 }
 
 /// Has the site use the workflow on its devices.
-pub(super) fn assign(hub: &Hub, dir: &Path) {
+pub(in crate::scenarios) fn assign(hub: &Hub, dir: &Path) {
     let path = |path: &Path| path.to_str().expect("a path of our own making").to_owned();
     let out = path(dir);
     let made = hub.command("publisher", ["new", "works", "--kind", "flow", "--out", &out]);
@@ -46,12 +48,20 @@ pub(super) fn assign(hub: &Hub, dir: &Path) {
 }
 
 /// Waits until a device has the workflow.
-pub(super) fn has(edge: &Edge, device: &str, limit: Duration) {
+pub(in crate::scenarios) fn has(edge: &Edge, device: &str, limit: Duration) {
     wait::until("the device to have its workflow", limit, || {
         std::thread::sleep(Duration::from_millis(200));
         let twin = json(edge.command("twin", ["get", device, "--json"]))?;
         let stands = &twin["reported"]["values"]["device"]["workflows"][NAME]["1"];
         (stands == "on").then_some(())
+    });
+}
+
+/// Waits until a device has done all steps of a run since its start.
+pub(in crate::scenarios) fn has_run(device: &Mcu, limit: Duration) {
+    wait::until("the device to do all steps of a run", limit, || {
+        std::thread::sleep(Duration::from_millis(100));
+        (device.heard("a run did a step") >= STEPS).then_some(())
     });
 }
 
@@ -65,7 +75,7 @@ fn runs(said: std::io::Result<Vec<String>>) -> Option<Vec<Json>> {
 ///
 /// # Panics
 /// When one did not.
-pub(super) fn judge(edge: &Edge, hub: &Hub, device: &Mcu, limit: Duration) -> usize {
+pub(in crate::scenarios) fn judge(edge: &Edge, hub: &Hub, device: &Mcu, limit: Duration) -> usize {
     let name = &device.name;
     let of_device = |run: &&Json| run["device"] == name.as_str();
     let list = ["runs", "--limit", "1000", "--json"];
@@ -78,14 +88,14 @@ pub(super) fn judge(edge: &Edge, hub: &Hub, device: &Mcu, limit: Duration) -> us
     for run in &all {
         assert_eq!(run["state"], "succeeded", "{name}: {run}");
         let id = run["id"].as_str().expect("an id");
-        let told = json(edge.command("workflow", ["run", id, "--json"])).expect("the run");
+        let told = json(edge.command("workflow", ["show", id, "--json"])).expect("the run");
         let history = told["history"].as_array().expect("a history");
         let what: Vec<&str> = history.iter().filter_map(|line| line["what"].as_str()).collect();
         let expected = ["started", "asked", "done", "asked", "done", "succeeded"];
         assert_eq!(what, expected, "{name}: {told}");
         let at_hub = wait::until("the hub to hear of the run", limit, || {
             std::thread::sleep(Duration::from_millis(200));
-            let told = json(hub.command("workflow", ["run", id, "--json"]))?;
+            let told = json(hub.command("workflow", ["show", id, "--json"]))?;
             (told["state"] == "succeeded").then_some(told)
         });
         assert_eq!(at_hub["history"].as_array().map(Vec::len), Some(expected.len()), "{at_hub}");
@@ -128,12 +138,7 @@ pub fn alone() {
     device.kill();
     site.edge.kill9().expect("the gateway is switched off");
     device.start().expect("it starts again");
-    let steps = || device.heard("a run did a step");
-    wait::until("the device to do all steps of a run", limit, || {
-        std::thread::sleep(Duration::from_millis(100));
-        (steps() >= 4).then_some(())
-    });
-    std::thread::sleep(Duration::from_secs(1));
+    has_run(&device, limit);
     site.edge.start_with(&site.stays).expect("it starts again");
     wait::until("the gateway to hear of the run", limit, || {
         std::thread::sleep(Duration::from_millis(200));

@@ -4,7 +4,7 @@
 //! Whatever is ended in between, both come to the same.
 
 mod device;
-mod flows;
+pub(super) mod flows;
 mod outages;
 mod people;
 mod site;
