@@ -82,6 +82,7 @@ pub async fn run<F: NorFlash>(
     node: &Node<F>,
     actuators: &mut impl Actuators,
 ) -> Result<Infallible, Fault<F::Error>> {
+    node.take_up()?;
     // The board cannot do anything about a flash that fails; the device ends.
     let fault = RefCell::new(None);
     let say = |path: Path<'_>, value: Option<Value<'_>>| match node.report(path, value) {

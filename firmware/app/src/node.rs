@@ -22,7 +22,7 @@ use holdfast_core::device::desired::Desired;
 use holdfast_core::device::gateway::Time;
 use holdfast_core::device::health::Reason;
 use holdfast_core::device::reported::Joined;
-use holdfast_core::state::{Path, Value};
+use holdfast_core::state::{Author, Path, Value};
 use holdfast_core::{Device, Value as Measure};
 
 /// What firmware says of itself.
@@ -105,6 +105,7 @@ impl<F: NorFlash> Node<F> {
     ///
     /// # Errors
     /// [`Start::Nobody`] when it was never told who it is; a fault of the flash.
+    #[inline(never)]
     pub fn start(
         mut log: Log<F>,
         about: About,
@@ -118,8 +119,7 @@ impl<F: NorFlash> Node<F> {
         let device = Device::new(&identity.device).map_err(Fault::Reject)?;
         let twin = RefCell::new(Twin::open(&mut log, device)?);
         let commands = RefCell::new(Commands::open(&mut log)?);
-        let flows = Flows::open(&mut log, &identity, about.sensors)?;
-        let flows = RefCell::new(flows);
+        let flows = RefCell::new(Flows::new(Author::device(device), identity.fleet));
         let (log, clock, lost) = (RefCell::new(log), Cell::default(), Cell::default());
         let (work, news, state_refused) = (Signal::new(), Signal::new(), Cell::default());
         Ok(Self {
@@ -206,6 +206,11 @@ impl<F: NorFlash> Node<F> {
         self.commands.borrow_mut().end(&mut self.log.borrow_mut(), id, outcome)?;
         self.news.signal(());
         Ok(())
+    }
+
+    /// Takes up its workflows and their runs, once: before any of its tasks does anything else.
+    pub(crate) fn take_up(&self) -> Result<(), Fault<F::Error>> {
+        self.with_flows(Flows::take_up)
     }
 
     /// Does something with the workflows, and has done what follows from it.

@@ -18,6 +18,7 @@ pub async fn run<F: NorFlash>(
     node: &Node<F>,
     sensors: &mut impl Sensors,
 ) -> Result<(), Fault<F::Error>> {
+    node.take_up()?;
     let (mut last, mut sequence) = (node.uptime_ms(), 0);
     loop {
         let Some(at) = next_due(sensors.table(), last) else {

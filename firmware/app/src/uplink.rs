@@ -114,6 +114,7 @@ pub async fn run<F: NorFlash, D: Dial>(
     pace: Pace,
     room: &mut Room,
 ) -> Result<Infallible, Fault<F::Error>> {
+    node.take_up()?;
     let backoff = Backoff::new(500, 60_000);
     let mut uplink = Uplink { node, table, pace, room, backoff, said: None };
     loop {

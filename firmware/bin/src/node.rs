@@ -22,7 +22,6 @@ use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, Ordering};
 use cortex_m_rt::entry;
 use embassy_executor::Spawner;
-use embassy_futures::select::{Either4, select4};
 use embassy_time::{Duration, Ticker};
 use holdfast_core::device::health::Reason;
 use holdfast_core::id::FleetId;
@@ -30,6 +29,7 @@ use holdfast_firmware::memory::Identity;
 use holdfast_firmware::node::{Event, Start};
 use holdfast_firmware::uplink::{self, Pace, Room};
 use holdfast_firmware::{About, Log, Node, actor, sampler};
+use network::Network;
 use static_cell::StaticCell;
 
 /// Pages of the flash: 1 MiB, as a small part beside a microcontroller has.
@@ -43,9 +43,11 @@ static SAYS_ALL: AtomicBool = AtomicBool::new(false);
 #[entry]
 fn main() -> ! {
     time::start();
-    executor::run(|spawner| match device(spawner) {
-        Ok(task) => spawner.spawn(task),
-        Err(_) => say(format_args!("there is no room for the task")),
+    executor::run(|spawner| {
+        if let Err(wrong) = begin(spawner) {
+            say(format_args!("{wrong}"));
+            exit(false)
+        }
     })
 }
 
@@ -55,12 +57,41 @@ fn say(line: core::fmt::Arguments<'_>) {
     let _ = writeln!(Console::open(), "{line}");
 }
 
+/// What a device measures, and hands on if nothing else.
+type Device = Node<Flash<PAGES>>;
+
 #[embassy_executor::task]
-async fn device(spawner: Spawner) {
-    match begin(spawner).await {
-        Ok(never) => match never {},
-        Err(wrong) => say(format_args!("{wrong}")),
+async fn measure(node: &'static Device, mut tank: tank::Tank) {
+    _ = sampler::run(node, &mut tank).await;
+    end()
+}
+
+#[embassy_executor::task]
+async fn act(node: &'static Device) {
+    _ = actor::run(node, &mut tank::Valve).await;
+    end()
+}
+
+#[embassy_executor::task]
+async fn hand_on(node: &'static Device, dial: &'static mut Network, room: &'static mut Room) {
+    _ = uplink::run(node, node.about.sensors, dial, Pace::default(), room).await;
+    end()
+}
+
+/// The emulator's network looks at its sockets when the processor wakes: without a tick a
+/// connection would take a second.
+#[embassy_executor::task]
+async fn tick() {
+    let mut ticker = Ticker::every(Duration::from_millis(10));
+    loop {
+        ticker.next().await;
     }
+}
+
+/// A fault of the flash ends a task, and with it the device: a start brings it back to what is
+/// there.
+fn end() -> ! {
+    say(format_args!("{}", Wrong::Flash));
     exit(false)
 }
 
@@ -70,6 +101,7 @@ enum Wrong {
     Identity(holdfast_core::Reject),
     Fleet,
     NoNetwork,
+    NoRoom,
     Nobody,
     Flash,
 }
@@ -81,6 +113,7 @@ impl core::fmt::Display for Wrong {
             Self::Identity(reject) => write!(f, "device, token or gateway: {reject}"),
             Self::Fleet => f.write_str("fleet: expected its id, 64 hexadecimal digits"),
             Self::NoNetwork => f.write_str("there is no Ethernet controller"),
+            Self::NoRoom => f.write_str("there is no room for its tasks"),
             Self::Nobody => f.write_str(
                 "nobody has told this device who it is: device=, token= and gateway= are missing",
             ),
@@ -103,7 +136,10 @@ fn told(arguments: &Arguments) -> Result<Option<Identity>, Wrong> {
     Ok(Some(identity))
 }
 
-async fn begin(spawner: Spawner) -> Result<core::convert::Infallible, Wrong> {
+/// Starts the device. What lives for ever lies where it stays, and nothing of a start stays on the
+/// stack: that is for steps of runs. So each part of it is a function of its own.
+#[inline(never)]
+fn begin(spawner: Spawner) -> Result<(), Wrong> {
     static ROOM: StaticCell<Room> = StaticCell::new();
     static TABLE: StaticCell<tank::Table> = StaticCell::new();
 
@@ -113,41 +149,44 @@ async fn begin(spawner: Spawner) -> Result<core::convert::Infallible, Wrong> {
         Some(_) => arguments.value("faster").map_err(Wrong::Arguments)?,
         None => 1,
     };
-    let file = arguments.text("flash").map_err(Wrong::Arguments)?;
-    let flash = Flash::<PAGES>::open(file).map_err(|_| Wrong::Flash)?;
-    let log = Log::open(flash, 0..(LOG_PAGES * PAGE_BYTES) as u32).map_err(|_| Wrong::Flash)?;
     let table = TABLE.init_with(|| tank::table(faster));
-    let (firmware, reason) = (env!("CARGO_PKG_VERSION"), Reason::POWER);
-    let about = About { firmware, reason, sensors: table, tell };
-    let node = Node::start(log, about, told(&arguments)?);
-    let node = node.map_err(|wrong| match wrong {
-        Start::Nobody => Wrong::Nobody,
-        Start::Fault(_) => Wrong::Flash,
-    })?;
+    let node = open(&arguments, table)?;
     say(format_args!("boot {} of {}", node.boot, node.identity.device));
+    let dial = connect(spawner, node).ok_or(Wrong::NoNetwork)?;
+    let tank = tank::Tank::new(table);
+    spawner.spawn(measure(node, tank).map_err(|_| Wrong::NoRoom)?);
+    spawner.spawn(act(node).map_err(|_| Wrong::NoRoom)?);
+    spawner.spawn(hand_on(node, dial, ROOM.init_with(Room::new)).map_err(|_| Wrong::NoRoom)?);
+    spawner.spawn(tick().map_err(|_| Wrong::NoRoom)?);
+    Ok(())
+}
 
-    let device = &node.identity.device;
-    let ethernet = Ethernet::new(network::address(device)).map_err(|_| Wrong::NoNetwork)?;
-    let mut dial = network::open(spawner, ethernet, network::seed(device, node.boot))
-        .ok_or(Wrong::NoNetwork)?;
-    let mut tank = tank::Tank::new(table);
-    let room = ROOM.init_with(Room::new);
-    let up = uplink::run(&node, table, &mut dial, Pace::default(), room);
-    let measure = sampler::run(&node, &mut tank);
-    // The emulator's network looks at its sockets when the processor wakes: without a tick a
-    // connection would take a second.
-    let ticks = async {
-        let mut ticker = Ticker::every(Duration::from_millis(10));
-        loop {
-            ticker.next().await;
-        }
+/// Opens what it keeps.
+#[inline(never)]
+fn open(arguments: &Arguments, sensors: &'static tank::Table) -> Result<&'static Device, Wrong> {
+    static NODE: StaticCell<Device> = StaticCell::new();
+    let file = arguments.text("flash").map_err(Wrong::Arguments)?;
+    let told = told(arguments)?;
+    let flash = Flash::<PAGES>::open(file).map_err(|_| Wrong::Flash)?;
+    let Ok(log) = Log::open(flash, 0..(LOG_PAGES * PAGE_BYTES) as u32) else {
+        return Err(Wrong::Flash);
     };
-    let mut valve = tank::Valve;
-    let act = actor::run(&node, &mut valve);
-    match select4(up, measure, act, ticks).await {
-        Either4::First(Ok(never)) | Either4::Third(Ok(never)) => match never {},
-        _ => Err(Wrong::Flash),
+    let (firmware, reason) = (env!("CARGO_PKG_VERSION"), Reason::POWER);
+    match Node::start(log, About { firmware, reason, sensors, tell }, told) {
+        Ok(node) => Ok(NODE.init(node)),
+        Err(Start::Nobody) => Err(Wrong::Nobody),
+        Err(Start::Fault(_)) => Err(Wrong::Flash),
     }
+}
+
+/// Turns its network on.
+#[inline(never)]
+fn connect(spawner: Spawner, node: &Device) -> Option<&'static mut Network> {
+    static NETWORK: StaticCell<Network> = StaticCell::new();
+    let device = &node.identity.device;
+    let ethernet = Ethernet::new(network::address(device)).ok()?;
+    let network = network::open(spawner, ethernet, network::seed(device, node.boot))?;
+    Some(NETWORK.init(network))
 }
 
 /// Says what happens.

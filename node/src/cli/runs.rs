@@ -454,7 +454,9 @@ async fn show<S: Service>(node: &Local<S>, run: &str, json: bool) -> Result<(), 
     println!();
     for line in shown["history"].as_array().into_iter().flatten() {
         let told = |key: &str| line[key].as_str().unwrap_or_default();
-        let at = told("at").get(..23).unwrap_or_default();
+        // Of a whole second there is no fraction.
+        let at = told("at");
+        let at = at.get(..23).unwrap_or(at.trim_end_matches('Z'));
         let of = line["line"].as_u64().map_or(String::new(), |line| format!("line {line}"));
         let by = line["node"].as_str().map(|node| format!("{node:<20} ")).unwrap_or_default();
         println!("{at:<24} {by}{of:<9} {:<10} {}", told("what"), told("text"));

@@ -6,6 +6,9 @@
 //! what it asks for stands in its memory until it is done. Readings begin runs and move them
 //! ([`watch`]), time does, and what came of an output ([`crate::actor`] moves it).
 //!
+//! An image is read from flash into the stack of whatever needs it, which is 4 KB: such functions
+//! are kept out of others, so that no more of the stack is taken than one after the other needs.
+//!
 //! Time is the gateway's, and before its first word goes on from where the last start ended: what
 //! waits for a length of time waits on, and what passed without power counts once it is known.
 
@@ -17,7 +20,6 @@ mod watch;
 mod tests;
 
 use crate::log::{Fault, Log};
-use crate::memory::Identity;
 use crate::sensors::Sensor;
 use crate::twin::Twin;
 use embedded_storage::nor_flash::NorFlash;
@@ -29,7 +31,7 @@ use holdfast_core::flow::trigger::On;
 use holdfast_core::flow::{Code, Image, NEVER};
 use holdfast_core::id::FleetId;
 use holdfast_core::state::Author;
-use holdfast_core::{Device, Reject, Timestamp, Value};
+use holdfast_core::{Reject, Timestamp, Value};
 use run::Run;
 use shelf::{IMAGE_MAX_BYTES, Shelf, about};
 use watch::{For, WATCHES_MAX, Watch};
@@ -95,42 +97,52 @@ pub struct Flows {
     base_ms: i64,
     /// What the gateway's first word has moved it by.
     is_told: bool,
+    is_taken_up: bool,
 }
 
 impl Flows {
-    /// Those in flash.
-    ///
-    /// # Errors
-    /// A fault of the flash.
-    pub fn open<F: NorFlash>(
-        log: &mut Log<F>,
-        identity: &Identity,
-        sensors: &[Sensor],
-    ) -> Result<Self, Fault<F::Error>> {
-        let device = identity.device.as_str();
-        let shelf = Shelf::open(log)?;
-        let base_ms = log.get(TIME)?.and_then(|value| value.first_chunk());
-        let base_ms = base_ms.map_or(0, |bytes| i64::from_le_bytes(*bytes));
-        let [a, b, c, d, ..] = Author::device(Device::new(device)?).0;
-        let mut flows = Self {
-            shelf,
+    /// None, before those in flash are taken up.
+    #[must_use]
+    pub fn new(author: Author, fleet: Option<FleetId>) -> Self {
+        let [a, b, c, d, ..] = author.0;
+        Self {
+            shelf: Shelf::default(),
             runs: core::array::from_fn(|_| None),
             watches: heapless::Vec::new(),
             newest: heapless::Vec::new(),
             author: [a, b, c, d],
-            fleet: identity.fleet,
-            base_ms,
+            fleet,
+            base_ms: 0,
             is_told: false,
-        };
+            is_taken_up: false,
+        }
+    }
+
+    /// Takes up those in flash, once.
+    ///
+    /// # Errors
+    /// A fault of the flash.
+    #[inline(never)]
+    pub fn take_up<F: NorFlash>(
+        &mut self,
+        log: &mut Log<F>,
+        here: &Here<'_>,
+    ) -> Result<(), Fault<F::Error>> {
+        if core::mem::replace(&mut self.is_taken_up, true) {
+            return Ok(());
+        }
+        self.shelf = Shelf::open(log)?;
+        let time = log.get(TIME)?.and_then(|value| value.first_chunk());
+        self.base_ms = time.map_or(0, |bytes| i64::from_le_bytes(*bytes));
         for slot in 0..FLOWS_MAX {
-            flows.watch_triggers(log, slot, sensors, device)?;
+            self.watch_triggers(log, slot, here.sensors, here.device)?;
         }
-        flows.take_up_raised(log)?;
+        self.take_up_raised(log)?;
         for index in 0..RUNS_MAX {
-            flows.runs[index] = run::take_up(log, &flows.shelf, index)?;
-            flows.watch_run(log, index, sensors, device)?;
+            self.runs[index] = run::take_up(log, &self.shelf, index)?;
+            self.watch_run(log, index, here.sensors, here.device)?;
         }
-        Ok(flows)
+        Ok(())
     }
 
     /// The time by which runs go.
@@ -181,6 +193,7 @@ impl Flows {
     ///
     /// # Errors
     /// [`Reject::Malformed`] for one of another length; a fault of the flash.
+    #[inline(never)]
     pub fn take<F: NorFlash>(
         &mut self,
         log: &mut Log<F>,
@@ -293,6 +306,7 @@ impl Flows {
     ///
     /// # Errors
     /// A fault of the flash.
+    #[inline(never)]
     pub fn asked<F: NorFlash>(
         &mut self,
         log: &mut Log<F>,
@@ -372,6 +386,7 @@ impl Flows {
     }
 
     /// Begins a run by a trigger, if another one may be under way.
+    #[inline(never)]
     fn begin<F: NorFlash>(
         &mut self,
         log: &mut Log<F>,
@@ -399,6 +414,7 @@ impl Flows {
 
     /// Whether a run of a workflow may begin; of as many as may be, the oldest is ended where the
     /// workflow says so.
+    #[inline(never)]
     fn has_place<F: NorFlash>(
         &mut self,
         log: &mut Log<F>,
@@ -461,6 +477,7 @@ impl Flows {
     }
 
     /// Watches the triggers of a workflow that is on, and none of one that is not.
+    #[inline(never)]
     fn watch_triggers<F: NorFlash>(
         &mut self,
         log: &mut Log<F>,

@@ -124,6 +124,7 @@ fn millionths(text: &str) -> Option<i64> {
 }
 
 /// Takes up a run as its last step left it; none where its workflow is not here.
+#[inline(never)]
 pub fn take_up<F: NorFlash>(
     log: &mut Log<F>,
     shelf: &Shelf,
@@ -169,6 +170,7 @@ impl Flows {
     }
 
     /// A step of a run: the machine's, and its record.
+    #[inline(never)]
     pub(super) fn step<F: NorFlash>(
         &mut self,
         log: &mut Log<F>,
@@ -323,6 +325,7 @@ impl Flows {
     }
 
     /// Watches the conditions that a run waits for, after a start.
+    #[inline(never)]
     pub(super) fn watch_run<F: NorFlash>(
         &mut self,
         log: &mut Log<F>,
@@ -338,6 +341,7 @@ impl Flows {
     }
 
     /// Watches what a run waits for now; what it went on waiting for stays as it is.
+    #[inline(never)]
     fn watch_of_run(
         &mut self,
         image: &Image<'_>,

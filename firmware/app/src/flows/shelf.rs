@@ -131,6 +131,7 @@ impl Shelf {
 
     /// Takes the set that is to be here. What is not in it begins no run any more; what nothing
     /// runs of goes.
+    #[inline(never)]
     pub fn want<F: NorFlash>(
         &mut self,
         log: &mut Log<F>,
@@ -248,6 +249,7 @@ impl Shelf {
     }
 
     /// Judges a workflow that is whole; whether it may run from now on.
+    #[inline(never)]
     pub fn judge<F: NorFlash>(
         &mut self,
         log: &mut Log<F>,

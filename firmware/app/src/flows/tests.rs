@@ -2,10 +2,8 @@
 
 use super::*;
 use crate::chip::{Broken, Draw, Outside};
-use crate::memory::Identity;
 use crate::samples::Look;
 use crate::twin::Twin;
-use holdfast_core::NodeId;
 use holdfast_core::artefact::{Content, Kinds, Manifest, Publisher};
 use holdfast_core::codec::Sink;
 use holdfast_core::condition::{Rule, Test};
@@ -18,6 +16,7 @@ use holdfast_core::flow::op::{Late, Op};
 use holdfast_core::flow::signal::{Source, Word, put_head};
 use holdfast_core::flow::trigger::{Devices, Tags};
 use holdfast_core::log::runs::RunId;
+use holdfast_core::{Device, NodeId};
 use std::collections::BTreeMap;
 use std::format;
 use std::string::String;
@@ -166,21 +165,18 @@ struct Bench {
     valve: Vec<i64>,
 }
 
-fn identity() -> Identity {
-    let mut identity = Identity::new("pump-1", "hft_1", "10.0.2.2:1883").unwrap();
-    identity.fleet = Some(FleetId::of(&public(9)));
-    identity
-}
-
 type Faulty<T> = Result<T, Fault<Broken>>;
 
 impl Bench {
     fn new(chip: Outside, boot: u64) -> Faulty<Self> {
         let mut log = chip.try_open()?;
-        let flows = Flows::open(&mut log, &identity(), SENSORS)?;
-        let twin = Twin::open(&mut log, Device::new("pump-1").unwrap())?;
+        let device = Device::new("pump-1").unwrap();
+        let flows = Flows::new(Author::device(device), Some(FleetId::of(&public(9))));
+        let twin = Twin::open(&mut log, device)?;
         let valve = Vec::new();
-        Ok(Self { chip, log, flows, twin, boot, uptime_ms: 0, anchor: None, valve })
+        let mut bench = Self { chip, log, flows, twin, boot, uptime_ms: 0, anchor: None, valve };
+        bench.with(Flows::take_up)?;
+        Ok(bench)
     }
 
     fn with<T>(

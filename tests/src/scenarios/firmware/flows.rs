@@ -29,7 +29,7 @@ const STEPS: usize = 4;
 /// The fleet of a gateway, as devices are told it.
 pub(in crate::scenarios) fn fleet_of(edge: &Edge) -> String {
     let status = json(edge.command("status", ["--json"])).expect("a status");
-    status["fleet"].as_str().expect("the gateway is in a fleet").to_owned()
+    status["node"]["fleet"].as_str().expect("the gateway is in a fleet").to_owned()
 }
 
 /// Has the site use the workflow on its devices.
