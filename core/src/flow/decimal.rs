@@ -38,13 +38,13 @@ pub const fn of_int(int: i64) -> Option<i64> {
 /// The product.
 #[must_use]
 pub fn mul(a: i64, b: i64) -> Option<i64> {
-    nearest(i128::from(a) * i128::from(b), i128::from(ONE))
+    nearest(i128::from(a) * i128::from(b), ONE)
 }
 
 /// The quotient; `None` also for a division by zero.
 #[must_use]
 pub fn div(a: i64, b: i64) -> Option<i64> {
-    if b == 0 { None } else { nearest(i128::from(a) * i128::from(ONE), i128::from(b)) }
+    if b == 0 { None } else { nearest(i128::from(a) * i128::from(ONE), b) }
 }
 
 /// The integer nearest to a decimal, halves away from zero.
@@ -60,11 +60,27 @@ pub const fn round(decimal: i64) -> i64 {
     }
 }
 
-fn nearest(dividend: i128, divisor: i128) -> Option<i64> {
-    let (whole, rest) = (dividend / divisor, dividend % divisor);
-    let away = if (dividend < 0) == (divisor < 0) { 1 } else { -1 };
-    let step = if rest.abs() * 2 >= divisor.abs() { away } else { 0 };
-    i64::try_from(whole + step).ok()
+fn nearest(dividend: i128, divisor: i64) -> Option<i64> {
+    let (whole, rest) = divided(dividend.unsigned_abs(), divisor.unsigned_abs());
+    let away = u128::from(rest * 2 >= u128::from(divisor.unsigned_abs()));
+    let amount = i128::try_from(whole + away).ok()?;
+    let is_negative = (dividend < 0) != (divisor < 0);
+    i64::try_from(if is_negative { -amount } else { amount }).ok()
+}
+
+/// Quotient and rest, bit by bit: a microcontroller that divides 128 bits otherwise carries a
+/// kilobyte for it.
+fn divided(mut dividend: u128, divisor: u64) -> (u128, u128) {
+    let (divisor, mut rest) = (u128::from(divisor), 0);
+    for _ in 0..u128::BITS {
+        rest = rest << 1 | dividend >> (u128::BITS - 1);
+        dividend <<= 1;
+        if rest >= divisor {
+            rest -= divisor;
+            dividend |= 1;
+        }
+    }
+    (dividend, rest)
 }
 
 /// A decimal as people write it, without zeros at its end.
@@ -150,6 +166,16 @@ mod tests {
             let exact = i128::from(a) * i128::from(b);
             let got = i128::from(mul(a, b).unwrap()) * i128::from(ONE);
             prop_assert!((exact - got).abs() * 2 <= i128::from(ONE));
+        }
+
+        #[test]
+        fn bit_by_bit_is_as_by_division(a in any::<i64>(), b in any::<i64>(), d in any::<i64>()) {
+            let (dividend, divisor) = (i128::from(a) * i128::from(b), i128::from(d));
+            prop_assume!(d != 0);
+            let (whole, rest) = (dividend / divisor, dividend % divisor);
+            let away = if (dividend < 0) == (divisor < 0) { 1 } else { -1 };
+            let step = if rest.abs() * 2 >= divisor.abs() { away } else { 0 };
+            prop_assert_eq!(nearest(dividend, d), i64::try_from(whole + step).ok());
         }
     }
 }
