@@ -2,9 +2,9 @@
 //! answer to a command, or steps of runs on a device.
 //!
 //! Readings go to disk in the transaction of their message. What a device reports of its twin,
-//! answers, or tells of its runs, is on disk when [`Door::bring`] returns, before its message is: the same twice changes
-//! nothing, so where the node ends in between and the message comes again, it is as if it had come
-//! once.
+//! answers, or tells of its runs is on disk when [`Door::bring`] returns, before its message is:
+//! the same twice changes nothing, so where the node ends in between and the message comes again,
+//! it is as if it had come once.
 
 use super::broker::Brought;
 use super::connection::Outcome;

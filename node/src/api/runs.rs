@@ -1,6 +1,8 @@
 //! `/v1/runs`: what is under way, why it waits, and what somebody decides about it.
 
 mod decide;
+#[cfg(test)]
+mod tests;
 mod wanted;
 
 use super::data::{Data, fault_problem};

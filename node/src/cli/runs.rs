@@ -331,7 +331,7 @@ async fn list<S: Service>(node: &Local<S>, json: bool) -> Result<(), Failure> {
         let text = |key: &str| one[key].as_str().unwrap_or("-");
         let begins = if one["enabled"].as_bool() == Some(true) { "yes" } else { "no" };
         let (id, version, title) = (text("id"), text("version"), text("title"));
-        let (of, most) = (text("placement"), &one["at_once"]);
+        let (of, most) = (text("placement"), one["at_once"].to_string());
         println!("{id:<24} {version:<10} {of:<8} {begins:<9} {most:<8} {title}");
         let triggers = one["begins"].as_array().map(Vec::as_slice).unwrap_or_default();
         for trigger in triggers.iter().filter_map(|trigger| trigger.as_str()) {

@@ -392,8 +392,8 @@ async fn steps_are_safe_before_they_are_answered_and_those_of_another_are_refuse
     gateway.hear("tank-1", &step(5)).await.unwrap();
     let outcome = gateway.hear("tank-2", &[vectors::HEALTH_FOUR, &step(5)].concat()).await;
     let Outcome { reason, text } = outcome.unwrap_err();
-    let expected = "the run 05050505050505050505050505050505 is on `tank-1`, and `tank-2` says this \
-                    (at envelope 1, step 0)";
+    let expected = "the run 05050505050505050505050505050505 is on `tank-1`, and `tank-2` says \
+                    this (at envelope 1, step 0)";
     assert_eq!((reason, text.as_deref()), (Reason::PayloadFormatInvalid, Some(expected)));
     assert_eq!(gateway.reported("tank-2").await, json!({}), "nothing of the message is taken");
 }
