@@ -2,9 +2,9 @@
 //! a gateway that it finds by its arguments or remembers from the last time.
 //!
 //! The emulator hands over `flash=FILE` and, at least once, `device=`, `token=` and
-//! `gateway=ADDRESS:PORT`; with `fleet=` it takes workflows, too. What happens goes to the console, a line each; with `say=all` every
-//! sample, too, and with `faster=10` there are ten times as many. A fault
-//! of the flash ends the program, as it would reset a board.
+//! `gateway=ADDRESS:PORT`; with `fleet=` it takes workflows, too. What happens goes to the console,
+//! a line each; with `say=all` every sample, too, and with `faster=10` there are ten times as many.
+//! A fault of the flash ends the program, as it would reset a board.
 
 #![no_std]
 #![no_main]

@@ -2,8 +2,8 @@
 //!
 //! What there is, is in flash: the images ([`shelf`]), and each run as the memory that its last
 //! step left. A step is one record of the log, which the gateway is told of as well
-//! ([`crate::steps`]): so whenever the power goes, a run is as it was before a step or after it, and
-//! what it asks for stands in its memory until it is done. Readings begin runs and move them
+//! ([`crate::steps`]): so whenever the power goes, a run is as it was before a step or after it,
+//! and what it asks for stands in its memory until it is done. Readings begin runs and move them
 //! ([`watch`]), time does, and what came of an output ([`crate::actor`] moves it).
 //!
 //! An image is read from flash into the stack of whatever needs it, which is 4 KB: such functions
@@ -485,7 +485,10 @@ impl Flows {
         sensors: &[Sensor],
         device: &str,
     ) -> Result<(), Fault<F::Error>> {
-        let is_of = |watch: &Watch| matches!(watch.of, For::Trigger { slot: of, .. } if usize::from(of) == slot);
+        let is_of = |watch: &Watch| match watch.of {
+            For::Trigger { slot: of, .. } => usize::from(of) == slot,
+            For::Run { .. } => false,
+        };
         let is_on = self.shelf.slots[slot].is_some_and(|slot| slot.stands == Stands::On);
         if !is_on {
             self.watches.retain(|watch| !is_of(watch));

@@ -1,3 +1,5 @@
+//! A client at a server that splits, delays, refuses and spoils what it says.
+
 use super::wire::Wire;
 use super::*;
 use crate::chip::Draw;

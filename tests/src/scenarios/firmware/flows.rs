@@ -2,7 +2,7 @@
 //! fetched by devices from their gateway, and run there whether it is on or not.
 
 use super::Mcu;
-use crate::process::{Edge, Hub};
+use crate::process::{Edge, Hub, LIMIT};
 use crate::wait;
 use serde_json::Value as Json;
 use std::path::Path;
@@ -26,10 +26,12 @@ const NAME: &str = "fills";
 /// Steps of one run of it: it begins, moves the valve, has waited, and moves it again.
 const STEPS: usize = 4;
 
-/// The fleet of a gateway, as devices are told it.
+/// The fleet of a gateway, as devices are told it, once it has joined one.
 pub(in crate::scenarios) fn fleet_of(edge: &Edge) -> String {
-    let status = json(edge.command("status", ["--json"])).expect("a status");
-    status["node"]["fleet"].as_str().expect("the gateway is in a fleet").to_owned()
+    wait::until("the gateway to be in a fleet", LIMIT, || {
+        let status = json(edge.command("status", ["--json"]))?;
+        status["node"]["fleet"].as_str().map(str::to_owned)
+    })
 }
 
 /// Has the site use the workflow on its devices.
