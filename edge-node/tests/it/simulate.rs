@@ -223,10 +223,11 @@ fn what_is_wrong_is_told_with_its_place() {
     assert!(told.contains("expected WHEN NAME [JSON]"), "{told}");
     let told = with(&["--start", "{\"b\":1}"]);
     assert!(told.contains("a: `b` is not among what it takes: nothing"), "{told}");
-    let device = GOOD.replace("version", "placement: device\nversion");
-    let files = [("d.yaml", device.as_str()), ("r.csv", LEVELS)];
+    let device = "workflow: d\nversion: '1'\nplacement: device\nsteps: [{actuate: a, value: 0}]\n";
+    let files = [("d.yaml", device), ("r.csv", LEVELS)];
     let told = wrong(&files, &["d.yaml", "--readings", "r.csv"]);
-    assert!(told.contains("d.yaml: its placement is `device`, and this node is none"), "{told}");
+    let text = "d.yaml: its placement is `device`, and what is played here is a gateway";
+    assert!(told.contains(text), "{told}");
 }
 
 #[test]

@@ -345,10 +345,10 @@ async fn a_run_does_what_it_says_and_its_history_is_in_the_log() {
     let told: Vec<_> = history.iter().map(|(what, text)| (*what, text.as_str())).collect();
     let wanted = [
         (What::Started, "by test"),
-        (What::Done, "effect 1: actuate open"),
+        (What::Done, "effect 1: actuate open 1"),
         (What::Asked, "effect 2: publish valves/1"),
         (What::Done, "effect 2"),
-        (What::Done, "effect 3: actuate close"),
+        (What::Done, "effect 3: actuate close 1"),
         (What::Succeeded, ""),
     ];
     assert_eq!(told, wanted);
@@ -664,12 +664,18 @@ async fn what_a_node_cannot_do_is_not_installed() {
     let mails = "steps: [{notify: ops, text: dry}]";
     let incapable = "this node cannot bring about that kind of effect (operation 0)".to_owned();
     let elsewhere = |name: &str| Err(format!("its placement is `{name}`, and this node is none"));
+    // Nobody has signed what somebody brings by hand, so no device would take it from either.
+    let on_device = "placement: device\nsteps: [{actuate: valve, value: 0}]";
+    let unsigned = |node: &Node| {
+        let text = told(node, on_device).unwrap_err();
+        assert!(text.contains("devices take only what a publisher has signed"), "{text}");
+    };
 
     let gateway = Node::open(dir.path(), &hand);
     assert_eq!(told(&gateway, &publishes("")), Ok(()));
     assert_eq!(told(&gateway, waits), Ok(()));
     assert_eq!(told(&gateway, mails), Err(incapable.clone()));
-    assert_eq!(told(&gateway, &publishes("placement: device\n")), elsewhere("device"));
+    unsigned(&gateway);
     // What the hub does a gateway only hands on.
     assert_eq!(told(&gateway, &format!("placement: hub\n{mails}")), Ok(()));
     gateway.close().await;
@@ -678,6 +684,7 @@ async fn what_a_node_cannot_do_is_not_installed() {
     assert_eq!(told(&hub, &publishes("placement: hub\n")), Ok(()));
     assert_eq!(told(&hub, &format!("placement: hub\n{mails}")), Err(incapable));
     assert_eq!(told(&hub, &publishes("placement: edge\n")), elsewhere("edge"));
+    unsigned(&hub);
     let condition = "it waits for a condition over readings, and this node looks for none";
     assert_eq!(told(&hub, waits), Err(condition.to_owned()));
     let found = "on: [{reading: {device: d, metric: m, above: 3}}]\n";
