@@ -4,7 +4,8 @@
 //! There is nothing to measure in an emulator, so this computes what there would be, from the time
 //! alone and in whole numbers: the same on every run. The valve is where `valve` of the desired
 //! section says, in percent, or where the commands `open` (with `percent`) and `close` put it, or a
-//! workflow by `actuate: valve`; the device reports where it is, and measures it.
+//! workflow by `actuate: valve`; the device reports where it is, and measures it. A workflow may
+//! light a `lamp`, too.
 
 use core::sync::atomic::{AtomicU8, Ordering};
 use embassy_time::{Instant, Timer};
@@ -107,10 +108,15 @@ impl Actuators for Valve {
     }
 
     async fn actuate(&mut self, asked: &Asked, reports: Reports<'_>) -> Result<(), Code> {
-        let To::Number(millionths) = asked.value else { return Err(Code::INVALID) };
-        if asked.name != "valve" {
-            return Err(Code::MISSING);
-        }
+        let millionths = match (asked.name.as_str(), &asked.value) {
+            ("lamp", To::Switch(on)) => {
+                // There is nothing to light in an emulator: that it is lit is what is said of it.
+                return reports.say("lamp", Some(Kept::Bool(*on))).map_err(|_| Code::BUSY);
+            }
+            ("valve", To::Number(millionths)) => *millionths,
+            ("lamp" | "valve", _) => return Err(Code::INVALID),
+            _ => return Err(Code::MISSING),
+        };
         let percent = u8::try_from(millionths / 1_000_000).map_err(|_| Code::RANGE)?;
         if percent > 100 || millionths % 1_000_000 != 0 {
             return Err(Code::RANGE);

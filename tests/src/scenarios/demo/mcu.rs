@@ -23,7 +23,7 @@ impl Emulated {
         let mut mcu = Mcu::new(NAME, dir.path(), edge.mqtt(), &edge.device_token(NAME)?);
         mcu.trust(flows::fleet_of(edge));
         mcu.start()?;
-        flows::assign(hub, dir.path());
+        flows::assign(hub, dir.path(), &flows::of_the_valve());
         Ok(Self(Some((mcu, dir))))
     }
 

@@ -8,20 +8,35 @@ use serde_json::Value as Json;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Puts the valve to 40 % and half a second later to 60 % once the tank begins to fill, which it
-/// does with each start of a device.
-const FILLS: &str = "workflow: fills
+/// What moves an output one way, and half a second later another way, once the tank begins to fill,
+/// which it does with each start of a device.
+fn fills(output: &str, [first, then]: [&str; 2]) -> String {
+    format!(
+        "workflow: {NAME}
 version: \"1\"
 placement: device
 on:
-  - reading: {device: \"mcu-*\", metric: level, above: 0.51, clear: 0.505}
+  - reading: {{device: \"mcu-*\", metric: level, above: 0.51, clear: 0.505}}
 steps:
-  - actuate: valve
-    value: 40
+  - actuate: {output}
+    value: {first}
   - wait: 500ms
-  - actuate: valve
-    value: 60
-";
+  - actuate: {output}
+    value: {then}
+"
+    )
+}
+
+/// The workflow that moves the valve, which nobody else does.
+pub(in crate::scenarios) fn of_the_valve() -> String {
+    fills("valve", ["40", "60"])
+}
+
+/// The workflow that lights a lamp, where people move the valve.
+pub(in crate::scenarios) fn of_the_lamp() -> String {
+    fills("lamp", ["true", "false"])
+}
+
 const NAME: &str = "fills";
 /// Steps of one run of it: it begins, moves the valve, has waited, and moves it again.
 const STEPS: usize = 4;
@@ -34,14 +49,14 @@ pub(in crate::scenarios) fn fleet_of(edge: &Edge) -> String {
     })
 }
 
-/// Has the site use the workflow on its devices.
-pub(in crate::scenarios) fn assign(hub: &Hub, dir: &Path) {
+/// Has the site use a workflow on its devices.
+pub(in crate::scenarios) fn assign(hub: &Hub, dir: &Path, definition: &str) {
     let path = |path: &Path| path.to_str().expect("a path of our own making").to_owned();
     let out = path(dir);
     let made = hub.command("publisher", ["new", "works", "--kind", "flow", "--out", &out]);
     made.expect("a publisher is named");
     let (key, file) = (path(&dir.join("works.key")), dir.join("fills.yaml"));
-    std::fs::write(&file, FILLS).expect("the file is written");
+    std::fs::write(&file, definition).expect("the file is written");
     let words = ["publish", &path(&file), "--kind", "flow", "--key", &key];
     let told = hub.command("artefact", words).expect("it is published");
     let id = told.iter().find_map(|line| Some(line.split_once(": ")?.1.to_owned()));
@@ -136,7 +151,7 @@ pub fn alone() {
     let limit = Duration::from_secs(60);
     let dir = tempfile::tempdir().expect("a directory");
     let mut site = super::site::Nodes::new(dir.path(), &dir.path().join("edge"));
-    assign(&site.hub, dir.path());
+    assign(&site.hub, dir.path(), &of_the_valve());
     let token = site.edge.device_token("mcu-0").expect("a token");
     let mut device = Mcu::new("mcu-0", dir.path(), site.edge.mqtt(), &token);
     device.trust(fleet_of(&site.edge));

@@ -78,7 +78,7 @@ impl Site {
         let tally = Tally::of(&[POWER, CABLE, GATEWAY, HUB]);
         let (disk, home) = disk(dir, &tally);
         let nodes = Nodes::new(dir, &home);
-        flows::assign(&nodes.hub, dir);
+        flows::assign(&nodes.hub, dir, &flows::of_the_lamp());
         let fleet = flows::fleet_of(&nodes.edge);
         let mut devices: Vec<Mcu> = (0..scale.of(DEVICES, 2))
             .map(|number| {
