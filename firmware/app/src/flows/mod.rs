@@ -45,6 +45,10 @@ const SENSORS_MAX: usize = 8;
 const RAISED: u8 = 5;
 const TIME: u8 = 6;
 
+/// 2020-01-01: no gateway of ours says an earlier time, so one that is earlier was counted from
+/// nothing.
+const DATE_MS: i64 = 1_577_836_800_000;
+
 /// What a step needs to know of the device.
 #[derive(Clone, Copy)]
 pub struct Here<'h> {
@@ -93,10 +97,12 @@ pub struct Flows {
     newest: heapless::Vec<(u8, f64), SENSORS_MAX>,
     author: [u8; 4],
     fleet: Option<FleetId>,
-    /// What the clock of runs showed at this start, Unix milliseconds; 0 where it never knew.
+    /// What the clock of runs showed at this start, Unix milliseconds; before [`DATE_MS`] where no
+    /// gateway has ever said what time it is.
     base_ms: i64,
-    /// What the gateway's first word has moved it by.
+    /// Whether a gateway has said since this start what time it is.
     is_told: bool,
+    /// Whether those in flash were taken up.
     is_taken_up: bool,
 }
 
@@ -286,13 +292,14 @@ impl Flows {
         let Some(anchor) = here.anchor else { return Ok(()) };
         let by_ms = anchor.saturating_sub(before.unwrap_or(self.base_ms));
         let is_first = !core::mem::replace(&mut self.is_told, true);
-        // Without power time has passed; at no other moment has it without this clock.
-        if is_first && by_ms >= 0 && self.base_ms != 0 {
-            return Ok(());
-        }
         let now = self.now(here);
+        // What conditions have seen they have seen since this start.
         for watch in &mut self.watches {
             watch.condition.clock_set(by_ms.saturating_mul(1_000_000), now);
+        }
+        // For runs time has passed without power; at no other moment has it without this clock.
+        if is_first && by_ms >= 0 && self.base_ms >= DATE_MS {
+            return Ok(());
         }
         for index in 0..RUNS_MAX {
             if self.runs[index].is_some() {

@@ -58,12 +58,15 @@ fn draft(version: &str, overlap: Overlap) -> Draft {
         priority: 5,
     };
     let mut draft = Draft::new(&about);
+    draft.triggers.push(trigger(above(2.0, 1.5)));
+    draft
+}
+
+fn trigger(rule: Rule) -> Vec<u8> {
     let mut trigger = Vec::new();
     let of = Devices { pattern: "pump-*", tags: Tags::new(&[0]).unwrap() };
-    let on = On::Reading { of, metric: "level", rule: above(2.0, 1.5), max_age_ms: 0 };
-    on.encode(&mut trigger).unwrap();
-    draft.triggers.push(trigger);
-    draft
+    On::Reading { of, metric: "level", rule, max_age_ms: 0 }.encode(&mut trigger).unwrap();
+    trigger
 }
 
 /// Closes the valve above 2.0 m, waits until it is below 1.0 m and an hour more, and opens it.
@@ -379,6 +382,47 @@ fn time_without_power_counts_once_it_is_known() {
     assert_eq!(bench.valve, [0], "nobody has told how long it was off");
     bench.told(ANCHOR + 3_600_000);
     assert_eq!(bench.valve, [0, 100]);
+}
+
+#[test]
+fn before_the_first_word_of_a_gateway_no_time_has_passed_whatever_the_starts() {
+    let mut bench = bench();
+    bench.has(&published(&guard("1", Overlap::Skip), 7));
+    bench.pass(5).unwrap();
+    bench.level(2.5).unwrap();
+    bench.level(0.5).unwrap();
+    let mut bench = bench.restart();
+    bench.pass(1_000).unwrap();
+    bench.told(ANCHOR);
+    assert_eq!(bench.valve, [0], "seconds since a start are no date");
+    bench.pass(2_599).unwrap();
+    assert_eq!(bench.valve, [0]);
+    bench.pass(1).unwrap();
+    assert_eq!(bench.valve, [0, 100]);
+}
+
+#[test]
+fn what_has_to_be_so_for_a_while_is_not_so_for_the_time_without_power() {
+    let mut draft = draft("1", Overlap::Skip);
+    draft.triggers = [trigger(Rule { hold_ns: 10_000_000_000, ..above(2.0, 1.5) })].into();
+    let close = actuate(&mut draft, "0");
+    draft.push(Op::Do { effect: close });
+    draft.push(Op::Succeed);
+    let mut bench = bench();
+    bench.has(&published(&draft.encode().unwrap(), 7));
+    bench.told(ANCHOR);
+    bench.level(2.5).unwrap();
+    bench.pass(10).unwrap();
+    assert_eq!(bench.valve, [0]);
+    bench.level(1.0).unwrap();
+    let mut bench = bench.restart();
+    bench.level(2.5).unwrap();
+    bench.told(ANCHOR + 3_600_000);
+    assert_eq!(bench.valve, [0], "it was seen a moment ago");
+    bench.pass(9).unwrap();
+    assert_eq!(bench.valve, [0]);
+    bench.pass(1).unwrap();
+    assert_eq!(bench.valve, [0, 0]);
 }
 
 #[test]
