@@ -172,7 +172,16 @@ impl Gateway {
         only: &[(&str, &str)],
         at: i64,
     ) -> ArtefactId {
-        let image = image(name, device);
+        self.install_version((name, "1", device), only, at).await
+    }
+
+    async fn install_version(
+        &self,
+        (name, version, device): (&str, &str, &str),
+        only: &[(&str, &str)],
+        at: i64,
+    ) -> ArtefactId {
+        let image = image(name, version, device);
         let (id, _) = self.shelve(("flow", name), &image).await;
         let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let only = only.iter().map(own).collect();
@@ -243,9 +252,9 @@ impl Gateway {
     }
 }
 
-fn image(name: &str, device: &str) -> Vec<u8> {
+fn image(name: &str, version: &str, device: &str) -> Vec<u8> {
     let text = format!(
-        "workflow: {name}\nversion: '1'\nplacement: device\n\
+        "workflow: {name}\nversion: '{version}'\nplacement: device\n\
          on: [{{reading: {{device: '{device}', metric: level, above: 2.0}}}}]\n\
          steps: [{{actuate: valve, value: 0}}]\n"
     );
@@ -316,6 +325,19 @@ async fn a_device_has_no_place_for_more_than_four() {
     let mut attached = gateway.downlink.attach("tank-1");
     gateway.says(&mut attached, "tank-1", &held(&[])).await;
     assert_eq!(gateway.wanted().await, all[..4]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_the_versions_of_a_workflow_a_device_is_to_have_the_last_that_is_for_it() {
+    let mut gateway = Gateway::new().await;
+    let first = gateway.install_version(("guard", "1", "tank-*"), &[], 1).await;
+    let sewage = [("kind", "sewage")];
+    let next = gateway.install_version(("guard", "2", "tank-*"), &sewage, 2).await;
+    let mut attached = gateway.downlink.attach("tank-1");
+    gateway.says(&mut attached, "tank-1", &held(&[])).await;
+    assert_eq!(gateway.wanted().await, [first]);
+    gateway.patch(Section::Tags, "tank-1", &json!({"kind": "sewage"})).await;
+    assert_eq!(gateway.wanted().await, [next], "two would begin a run each");
 }
 
 #[tokio::test(flavor = "multi_thread")]
