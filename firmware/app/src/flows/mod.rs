@@ -30,6 +30,7 @@ use holdfast_core::flow::about::Overlap;
 use holdfast_core::flow::trigger::On;
 use holdfast_core::flow::{Code, Image, NEVER};
 use holdfast_core::id::FleetId;
+use holdfast_core::log::runs::RunId;
 use holdfast_core::state::Author;
 use holdfast_core::{Reject, Timestamp, Value};
 use run::Run;
@@ -41,8 +42,8 @@ pub const RUNS_MAX: usize = 4;
 /// Sensors whose newest value is known to runs.
 const SENSORS_MAX: usize = 8;
 
-/// The key of the triggers whose condition is so, and that of the time of the last step.
-const RAISED: u8 = 5;
+/// The key of the triggers that were found, and that of the time of the last step.
+const FOUND: u8 = 5;
 const TIME: u8 = 6;
 
 /// 2020-01-01: no gateway of ours says an earlier time, so one that is earlier was counted from
@@ -70,7 +71,7 @@ pub struct Here<'h> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Asked {
     run: usize,
-    id: holdfast_core::log::runs::RunId,
+    id: RunId,
     serial: u32,
     /// The output.
     pub name: heapless::String<32>,
@@ -367,25 +368,30 @@ impl Flows {
         look: &mut dyn FnMut(&mut Watch) -> Option<Change>,
     ) -> Result<(), Fault<F::Error>> {
         let mut true_now = heapless::Vec::<(For, u8), WATCHES_MAX>::new();
+        let before: [Option<RunId>; RUNS_MAX] =
+            core::array::from_fn(|index| self.runs[index].as_ref().map(|run| run.id));
         let mut has_cleared = false;
         for watch in &mut self.watches {
             match look(watch) {
                 Some(Change::Raised { .. }) => _ = true_now.push((watch.of, watch.sensor)),
                 Some(Change::Cleared { .. }) => {
-                    has_cleared |= matches!(watch.of, For::Trigger { .. });
+                    has_cleared |= core::mem::take(&mut watch.is_found);
                 }
                 None => {}
             }
         }
         if has_cleared {
-            let raised = self.raised();
-            log.put(&[(RAISED, &raised)])?;
+            self.write_found(log)?;
         }
         for (of, sensor) in true_now {
             match of {
                 For::Trigger { slot, trigger } => self.begin(log, here, slot, trigger, sensor)?,
                 For::Run { run, signal } => {
-                    self.advance(log, here, run.into(), Cause::Condition { signal })?;
+                    let run = usize::from(run);
+                    // One that has taken its place meanwhile waits for itself.
+                    if self.runs[run].as_ref().map(|run| run.id) == before[run] {
+                        self.advance(log, here, run, Cause::Condition { signal })?;
+                    }
                 }
             }
         }
@@ -402,10 +408,11 @@ impl Flows {
         trigger: u8,
         sensor: u8,
     ) -> Result<(), Fault<F::Error>> {
-        if !self.has_place(log, here, slot.into())? {
-            // What was found stands all the same: it is not to be found again and again.
-            let raised = self.raised();
-            return log.put(&[(RAISED, &raised)]);
+        let has_place = self.has_place(log, here, slot.into())?;
+        self.note(For::Trigger { slot, trigger }, sensor, true);
+        if !has_place {
+            // It stands all the same: it is not to be found again and again.
+            return self.write_found(log);
         }
         let Some(index) = self.runs.iter().position(Option::is_none) else { return Ok(()) };
         let value = self.newest_of(sensor).unwrap_or_default();
@@ -415,8 +422,17 @@ impl Flows {
         let begun = self.step(log, here, index, &Cause::Began { trigger, value }, Some(sensor));
         if !matches!(begun, Ok(true)) {
             self.runs[index] = None;
+            self.note(For::Trigger { slot, trigger }, sensor, false);
         }
         begun.map(drop)
+    }
+
+    /// Notes whether a trigger was found.
+    fn note(&mut self, of: For, sensor: u8, is_found: bool) {
+        let is_it = |watch: &&mut Watch| watch.of == of && watch.sensor == sensor;
+        if let Some(watch) = self.watches.iter_mut().find(is_it) {
+            watch.is_found = is_found;
+        }
     }
 
     /// Whether a run of a workflow may begin; of as many as may be, the oldest is ended where the
@@ -459,9 +475,14 @@ impl Flows {
         self.newest.iter().find(|(known, _)| *known == sensor).map(|(_, value)| *value)
     }
 
-    /// Which triggers are so: slot, trigger and sensor of each.
-    fn raised(&self) -> heapless::Vec<u8, { 3 * WATCHES_MAX }> {
-        let all = self.watches.iter().filter(|watch| watch.condition.is_raised().is_some());
+    /// Writes down which triggers were found.
+    fn write_found<F: NorFlash>(&self, log: &mut Log<F>) -> Result<(), Fault<F::Error>> {
+        log.put(&[(FOUND, &self.found())])
+    }
+
+    /// Which triggers were found and have not ended: slot, trigger and sensor of each.
+    fn found(&self) -> heapless::Vec<u8, { 3 * WATCHES_MAX }> {
+        let all = self.watches.iter().filter(|watch| watch.is_found);
         all.filter_map(|watch| match watch.of {
             For::Trigger { slot, trigger } => Some([slot, trigger, watch.sensor]),
             For::Run { .. } => None,
@@ -473,11 +494,12 @@ impl Flows {
     /// What was found before this start is not found again while it lasts.
     fn take_up_raised<F: NorFlash>(&mut self, log: &mut Log<F>) -> Result<(), Fault<F::Error>> {
         let since = Timestamp::from_millis(self.base_ms).unwrap_or_default();
-        let raised = log.get(RAISED)?.unwrap_or_default();
+        let raised = log.get(FOUND)?.unwrap_or_default();
         for watch in &mut self.watches {
             let For::Trigger { slot, trigger } = watch.of else { continue };
             if raised.chunks_exact(3).any(|one| one == [slot, trigger, watch.sensor]) {
                 watch.condition = watch.condition.raised_since(since);
+                watch.is_found = true;
             }
         }
         Ok(())
@@ -498,8 +520,10 @@ impl Flows {
         };
         let is_on = self.shelf.slots[slot].is_some_and(|slot| slot.stands == Stands::On);
         if !is_on {
+            let has_found = self.watches.iter().any(|watch| is_of(watch) && watch.is_found);
             self.watches.retain(|watch| !is_of(watch));
-            return Ok(());
+            // What is in this place next has found nothing.
+            return if has_found { self.write_found(log) } else { Ok(()) };
         }
         if self.watches.iter().any(is_of) {
             return Ok(());
@@ -513,9 +537,8 @@ impl Flows {
             }
             for sensor in watch::sensors(sensors, metric) {
                 let of = For::Trigger { slot: slot as u8, trigger: number as u8 };
-                let condition = holdfast_core::condition::Condition::default();
                 // Beyond what can be watched nothing is found.
-                _ = self.watches.push(Watch { of, sensor, rule, condition });
+                _ = self.watches.push(Watch::new(of, sensor, rule));
             }
         }
         Ok(())

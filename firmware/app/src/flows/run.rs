@@ -3,7 +3,7 @@
 
 use super::shelf::{IMAGE_MAX_BYTES, Shelf};
 use super::watch::{For, Watch, sensors};
-use super::{Asked, Flows, Here, RAISED, RUNS_MAX, TIME, To, image_of};
+use super::{Asked, FOUND, Flows, Here, RUNS_MAX, TIME, To, image_of};
 use crate::log::{Fault, Log};
 use embedded_storage::nor_flash::NorFlash;
 use holdfast_core::device::flows::{Cause, MEMORY_MAX_BYTES, STEP_MAX_BYTES, Stands, Step};
@@ -223,14 +223,14 @@ impl Flows {
         let (id, count, memory) = (run.id, run.count, &run.memory[..]);
         Step { number, run: id, count, tag, cause: *cause, memory }.encode(&mut bytes)?;
         let time = moment.now_ms.to_le_bytes();
-        let raised = self.raised();
+        let found = self.found();
         let key = FIRST + index as u8;
         let mut values = heapless::Vec::<(u8, &[u8]), 4>::new();
         let mut put = |key, value| values.push((key, value)).map_err(|_| Reject::Full);
         put(key, &bytes[..])?;
         put(TIME, &time[..])?;
         if matches!(cause, Cause::Began { .. }) {
-            put(RAISED, &raised[..])?;
+            put(FOUND, &found[..])?;
         }
         if is_over {
             put(key, &[])?;
@@ -385,9 +385,8 @@ impl Flows {
             }
             for sensor in sensors(table, text(metric)) {
                 let of = For::Run { run: index as u8, signal: number };
-                let condition = holdfast_core::condition::Condition::default();
                 // Beyond what can be watched nothing is found: it waits until its timeout.
-                _ = self.watches.push(Watch { of, sensor, rule, condition });
+                _ = self.watches.push(Watch::new(of, sensor, rule));
             }
         }
     }

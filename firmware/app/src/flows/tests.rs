@@ -15,7 +15,6 @@ use holdfast_core::flow::image::{Part, Type};
 use holdfast_core::flow::op::{Late, Op};
 use holdfast_core::flow::signal::{Source, Word, put_head};
 use holdfast_core::flow::trigger::{Devices, Tags};
-use holdfast_core::log::runs::RunId;
 use holdfast_core::{Device, NodeId};
 use std::collections::BTreeMap;
 use std::format;
@@ -496,6 +495,44 @@ fn more_than_there_is_room_for_is_asked_for_once_there_is() {
     bench.pass(3_600).unwrap();
     assert!(bench.flows.asks_again());
     assert!(!bench.flows.asks_again(), "once");
+}
+
+/// Two triggers that one reading ends and begins: whenever the power goes in between, what it began
+/// is begun, if not before then after the next start.
+#[test]
+fn what_was_found_and_not_begun_is_found_again() {
+    let mut draft = draft("1", Overlap::Skip);
+    draft.triggers.push(trigger(below(1.5, 1.5)));
+    let close = actuate(&mut draft, "0");
+    draft.push(Op::Do { effect: close });
+    draft.push(Op::Succeed);
+    let published = published(&draft.encode().unwrap(), 7);
+    for left in 0..200 {
+        let mut bench = bench();
+        bench.has(&published);
+        bench.level(2.5).unwrap();
+        bench.chip.left.set(left);
+        let cut = bench.level(1.0);
+        bench.chip.left.set(u64::MAX);
+        let mut bench = bench.restart();
+        bench.level(1.0).unwrap();
+        let began = bench.causes().iter().filter(|cause| *cause == "Began").count();
+        assert_eq!(began, 2, "the power went after {left} words: {cut:?}");
+    }
+}
+
+#[test]
+fn what_another_workflow_had_found_in_the_same_place_says_nothing_of_the_next() {
+    let mut bench = bench();
+    bench.has(&published(&long_guard(), 7));
+    bench.level(2.5).unwrap();
+    bench.want(&[]).unwrap();
+    assert_eq!(bench.stands(), []);
+    bench.has(&published(&guard("1", Overlap::Skip), 7));
+    let mut bench = bench.restart();
+    bench.valve.clear();
+    bench.level(2.5).unwrap();
+    assert_eq!(bench.valve, [0]);
 }
 
 /// The life of a device in which the power goes at any word, over and over: all that was found is

@@ -35,6 +35,15 @@ pub struct Watch {
     pub sensor: u8,
     pub rule: Rule,
     pub condition: Condition,
+    /// Of a trigger that is so: whether a run has begun by it, or was left out. That is in flash.
+    pub is_found: bool,
+}
+
+impl Watch {
+    /// One of which nothing is known.
+    pub fn new(of: For, sensor: u8, rule: Rule) -> Self {
+        Self { of, sensor, rule, condition: Condition::default(), is_found: false }
+    }
 }
 
 /// The numbers of the sensors whose metric is as a pattern says.
