@@ -45,6 +45,7 @@ pub const DOWN: &[u8] = &[
 /// 1,800,000,000,000 ms since 1970.
 const AT: i64 = 1_800_000_000_000;
 
+type Bytes = heapless::Vec<u8, MESSAGE_MAX_BYTES>;
 type Row = (u64, i64, &'static str, &'static str, Value<'static>, Quality);
 
 /// A vector with its boot, its clock and what it holds.
@@ -88,6 +89,22 @@ pub fn check() -> Result<usize, (usize, Reject)> {
 
 fn same(left: &[u8], right: &[u8]) -> Result<(), Reject> {
     if left == right { Ok(()) } else { Err(Reject::Checksum) }
+}
+
+/// Whether an envelope of `kind` with what `encode` writes is `golden`.
+fn written(
+    golden: &[u8],
+    kind: u8,
+    encode: impl FnOnce(&mut Bytes) -> Result<(), Reject>,
+) -> Result<(), Reject> {
+    let (mut out, mut scratch) = ([0; MESSAGE_MAX_BYTES], Bytes::new());
+    encode(&mut scratch)?;
+    let len = put(&mut out, kind, &scratch)?;
+    same(&out[..len], golden)
+}
+
+fn equal<T: PartialEq>(read: Result<T, Reject>, expected: &T) -> Result<(), Reject> {
+    if read? == *expected { Ok(()) } else { Err(Reject::Malformed) }
 }
 
 fn payload(message: &[u8], of: u8) -> Result<&[u8], Reject> {

@@ -1,13 +1,13 @@
 //! The vectors of workflows, in both directions.
 
-use super::{AT, payload, same};
+use super::{AT, equal, payload, written};
 use crate::artefact::ArtefactId;
 use crate::codec::Window;
 use crate::device::flows::{
     Cause, Fetch, Held, Piece, Stands, Step, Stepped, Steps, Wanted, put_head, put_step,
 };
 use crate::device::samples::Clock;
-use crate::device::{FETCH, FLOWS, FLOWS_HELD, MESSAGE_MAX_BYTES, PIECE, STEPPED, STEPS, put};
+use crate::device::{FETCH, FLOWS, FLOWS_HELD, PIECE, STEPPED, STEPS};
 use crate::flow::Code;
 use crate::log::runs::RunId;
 use crate::{Reject, Value};
@@ -53,8 +53,6 @@ pub const STEPPED_EIGHT: &[u8] = &[0x01, 0x49, 0x00, 0x01, 0x08, 0x69, 0x70, 0x9
 const ONE: ArtefactId = ArtefactId([1; 32]);
 const TWO: ArtefactId = ArtefactId([2; 32]);
 
-type Bytes = heapless::Vec<u8, MESSAGE_MAX_BYTES>;
-
 /// Writes and reads them; how many came out as they should.
 pub(super) fn check() -> Result<usize, (usize, Reject)> {
     let all = [held, fetch, steps, wanted, piece, stepped];
@@ -62,22 +60,6 @@ pub(super) fn check() -> Result<usize, (usize, Reject)> {
         check().map_err(|wrong| (number, wrong))?;
     }
     Ok(all.len())
-}
-
-/// Whether an envelope of `kind` with what `encode` writes is `golden`.
-fn written(
-    golden: &[u8],
-    kind: u8,
-    encode: impl FnOnce(&mut Bytes) -> Result<(), Reject>,
-) -> Result<(), Reject> {
-    let (mut out, mut scratch) = ([0; MESSAGE_MAX_BYTES], Bytes::new());
-    encode(&mut scratch)?;
-    let len = put(&mut out, kind, &scratch)?;
-    same(&out[..len], golden)
-}
-
-fn equal<T: PartialEq>(read: Result<T, Reject>, expected: &T) -> Result<(), Reject> {
-    if read? == *expected { Ok(()) } else { Err(Reject::Malformed) }
 }
 
 fn held() -> Result<(), Reject> {

@@ -1,13 +1,11 @@
 //! The vectors of state and commands, in both directions.
 
-use super::{AT, payload, same};
+use super::{AT, equal, payload, written};
 use crate::codec::Sink as _;
 use crate::device::command::{Arguments, Command, CommandId, Named, Outcome, Reply, put_argument};
 use crate::device::desired::{Ask, Desired, NONE, Section, Version};
 use crate::device::reported::{Joined, Reported, Writer};
-use crate::device::{
-    ASK, COMMAND, COMMANDS, DESIRED, JOINED, MESSAGE_MAX_BYTES, REPLIED, REPLY, REPORTED, put,
-};
+use crate::device::{ASK, COMMAND, COMMANDS, DESIRED, JOINED, REPLIED, REPLY, REPORTED};
 use crate::hlc::Stamp;
 use crate::reading::Text;
 use crate::state::{Author, Cell, Content, Path, Records, Role, Value as Kept, put_record};
@@ -102,22 +100,6 @@ pub(super) fn check() -> Result<usize, (usize, Reject)> {
         check().map_err(|wrong| (number, wrong))?;
     }
     Ok(all.len())
-}
-
-/// Whether an envelope of `kind` with what `encode` writes is `golden`.
-fn written(
-    golden: &[u8],
-    kind: u8,
-    encode: impl FnOnce(&mut Bytes) -> Result<(), Reject>,
-) -> Result<(), Reject> {
-    let (mut out, mut scratch) = ([0; MESSAGE_MAX_BYTES], Bytes::new());
-    encode(&mut scratch)?;
-    let len = put(&mut out, kind, &scratch)?;
-    same(&out[..len], golden)
-}
-
-fn equal<T: PartialEq>(read: Result<T, Reject>, expected: &T) -> Result<(), Reject> {
-    if read? == *expected { Ok(()) } else { Err(Reject::Malformed) }
 }
 
 const fn cell(counter: u16, (author, role): (Author, Role), content: Content<'_>) -> Cell<'_> {
