@@ -6,11 +6,12 @@
 //! come the [`gateway`]'s word of what is on its disk, which is when a device lets go of a sample,
 //! and what time it is. State goes both ways, what a device should be ([`desired`]) and what it is
 //! ([`reported`]), and so do [`command`]s and what came of them, workflows and what their runs do
-//! ([`flows`]). Everything may be said twice.
+//! ([`flows`]), and the device's own [`firmware`]. Everything may be said twice.
 //! Byte-exact page: `docs/formats/device.md`.
 
 pub mod command;
 pub mod desired;
+pub mod firmware;
 pub mod flows;
 pub mod gateway;
 pub mod health;
@@ -37,6 +38,8 @@ pub const FLOWS_HELD: u8 = 6;
 pub const FETCH: u8 = 7;
 /// [`flows::Steps`], from the device.
 pub const STEPS: u8 = 8;
+/// [`firmware::Firmware`], from the device.
+pub const FIRMWARE: u8 = 9;
 /// [`gateway::Watermark`], from the gateway.
 pub const WATERMARK: u8 = 64;
 /// [`gateway::Time`], from the gateway.
@@ -57,6 +60,8 @@ pub const FLOWS: u8 = 71;
 pub const PIECE: u8 = 72;
 /// [`flows::Stepped`], from the gateway.
 pub const STEPPED: u8 = 73;
+/// [`firmware::Wanted`], from the gateway.
+pub const FIRMWARE_WANTED: u8 = 74;
 
 /// Bytes of a message, up or down: what a device's buffers hold.
 pub const MESSAGE_MAX_BYTES: usize = 1024;

@@ -14,7 +14,7 @@ use std::vec::Vec;
 
 #[test]
 fn golden_vectors() {
-    assert_eq!(vectors::check(), Ok(18));
+    assert_eq!(vectors::check(), Ok(22));
 }
 
 #[test]
@@ -118,6 +118,8 @@ proptest! {
         let _ = super::health::Health::decode(&bytes);
         let _ = super::gateway::Watermark::decode(&bytes);
         let _ = super::gateway::Time::decode(&bytes);
+        let _ = super::firmware::Firmware::decode(&bytes);
+        let _ = super::firmware::Wanted::decode(&bytes);
     }
 }
 

@@ -1,8 +1,10 @@
 //! The golden vectors of `docs/formats/device.md`, checked by host and microcontroller alike.
 
+mod firmware;
 mod flows;
 mod state;
 
+pub use firmware::{FIRMWARE_FETCHING, FIRMWARE_MADE, FIRMWARE_WANTED_NONE, FIRMWARE_WANTED_TWO};
 pub use flows::{FETCH_MANIFEST, HELD_TWO, PIECE_FOUR, STEPPED_EIGHT, STEPS_TWO, WANTED_ONE};
 pub use state::{
     ASK_NOTHING, COMMAND_OPEN, COMMANDS_OPEN, DESIRED_LARGE, DESIRED_SAME, DESIRED_WHOLE,
@@ -84,6 +86,8 @@ pub fn check() -> Result<usize, (usize, Reject)> {
     let more = state::check().map_err(|(number, wrong)| (before + number, wrong))?;
     let before = before + more;
     let more = flows::check().map_err(|(number, wrong)| (before + number, wrong))?;
+    let before = before + more;
+    let more = firmware::check().map_err(|(number, wrong)| (before + number, wrong))?;
     Ok(before + more)
 }
 
