@@ -205,6 +205,39 @@ pub fn content(records: &dyn ReadRecords, stored: &Stored) -> Result<Option<Vec<
     if sound { Ok(Some(out)) } else { Err(damaged(&stored.id, &"its content has changed")) }
 }
 
+/// At most `most` bytes of the content of an artefact that is whole, from `from` on; none behind
+/// its end. Only the blocks that they lie in are read, and each is checked once more.
+///
+/// # Errors
+/// [`Fault::Damaged`] when a block is not what its publisher has signed, or a database fault.
+pub fn part(
+    records: &dyn ReadRecords,
+    stored: &Stored,
+    from: u64,
+    most: usize,
+) -> Result<Vec<u8>, Fault> {
+    const BLOCK: u64 = BLOCK_BYTES as u64;
+    let end = from.saturating_add(most as u64).min(stored.size);
+    if !stored.is_whole() || from >= end {
+        return Ok(Vec::new());
+    }
+    let outline = outline(records, &stored.id)?.unwrap_or_default();
+    let hashes = outline.as_chunks::<HASH_BYTES>().0;
+    let mut out = Vec::with_capacity((end - from) as usize);
+    for index in from / BLOCK..end.div_ceil(BLOCK) {
+        let lacks = || damaged(&stored.id, &format!("no block {index}"));
+        let bytes = block(records, &stored.id, index)?.ok_or_else(lacks)?;
+        let hash = hashes.get(index as usize).copied();
+        if hash.is_none() || block_hash(stored.size, index, &bytes) != hash {
+            return Err(damaged(&stored.id, &format!("block {index} has changed")));
+        }
+        let begin = index * BLOCK;
+        let first = from.saturating_sub(begin) as usize;
+        out.extend_from_slice(&bytes[first..(end - begin).min(BLOCK) as usize]);
+    }
+    Ok(out)
+}
+
 /// Puts a whole artefact on the shelf, as its publisher made it.
 ///
 /// # Errors

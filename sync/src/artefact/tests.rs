@@ -233,6 +233,46 @@ fn nobody_is_made_to_read_more_than_was_agreed() {
     }
 }
 
+#[test]
+fn a_part_of_the_content_is_read_from_the_blocks_that_it_lies_in_and_from_no_others() {
+    let (id, manifest, content) = made(BYTES);
+    let mut records = Memory::default();
+    let stored = shelf::shelve(&mut records, fleet(), &manifest, &content).unwrap();
+    let end = BYTES as u64;
+    let block = BLOCK_BYTES as u64;
+    for (from, most, expected) in [
+        (0, 896, &content[..896]),
+        (block - 1, 1, &content[BLOCK_BYTES - 1..BLOCK_BYTES]),
+        (block, 1, &content[BLOCK_BYTES..=BLOCK_BYTES]),
+        (block - 10, 896, &content[BLOCK_BYTES - 10..BLOCK_BYTES + 886]),
+        (5, BYTES, &content[5..]),
+        (end - 3, 896, &content[BYTES - 3..]),
+        (0, 0, &[]),
+        (end, 896, &[]),
+        (end + 1, 896, &[]),
+        (u64::MAX, usize::MAX, &[]),
+    ] {
+        let part = shelf::part(&records, &stored, from, most).unwrap();
+        assert_eq!(part, expected, "{most} from {from}");
+    }
+    // Who reads a block that has changed is told so, and nobody else reads it.
+    let last = [&id.0[..], &2_u32.to_be_bytes()].concat();
+    let mut changed = records.get(Table::ArtefactBlock, &last).unwrap().unwrap();
+    changed[7] ^= 1;
+    records.put(Table::ArtefactBlock, &last, &changed).unwrap();
+    let before = shelf::part(&records, &stored, 2 * block - 896, 896).unwrap();
+    assert_eq!(before, content[2 * BLOCK_BYTES - 896..2 * BLOCK_BYTES]);
+    for from in [2 * block - 895, end - 1] {
+        let fault = shelf::part(&records, &stored, from, 896).unwrap_err().to_string();
+        assert!(fault.contains("block 2 has changed"), "{fault}");
+    }
+    records.delete(Table::ArtefactBlock, &last).unwrap();
+    let fault = shelf::part(&records, &stored, end - 1, 1).unwrap_err().to_string();
+    assert!(fault.contains("no block 2"), "{fault}");
+    let half = Stored { held: 2, ..stored };
+    assert_eq!(shelf::part(&records, &half, 0, 896).unwrap(), [], "not before all of it is here");
+}
+
 /// The vectors of `docs/formats/artefact.md`.
 #[test]
 fn golden_vectors() {
