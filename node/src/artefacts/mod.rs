@@ -3,7 +3,11 @@
 //! The document `site/<site>` refers to them: `artefacts/<name>` is a text with the id of one, and
 //! behind it, each as `name=value`, tags that a device must have for it. So what a site uses is
 //! state like any other, and what its gateways fetch and keep follows from it alone: they hold what
-//! is referred to, and drop what is not.
+//! is referred to, and drop what is not. [`SiteChanges`] tells when that may have changed.
+
+mod follow;
+
+pub use follow::SiteChanges;
 
 use crate::runs::record::{ONLY_MAX, TAG_MAX_BYTES};
 use holdfast_core::artefact::ArtefactId;
@@ -11,6 +15,10 @@ use holdfast_core::state::{Path, Policy, Shown, Value};
 use holdfast_sync::Fault;
 use holdfast_sync::docs::{Contents, DocumentName};
 use holdfast_sync::store::ReadRecords;
+use std::sync::Arc;
+
+/// The sites whose artefacts are for this node.
+pub type Sites = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
 
 /// Where the references are in a site's document.
 const FOLDER: &str = "artefacts/";

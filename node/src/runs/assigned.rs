@@ -9,8 +9,8 @@
 use super::library::Flow;
 use super::record::Origin;
 use super::{NotForHere, RunError, Runs};
-use crate::artefacts::{Assigned, assigned};
-use crate::twins::{Condition, Followed, Patch, PatchError, Twins};
+use crate::artefacts::{Assigned, SiteChanges, Sites, assigned};
+use crate::twins::{Condition, Patch, PatchError, Twins};
 use holdfast_core::artefact::ArtefactId;
 use holdfast_core::flow::about::Placement;
 use holdfast_core::state::Role;
@@ -37,9 +37,6 @@ const LOOK: Duration = Duration::from_secs(2);
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// Bytes of how a version stands.
 const STANDS_MAX_BYTES: usize = 200;
-
-/// The sites whose workflows are for this node.
-pub type Sites = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
 
 /// Versions of workflows, and how each stands.
 type Standing = BTreeMap<(String, String), String>;
@@ -93,13 +90,13 @@ impl Assignments {
         }
     }
 
-    /// Looks at each change of a site's document: twins change all the time, and say nothing here.
+    /// Looks at each change of a site's document.
     async fn follow_sites(&self, stop: &CancellationToken) -> Result<(), RoundError> {
-        let mut sites = self.twins.follow(Followed::Prefix("site/".to_owned()), None).await?;
+        let mut sites = SiteChanges::follow(self.twins.store()).await?;
         loop {
             let pause = if self.round().await? { LOOK_AGAIN } else { LOOK };
             tokio::select! {
-                change = sites.next() => if change?.is_none() { return Ok(()) },
+                changed = sites.next() => if !changed? { return Ok(()) },
                 () = tokio::time::sleep(pause) => {}
                 () = stop.cancelled() => return Ok(()),
             }

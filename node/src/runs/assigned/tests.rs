@@ -172,3 +172,31 @@ async fn what_is_no_workflow_or_does_what_the_gateway_cannot_is_refused_in_words
     assert!(said["guard"]["2"].as_str().unwrap().starts_with("refused: "), "{said}");
     assert_eq!(gateway.assignments.runs.library().len(), 0);
 }
+
+// It was looked at twice a minute only.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_site_uses_is_installed_when_it_is_assigned() {
+    let Gateway { node, assignments, desk, root, publishing, _engine } = Gateway::new();
+    let (stop, runs) = (CancellationToken::new(), assignments.runs.clone());
+    let mut installed = desk.watch();
+    let following = tokio::spawn(assignments.follow(stop.clone()));
+    let assignments = Assignments {
+        twins: node.twins.clone(),
+        runs,
+        sites: Arc::new(|| vec!["north".to_owned()]),
+    };
+    let gateway = Gateway { node, assignments, desk, root, publishing, _engine };
+    for version in ["1", "2"] {
+        let id = gateway.shelve(version, image(version)).await;
+        gateway.assign(id.to_string().into()).await;
+        let is_there = async {
+            while gateway.desk.library().get("guard", version).is_none() {
+                installed.changed().await.unwrap();
+            }
+        };
+        // Sooner than it looks again for what nobody tells of.
+        tokio::time::timeout(LOOK_AGAIN * 2 / 3, is_there).await.expect("it was told");
+    }
+    stop.cancel();
+    following.await.unwrap();
+}
