@@ -3,11 +3,14 @@
 //! The document `site/<site>` refers to them: `artefacts/<name>` is a text with the id of one, and
 //! behind it, each as `name=value`, tags that a device must have for it. So what a site uses is
 //! state like any other, and what its gateways fetch and keep follows from it alone: they hold what
-//! is referred to, and drop what is not. [`SiteChanges`] tells when that may have changed.
+//! is referred to, and drop what is not. [`SiteChanges`] tells when that may have changed, and
+//! [`Images`] which firmware a device is to have by it.
 
 mod follow;
+mod images;
 
 pub use follow::SiteChanges;
+pub use images::{Here, Images, Slot};
 
 use crate::runs::record::{ONLY_MAX, TAG_MAX_BYTES};
 use holdfast_core::artefact::ArtefactId;

@@ -87,7 +87,7 @@ impl Local for Here {
 }
 
 /// Whether a device with these tags has this value under this one.
-pub(super) fn is_tagged(tags: &Shown, name: &str, value: &str) -> bool {
+pub(crate) fn is_tagged(tags: &Shown, name: &str, value: &str) -> bool {
     tags.at(name).is_some_and(|leaf| plain(&leaf.value) == value)
 }
 

@@ -33,6 +33,7 @@ pub use due::{Due, FACTS_MAX_BYTES, Facts};
 pub use effect::{Asked, Failure};
 pub use library::{Flow, Library};
 pub use local::Here;
+pub(crate) use local::is_tagged;
 pub use migrate::migrated;
 pub use offer::Offer;
 pub use record::{Afar, Line, Run};
