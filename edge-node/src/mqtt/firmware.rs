@@ -5,14 +5,15 @@
 //! flash by its answer ([`Said`]), so that is never made before the message is on disk. Samples
 //! come out as items of readings, as from any other format. What a device should be, what it is to
 //! do and which workflows it is to have is told by the [`Downlink`]: [`section`] has the first,
-//! [`order`] the second and [`flows`] the third, as a device reads it, and [`letters`] puts
-//! envelopes into messages. `docs/formats/device.md` has every byte.
+//! [`order`] the second and [`flows`] the third, as a device reads it; the [`pieces`] of what it is
+//! to have it asks for one by one, and [`letters`] puts envelopes into messages. `docs/formats/device.md` has every byte.
 
 mod downlink;
 mod flows;
 mod heard;
 mod letters;
 mod order;
+mod pieces;
 mod said;
 mod section;
 

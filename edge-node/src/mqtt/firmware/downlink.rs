@@ -9,7 +9,7 @@
 
 use super::letters::{Letters, envelope};
 use super::section::Shows;
-use super::{Said, flows, order};
+use super::{Said, flows, order, pieces};
 use crate::device_commands::{Book, CommandId, Reply};
 use crate::mqtt::broker::Reach;
 use crate::mqtt::message::Message;
@@ -212,7 +212,7 @@ impl Downlink {
     async fn tell_pieces(&self, device: &str, fetches: &[Fetch], letters: &mut Letters) {
         let fetches = fetches.to_vec();
         let read = move |view: &Snapshot<'_>| {
-            fetches.iter().map(|fetch| flows::piece(view, *fetch)).collect::<Result<Vec<_>, _>>()
+            fetches.iter().map(|fetch| pieces::piece(view, *fetch)).collect::<Result<Vec<_>, _>>()
         };
         match self.0.twins.store().read(read).await {
             Ok(pieces) => pieces.iter().flatten().for_each(|piece| letters.push(piece)),

@@ -1,15 +1,13 @@
-//! Workflows that devices run: how those that a device has stand, and their pieces, as they lie on
-//! the shelf.
+//! Workflows that devices run: which a device is to have, and how those that it has stand.
 
 use super::letters::envelope;
 use holdfast_core::artefact::ArtefactId;
 use holdfast_core::device;
-use holdfast_core::device::flows::{Fetch, Held, PIECE_BYTES, Piece, Wanted};
+use holdfast_core::device::flows::{Held, Wanted};
 use holdfast_core::device::reported::RESERVED;
-use holdfast_core::flow::Tier;
 use holdfast_core::state::Path;
 use holdfast_node::runs::Desk;
-use holdfast_node::runs::assigned::{FOLDER, KIND};
+use holdfast_node::runs::assigned::FOLDER;
 use holdfast_node::twins::{Shown, nest};
 use holdfast_sync::Fault;
 use holdfast_sync::artefact::shelf;
@@ -25,30 +23,6 @@ const SHORT: usize = 16;
 pub fn wanted(artefacts: &[ArtefactId]) -> Option<Vec<u8>> {
     let some = artefacts.iter().copied().take(device::flows::FLOWS_MAX).collect();
     envelope(device::FLOWS, |out| Wanted(some).encode(out))
-}
-
-/// The envelope with the piece that a device asks for; without bytes where it is not here.
-///
-/// # Errors
-/// A database fault, or damage.
-pub fn piece(view: &Snapshot<'_>, of: Fetch) -> Result<Option<Vec<u8>>, Fault> {
-    let bytes = bytes(view, of)?;
-    Ok(envelope(device::PIECE, |out| Piece { of, bytes: &bytes }.encode(out)))
-}
-
-fn bytes(view: &Snapshot<'_>, Fetch { id, part }: Fetch) -> Result<Vec<u8>, Fault> {
-    // No device takes a larger one, so none is read.
-    let fits = |stored: &shelf::Stored| stored.size <= Tier::DEVICE.image_bytes as u64;
-    let stored = shelf::find(view, &id)?.filter(|stored| stored.is_whole() && fits(stored));
-    let Some(stored) = stored else { return Ok(Vec::new()) };
-    if stored.manifest()?.content.kind != KIND {
-        return Ok(Vec::new());
-    }
-    let Some(number) = part.checked_sub(1) else { return Ok(stored.manifest) };
-    let content = shelf::content(view, &stored)?.unwrap_or_default();
-    let first = usize::try_from(number).ok().and_then(|number| number.checked_mul(PIECE_BYTES));
-    let rest = first.and_then(|first| content.get(first..)).unwrap_or_default();
-    Ok(rest[..rest.len().min(PIECE_BYTES)].to_vec())
 }
 
 /// How the workflows stand that a device has, by their paths in what it reports.

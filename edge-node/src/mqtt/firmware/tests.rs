@@ -1,7 +1,9 @@
 //! Samples become readings with the right times and names; answers say what is safe; a section and
-//! commands become what a device reads.
+//! commands become what a device reads; workflows and firmware come to it.
 
 mod flows;
+mod gateway;
+mod pieces;
 mod state;
 
 use super::letters::Letters;
