@@ -16,6 +16,7 @@ use holdfast_core::NodeId;
 use holdfast_core::state::Role;
 use holdfast_node::alerts::{self, Book, OnAlerts, Plan, notice};
 use holdfast_node::api::{self, Alerts, Data, Nodes, Tokens};
+use holdfast_node::artefacts::Sites;
 use holdfast_node::auth::Auth;
 use holdfast_node::cli::{Failure, Local, Service as _};
 use holdfast_node::events::Events;
@@ -288,7 +289,7 @@ fn start(
     let told = (events.clone(), Arc::clone(&nodes));
     let documents = Arc::new(Documents::new(&store, key.clone(), Role::Edge));
     let steward = Arc::new(SiteSteward::load(&store).map_err(text)?);
-    let site = Arc::clone(&steward);
+    let sites = sites(&steward);
     let keeper = Keeper::new(store.clone(), key, (&settings.sync).into(), documents, steward);
     let (uplink, library) = (keeper.state(), keeper.library());
     let (tracer, on_traced) = traces::start(settings, supervisor, &store, uplink.clone());
@@ -313,13 +314,13 @@ fn start(
         &settings.mqtt,
         supervisor,
         store.clone(),
-        (ingest.clone(), twins.clone(), desk.0.clone()),
+        (ingest.clone(), twins.clone(), desk.0.clone(), Arc::clone(&sites)),
         auth.clone(),
         sockets,
     )?;
     let (requests, notices) = outward.clone();
     let outward = (mqtt.clone(), outward);
-    let runs = workflows(supervisor, desk, &data, (&twins, site), outward).map_err(text)?;
+    let runs = workflows(supervisor, desk, &data, (&twins, sites), outward).map_err(text)?;
     let app = App {
         ingest,
         data,
@@ -350,6 +351,12 @@ fn start(
     Ok(app)
 }
 
+/// The gateway's site, once it has one.
+fn sites(steward: &Arc<SiteSteward>) -> Sites {
+    let steward = Arc::clone(steward);
+    Arc::new(move || steward.site().into_iter().collect())
+}
+
 /// What queries answer from.
 fn data(store: &Store, pipeline: &Pipeline, nodes: Arc<dyn Nodes>) -> Data {
     let (catalog, progress) = (pipeline.catalog(), pipeline.progress());
@@ -361,7 +368,7 @@ fn workflows(
     supervisor: &Supervisor,
     desk: (Desk, Tray),
     data: &Data,
-    (twins, site): (&Twins, Arc<SiteSteward>),
+    (twins, sites): (&Twins, Sites),
     (mqtt, (requests, notices)): (Mqtt, (Requests, Notices)),
 ) -> Result<Runs, Fault> {
     let zone = jiff::tz::TimeZone::system();
@@ -377,7 +384,6 @@ fn workflows(
     };
     let (runs, engine) = Runs::load(data.store.clone(), desk, abilities)?;
     supervisor.run_once("workflows", |stop| engine.run(stop));
-    let sites = Arc::new(move || site.site().into_iter().collect());
     let assignments = Assignments { twins: of_site, runs: runs.clone(), sites };
     supervisor.run_once("workflows of the site", |stop| assignments.follow(stop));
     let store = data.store.clone();

@@ -13,6 +13,7 @@ use super::firmware::Downlink;
 use super::ledger::Change;
 use super::packet::{Publish, PublishProperties, QoS, Topic, Utf8};
 use bytes::Bytes;
+use holdfast_node::artefacts::{Here, Images, SiteChanges};
 use holdfast_node::runs::Desk;
 use holdfast_node::twins::{Followed, Section, Twins};
 use holdfast_sync::Fault;
@@ -26,6 +27,10 @@ const TOLD: &[u8] = b"mqtt desired";
 
 /// How often those are tried again that the broker had no room for.
 const AGAIN: Duration = Duration::from_secs(30);
+/// How often it is looked whether an image of firmware has come whole.
+const LOOK: Duration = Duration::from_secs(2);
+/// How often where none is to come: for what nobody tells of.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 /// Tells devices until `stop`. Where it fails it is to be begun again: it goes on from the place
 /// that was noted last, and so does the next start of the node.
@@ -97,6 +102,47 @@ pub async fn tell_flows(
             },
             () = stop.cancelled() => return Ok(()),
         }
+    }
+}
+
+/// Tells devices with our firmware which firmware they are to have, whenever that changes: by what
+/// sites use, once it is here, or by their tags. Where it fails it is to be begun again.
+///
+/// # Errors
+/// A fault of the store.
+pub async fn tell_images(
+    twins: Twins,
+    (images, downlink): (Images, Downlink),
+    stop: CancellationToken,
+) -> Result<(), Fault> {
+    let mut sites = SiteChanges::follow(twins.store()).await?;
+    let mut tags = twins.follow(Followed::Tags, None).await?;
+    let mut before = Here::default();
+    let mut is_changed = true;
+    loop {
+        let here = images.here().await?;
+        if is_changed || here != before {
+            for device in downlink.updatable() {
+                downlink.image_changed(&device).await;
+            }
+        }
+        let pause = if here.lacks { LOOK } else { LOOK_AGAIN };
+        before = here;
+        is_changed = tokio::select! {
+            changed = sites.next() => match changed? {
+                true => true,
+                false => return Ok(()),
+            },
+            change = tags.next() => match change? {
+                Some(change) => {
+                    downlink.image_changed(&change.device).await;
+                    false
+                }
+                None => return Ok(()),
+            },
+            () = tokio::time::sleep(pause) => false,
+            () = stop.cancelled() => return Ok(()),
+        };
     }
 }
 

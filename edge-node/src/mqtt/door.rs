@@ -9,7 +9,7 @@
 use super::broker::Brought;
 use super::connection::Outcome;
 use super::counts::MqttCounts;
-use super::firmware::{self, Heard, Said};
+use super::firmware::{self, Heard, Said, Says};
 use super::packet::{Publish, Topic, Utf8};
 use super::reason::Reason;
 use super::rules::{Purpose, Rules};
@@ -205,13 +205,17 @@ impl Door {
     async fn hear(&self, device: Device<'_>, payload: &[u8]) -> Result<Box<Said>, Outcome> {
         let wrong = |text: String| refused(Reason::PayloadFormatInvalid, text);
         let heard = Heard::read(device, payload).map_err(|error| wrong(error.to_string()))?;
-        let Heard { health, reported, replies, held, steps, mut said } = heard;
+        let Heard { mut health, reported, replies, held, firmware, steps, mut said } = heard;
         // First what may not be the device's to say: then nothing of the message is taken.
         if !steps.is_empty() {
             self.take_steps(device, &steps).await?;
         }
         if let Some(held) = held {
             self.stand(device, held).await?;
+        }
+        if let Some(says) = firmware {
+            let update = self.update(device, says).await?;
+            merge(health.get_or_insert_default(), update);
         }
         if let Some(health) = health {
             self.patch(device, &health).await?;
@@ -263,6 +267,15 @@ impl Door {
         }
     }
 
+    /// How the firmware of a device stands, as a patch of its twin.
+    async fn update(&self, device: Device<'_>, says: Says) -> Result<Value, Outcome> {
+        let unread = |fault: Fault| refused(Reason::QuotaExceeded, fault.to_string());
+        let shown = self.twins.part(document(device)?).await.map_err(unread)?.shown;
+        let of = says.clone();
+        let version = self.twins.store().read(move |view: &Snapshot<'_>| of.version(view)).await;
+        Ok(says.patch(version.map_err(unread)?, &shown))
+    }
+
     /// Puts what a device says of itself into its twin.
     async fn report(&self, device: Device<'_>, payload: &[u8]) -> Result<(), Outcome> {
         let wrong = |text: String| refused(Reason::PayloadFormatInvalid, text);
@@ -301,6 +314,18 @@ impl Door {
         self.commands.answer(device.as_str(), id, reply).await.map_err(|error| {
             refused(Reason::QuotaExceeded, format!("the answer was not stored: {error}"))
         })
+    }
+}
+
+/// Adds the members of `more`, a patch of other paths, to a patch.
+fn merge(patch: &mut Value, more: Value) {
+    match (patch, more) {
+        (Value::Object(members), Value::Object(more)) => {
+            for (name, value) in more {
+                merge(members.entry(name).or_insert(Value::Null), value);
+            }
+        }
+        (patch, more) => *patch = more,
     }
 }
 

@@ -4,9 +4,10 @@
 //! A message is read as a whole before anything of it is done ([`Heard`]), and a device frees its
 //! flash by its answer ([`Said`]), so that is never made before the message is on disk. Samples
 //! come out as items of readings, as from any other format. What a device should be, what it is to
-//! do and which workflows it is to have is told by the [`Downlink`]: [`section`] has the first,
-//! [`order`] the second and [`flows`] the third, as a device reads it; the [`pieces`] of what it is
-//! to have it asks for one by one, and [`letters`] puts envelopes into messages. `docs/formats/device.md` has every byte.
+//! do and which workflows and firmware it is to have is told by the [`Downlink`]: [`section`] has
+//! the first, [`order`] the second, [`flows`] and [`updates`] the others, as a device reads it; the
+//! [`pieces`] of what it is to have it asks for one by one, and [`letters`] puts envelopes into
+//! messages. `docs/formats/device.md` has every byte.
 
 mod downlink;
 mod flows;
@@ -16,12 +17,14 @@ mod order;
 mod pieces;
 mod said;
 mod section;
+mod updates;
 
 pub use downlink::{Attached, Downlink};
 pub use flows::{change, standing};
 pub use heard::Heard;
 pub use order::reply;
 pub use said::Said;
+pub use updates::Says;
 
 use super::rules::PayloadError;
 use crate::formats::{Decoded, DecodedItem, DecodedReading, DecodedValue, Place};

@@ -14,6 +14,7 @@ use super::starts::Starts;
 use crate::device_commands::{Book, DeviceCommands};
 use crate::ingest::Ingest;
 use crate::settings::Mqtt as Settings;
+use holdfast_node::artefacts::{Images, Sites};
 use holdfast_node::auth::Auth;
 use holdfast_node::runs::Desk;
 use holdfast_node::supervise::{Supervisor, announce};
@@ -101,7 +102,7 @@ pub fn start(
     settings: &Settings,
     supervisor: &Supervisor,
     store: Store,
-    (ingest, twins, desk): (Ingest, Twins, Desk),
+    (ingest, twins, desk, sites): (Ingest, Twins, Desk, Sites),
     auth: Auth,
     sockets: Sockets,
 ) -> Result<Mqtt, String> {
@@ -123,7 +124,9 @@ pub fn start(
     let broker = Broker::load(store, Arc::clone(&door), limits, (counts, starts));
     let broker = broker.map_err(|fault| fault.to_string())?;
     let reach = broker.reach();
-    let downlink = Downlink::new(twins.clone(), book.clone(), reach.clone(), desk.clone());
+    let images = Images::new(twins.clone(), sites);
+    let has = (desk.clone(), images.clone());
+    let downlink = Downlink::new(twins.clone(), book.clone(), reach.clone(), has);
     let commands = DeviceCommands::new(book, reach.clone(), downlink.clone());
     let packet = u32::try_from(settings.packet_max.0).unwrap_or(u32::MAX);
     let sizes = codec::Limits { packet, ..codec::Limits::default() };
@@ -139,6 +142,10 @@ pub fn start(
     let (telling, of) = ((desk, downlink.clone()), twins.clone());
     supervisor.spawn("mqtt workflows", move |stop| {
         desired::tell_flows(of.clone(), telling.clone(), stop)
+    });
+    let (telling, of) = ((images, downlink.clone()), twins.clone());
+    supervisor.spawn("mqtt firmware", move |stop| {
+        desired::tell_images(of.clone(), telling.clone(), stop)
     });
     let (telling, of) = ((reach.clone(), downlink), twins);
     supervisor.spawn("mqtt twins", move |stop| desired::tell(of.clone(), telling.clone(), stop));

@@ -1,5 +1,5 @@
 //! What the node tells devices with our firmware of its own accord: what they should be, what they
-//! are to do, and which workflows they are to have.
+//! are to do, and which workflows and which firmware they are to have.
 //!
 //! State is told, not queued: a device asks after each connect, and from then on is told what
 //! changes, until its connection ends. A message that is lost on the way costs nothing, for the
@@ -9,18 +9,20 @@
 
 use super::letters::{Letters, envelope};
 use super::section::Shows;
-use super::{Said, flows, order, pieces};
+use super::{Said, flows, order, pieces, updates};
 use crate::device_commands::{Book, CommandId, Reply};
 use crate::mqtt::broker::Reach;
 use crate::mqtt::message::Message;
 use crate::mqtt::packet::{Publish, PublishProperties, QoS, Topic};
 use bytes::Bytes;
+use holdfast_core::artefact::ArtefactId;
 use holdfast_core::device;
 use holdfast_core::device::command::{NO_COMMAND, Named};
 use holdfast_core::device::desired::Version;
 use holdfast_core::device::flows::Fetch;
 use holdfast_core::device::gateway::Time;
 use holdfast_core::state::Policy;
+use holdfast_node::artefacts::{Images, Slot};
 use holdfast_node::runs::{Desk, Offer};
 use holdfast_node::twins::{Condition, Patch, Section, Twins};
 use holdfast_sync::Fault;
@@ -42,6 +44,7 @@ struct Inner {
     book: Book,
     reach: Reach,
     desk: Desk,
+    images: Images,
     attached: Mutex<HashMap<String, Here>>,
 }
 
@@ -53,6 +56,10 @@ struct Here {
     asked: usize,
     /// The workflows that it was told of last, once it has said which it has.
     offer: Option<Offer>,
+    /// Where its next image of firmware goes, once it has said so.
+    slot: Option<Slot>,
+    /// The image that it was told of last, or that it is to have none.
+    image: Option<Option<ArtefactId>>,
     sending: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -81,8 +88,8 @@ impl Drop for Attached {
 impl Downlink {
     /// One that reads twins and commands, and sends through the broker.
     #[must_use]
-    pub fn new(twins: Twins, book: Book, reach: Reach, desk: Desk) -> Self {
-        Self(Arc::new(Inner { twins, book, reach, desk, attached: Mutex::default() }))
+    pub fn new(twins: Twins, book: Book, reach: Reach, (desk, images): (Desk, Images)) -> Self {
+        Self(Arc::new(Inner { twins, book, reach, desk, images, attached: Mutex::default() }))
     }
 
     fn here(&self) -> MutexGuard<'_, HashMap<String, Here>> {
@@ -208,6 +215,44 @@ impl Downlink {
         here.offer = Some(offer);
     }
 
+    /// The devices that have said which firmware they have.
+    #[must_use]
+    pub fn updatable(&self) -> Vec<String> {
+        let attached = self.here();
+        let updatable = attached.iter().filter(|(_, here)| here.slot.is_some());
+        updatable.map(|(device, _)| device.clone()).collect()
+    }
+
+    /// Tells a device which firmware it is to have, if it has said which it has and it is another
+    /// one than it was told last.
+    pub async fn image_changed(&self, device: &str) {
+        let Some(sending) = self.sending_if(device, |here| here.slot.is_some()) else { return };
+        let _alone = sending.lock().await;
+        let mut letters = Letters::default();
+        self.tell_image(device, true, &mut letters).await;
+        self.send(device, letters);
+    }
+
+    /// Puts into `letters` which firmware a device is to have, or only where that is news, and
+    /// notes that it is told so.
+    async fn tell_image(&self, device: &str, only_news: bool, letters: &mut Letters) {
+        let known = self.here().get(device).and_then(|here| Some((here.slot.clone()?, here.image)));
+        let Some((slot, told)) = known else { return };
+        let image = match self.0.images.offer(device, &slot).await {
+            Ok(image) => image,
+            Err(fault) => return unread(device, &fault),
+        };
+        if only_news && told == Some(image) {
+            return;
+        }
+        if let Some(wanted) = updates::wanted(image) {
+            letters.push(&wanted);
+        }
+        if let Some(here) = self.here().get_mut(device) {
+            here.image = Some(image);
+        }
+    }
+
     /// Puts the pieces that a device asks for into `letters`.
     async fn tell_pieces(&self, device: &str, fetches: &[Fetch], letters: &mut Letters) {
         let fetches = fetches.to_vec();
@@ -318,6 +363,13 @@ impl Attached {
             && let Some(offer) = downlink.offer(device).await
         {
             downlink.tell_offer(device, offer, &mut letters);
+        }
+        if let Some(slot) = &said.slot {
+            // Noted before it is looked up: from here on whatever changes is told.
+            if let Some(here) = downlink.here().get_mut(device) {
+                here.slot = Some(slot.clone());
+            }
+            downlink.tell_image(device, false, &mut letters).await;
         }
         if !said.fetches.is_empty() {
             downlink.tell_pieces(device, &said.fetches, &mut letters).await;

@@ -16,7 +16,7 @@ use serde_json::{Map, Value as Json};
 use std::collections::BTreeMap;
 
 /// Hexadecimal digits by which an artefact is shown of which nothing is known here.
-const SHORT: usize = 16;
+pub const SHORT: usize = 16;
 
 /// The envelope with the workflows that a device is to have.
 #[must_use]

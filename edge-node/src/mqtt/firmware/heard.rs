@@ -1,10 +1,12 @@
 //! What a message of a device says beside its samples, read as a whole before any of it is done.
 
+use super::updates::Says;
 use super::{Said, of_health};
 use crate::mqtt::rules::{OTHER_DEVICE, PayloadError};
 use holdfast_core::Reject;
 use holdfast_core::device::command::Reply;
 use holdfast_core::device::desired::Ask;
+use holdfast_core::device::firmware::Firmware;
 use holdfast_core::device::flows::{Fetch, Held, Steps};
 use holdfast_core::device::gateway::Watermark;
 use holdfast_core::device::health::Health;
@@ -26,6 +28,8 @@ pub struct Heard<'a> {
     pub replies: Vec<Reply<'a>>,
     /// Which workflows it has, and how they stand.
     pub held: Option<Held>,
+    /// What it says of its firmware.
+    pub firmware: Option<Says>,
     /// Steps of its runs, with the numbers of their envelopes.
     pub steps: Vec<(usize, &'a [u8])>,
     /// What it is to be answered, as far as that is known before any of this is done.
@@ -92,6 +96,11 @@ impl<'a> Heard<'a> {
             device::FLOWS_HELD => {
                 self.held = Some(Held::decode(payload)?);
                 self.said.holds_flows = true;
+            }
+            device::FIRMWARE => {
+                let says = Says::from(Firmware::decode(payload)?);
+                self.said.slot = Some(says.slot.clone());
+                self.firmware = Some(says);
             }
             device::FETCH => self.said.fetches.push(Fetch::decode(payload)?),
             device::STEPS => {

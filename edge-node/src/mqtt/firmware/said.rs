@@ -7,6 +7,7 @@ use holdfast_core::device::desired::Version;
 use holdfast_core::device::flows::{Fetch, Stepped};
 use holdfast_core::device::gateway::{Time, Watermark};
 use holdfast_core::device::reported::Joined;
+use holdfast_node::artefacts::Slot;
 
 /// What a message of a device calls for in return.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,7 +26,9 @@ pub struct Said {
     pub stepped: Option<u64>,
     /// Whether it said which workflows it has, and so is to be told which it is to have.
     pub holds_flows: bool,
-    /// The pieces of workflows that it asks for.
+    /// Where its next image of firmware goes, where it said so, and so is to be told which.
+    pub slot: Option<Slot>,
+    /// The pieces of artefacts that it asks for.
     pub fetches: Vec<Fetch>,
 }
 
@@ -33,7 +36,8 @@ impl Said {
     /// Whether it asks for anything that is to be looked up.
     #[must_use]
     pub fn asks(&self) -> bool {
-        self.ask.is_some() || self.holds_flows || !self.fetches.is_empty()
+        let is_to_have = self.holds_flows || self.slot.is_some();
+        self.ask.is_some() || is_to_have || !self.fetches.is_empty()
     }
 
     /// Puts what can be told at once into `letters`, with what time it is; nothing where it calls

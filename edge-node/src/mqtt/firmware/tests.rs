@@ -5,6 +5,7 @@ mod flows;
 mod gateway;
 mod pieces;
 mod state;
+mod updates;
 
 use super::letters::Letters;
 use super::*;

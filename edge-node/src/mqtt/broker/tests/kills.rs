@@ -27,6 +27,7 @@ use bytes::{Bytes, BytesMut};
 use holdfast_core::NodeId;
 use holdfast_core::state::Role;
 use holdfast_node::api::Nodes;
+use holdfast_node::artefacts::Images;
 use holdfast_node::auth::{Auth, TokenMap};
 use holdfast_node::runs::Desk;
 use holdfast_node::sources::Sources;
@@ -124,7 +125,8 @@ impl Node {
         let all = vec![FilterText::try_from("#".to_owned()).unwrap()];
         let access = Access { who: Whom::Anonymous, publish: all.clone(), subscribe: all };
         let access = (vec![access], true);
-        let downlink = Downlink::new(twins, book.clone(), reach.clone(), desk);
+        let images = Images::new(twins.clone(), Arc::new(Vec::new));
+        let downlink = Downlink::new(twins, book.clone(), reach.clone(), (desk, images));
         let commands = DeviceCommands::new(book, reach.clone(), downlink);
         let shared = (reach.clone(), door, commands);
         let server = Server::new(shared, auth, access, Options::default(), 100);

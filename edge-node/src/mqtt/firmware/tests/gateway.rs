@@ -22,17 +22,18 @@ use holdfast_core::device::{self, Envelopes};
 use holdfast_core::flow::Code;
 use holdfast_core::state::Role;
 use holdfast_node::api::Nodes;
+use holdfast_node::artefacts::Images;
 use holdfast_node::runs::{Abilities, Asked, Desk, Failure, Local, Outside, Runs};
 use holdfast_node::trace::Tracer;
 use holdfast_node::twins::{self, Condition, Patch, Section, Twins};
 use holdfast_sync::Fault;
 use holdfast_sync::artefact::{Grant, Publishing, shelf};
-use holdfast_sync::docs::Documents;
+use holdfast_sync::docs::{DocumentName, Documents};
 use holdfast_sync::env::System;
 use holdfast_sync::identity::{FleetId, NodeKey};
 use holdfast_sync::net::Library;
 use holdfast_sync::store::{self, Overflow, Store, WriteError, WriteTx};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -84,8 +85,8 @@ pub(super) struct Gateway {
     pub(super) door: Arc<Door>,
     pub(super) downlink: Downlink,
     watch: Watch,
-    root: NodeKey,
-    publishing: Publishing,
+    pub(super) root: NodeKey,
+    pub(super) publishing: Publishing,
     _tasks: JoinSet<()>,
     _dir: tempfile::TempDir,
 }
@@ -134,7 +135,12 @@ impl Gateway {
         let broker = Broker::load(store, Arc::clone(&door), Limits::default(), all).unwrap();
         let reach = broker.reach();
         tasks.spawn(broker.run(stop.clone(), CancellationToken::new()));
-        let downlink = Downlink::new(twins.clone(), book, reach.clone(), desk.clone());
+        let images = Images::new(twins.clone(), Arc::new(|| vec!["north".to_owned()]));
+        let has = (desk.clone(), images.clone());
+        let downlink = Downlink::new(twins.clone(), book, reach.clone(), has);
+        let of = (images, downlink.clone());
+        let tell = desired::tell_images(twins.clone(), of, stop.clone());
+        tasks.spawn(async { tell.await.unwrap() });
         let tell = desired::tell_flows(twins.clone(), (desk, downlink.clone()), stop);
         tasks.spawn(async { tell.await.unwrap() });
         let filter = Filter::try_from("devices/+/watermark").unwrap();
@@ -155,7 +161,17 @@ impl Gateway {
         (kind, name): (&str, &str),
         content: &[u8],
     ) -> (ArtefactId, Vec<u8>) {
-        let (id, manifest) = self.publishing.sign((kind, name, "1"), 0, content).unwrap();
+        self.shelve_made((kind, name, "1"), 0, content).await
+    }
+
+    /// The same of a version that was made then.
+    pub(super) async fn shelve_made(
+        &self,
+        named: (&str, &str, &str),
+        made_s: i64,
+        content: &[u8],
+    ) -> (ArtefactId, Vec<u8>) {
+        let (id, manifest) = self.publishing.sign(named, made_s, content).unwrap();
         let (fleet, signed, content) =
             (FleetId::of(&self.root.id()), manifest.clone(), content.to_vec());
         let shelve = move |tx: &mut WriteTx<'_>| {
@@ -165,6 +181,13 @@ impl Gateway {
         };
         self.twins.store().write(shelve).await.unwrap();
         (id, signed)
+    }
+
+    /// Has the site refer to an artefact under this name, or not any more.
+    pub(super) async fn assign(&self, name: &str, text: Json) {
+        let patch = Patch::read(&json!({"artefacts": {name: text}})).unwrap();
+        let site = DocumentName::new("site/north").unwrap();
+        self.twins.patch(site, patch, Condition::default()).await.unwrap();
     }
 
     pub(super) async fn patch(&self, section: Section, device: &str, patch: &Json) {
