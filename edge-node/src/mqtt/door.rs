@@ -9,12 +9,13 @@
 use super::broker::Brought;
 use super::connection::Outcome;
 use super::counts::MqttCounts;
-use super::firmware::{self, Heard, Said, Says};
+use super::firmware::{self, Heard, Said, Says, Start};
 use super::packet::{Publish, Topic, Utf8};
 use super::reason::Reason;
 use super::rules::{Purpose, Rules};
 use crate::device_commands::{self, Answered, Book, CommandId, Reply};
 use crate::ingest::Ingest;
+use holdfast_core::Timestamp;
 use holdfast_core::device::flows::Held;
 use holdfast_core::device::gateway::Time;
 use holdfast_core::device::reported::Joined;
@@ -24,7 +25,7 @@ use holdfast_node::twins::{Condition, Patch, PatchError, Section, Twins};
 use holdfast_sync::Fault;
 use holdfast_sync::docs::DocumentName;
 use holdfast_sync::store::Snapshot;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -205,7 +206,7 @@ impl Door {
     async fn hear(&self, device: Device<'_>, payload: &[u8]) -> Result<Box<Said>, Outcome> {
         let wrong = |text: String| refused(Reason::PayloadFormatInvalid, text);
         let heard = Heard::read(device, payload).map_err(|error| wrong(error.to_string()))?;
-        let Heard { mut health, reported, replies, held, firmware, steps, mut said } = heard;
+        let Heard { health, start, reported, replies, held, firmware, steps, mut said } = heard;
         // First what may not be the device's to say: then nothing of the message is taken.
         if !steps.is_empty() {
             self.take_steps(device, &steps).await?;
@@ -213,12 +214,8 @@ impl Door {
         if let Some(held) = held {
             self.stand(device, held).await?;
         }
-        if let Some(says) = firmware {
-            let update = self.update(device, says).await?;
-            merge(health.get_or_insert_default(), update);
-        }
-        if let Some(health) = health {
-            self.patch(device, &health).await?;
+        if let Some(patch) = self.of_itself(device, health, start, firmware).await? {
+            self.patch(device, &patch).await?;
         }
         for reported in reported {
             let cells = reported.cells.as_bytes().to_vec();
@@ -267,13 +264,32 @@ impl Door {
         }
     }
 
-    /// How the firmware of a device stands, as a patch of its twin.
-    async fn update(&self, device: Device<'_>, says: Says) -> Result<Value, Outcome> {
+    /// What a device says of itself beside its own cells, as one patch of its twin.
+    async fn of_itself(
+        &self,
+        device: Device<'_>,
+        mut health: Option<Value>,
+        start: Option<Start>,
+        firmware: Option<Says>,
+    ) -> Result<Option<Value>, Outcome> {
+        if health.is_none() && firmware.is_none() {
+            return Ok(None);
+        }
         let unread = |fault: Fault| refused(Reason::QuotaExceeded, fault.to_string());
         let shown = self.twins.part(document(device)?).await.map_err(unread)?.shown;
-        let of = says.clone();
-        let version = self.twins.store().read(move |view: &Snapshot<'_>| of.version(view)).await;
-        Ok(says.patch(version.map_err(unread)?, &shown))
+        let patch = health.get_or_insert_default();
+        if let Some(start) = start {
+            let Time { unix_ms, is_trusted } = self.time();
+            let now = Timestamp::from_millis(unix_ms).filter(|_| is_trusted);
+            merge(patch, start.before(&shown, now).unwrap_or_else(|| json!({})));
+        }
+        if let Some(says) = firmware {
+            let of = says.clone();
+            let read = move |view: &Snapshot<'_>| of.version(view);
+            let version = self.twins.store().read(read).await.map_err(unread)?;
+            merge(patch, says.patch(version, &shown));
+        }
+        Ok(health)
     }
 
     /// Puts what a device says of itself into its twin.

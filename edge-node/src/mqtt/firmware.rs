@@ -9,6 +9,7 @@
 //! [`pieces`] of what it is to have it asks for one by one, and [`letters`] puts envelopes into
 //! messages. `docs/formats/device.md` has every byte.
 
+mod boots;
 mod downlink;
 mod flows;
 mod heard;
@@ -19,6 +20,7 @@ mod said;
 mod section;
 mod updates;
 
+pub use boots::Start;
 pub use downlink::{Attached, Downlink};
 pub use flows::{change, standing};
 pub use heard::Heard;

@@ -1,5 +1,6 @@
 //! What a message of a device says beside its samples, read as a whole before any of it is done.
 
+use super::boots::Start;
 use super::updates::Says;
 use super::{Said, of_health};
 use crate::mqtt::rules::{OTHER_DEVICE, PayloadError};
@@ -22,6 +23,8 @@ use holdfast_core::state::Author;
 pub struct Heard<'a> {
     /// How the device is, as a patch of what it reports.
     pub health: Option<serde_json::Value>,
+    /// The start that it is in.
+    pub start: Option<Start>,
     /// What it reports itself.
     pub reported: Vec<Reported<'a>>,
     /// What came of commands.
@@ -87,7 +90,9 @@ impl<'a> Heard<'a> {
                 }
             }
             device::HEALTH => {
-                self.health = Some(of_health(&Health::decode(payload)?));
+                let health = Health::decode(payload)?;
+                self.start = Some(Start::from(&health));
+                self.health = Some(of_health(&health));
                 self.said.is_health = true;
             }
             device::ASK => self.said.ask = Some(Ask::decode(payload)?.version),

@@ -1,6 +1,7 @@
 //! Samples become readings with the right times and names; answers say what is safe; a section and
 //! commands become what a device reads; workflows and firmware come to it.
 
+mod boots;
 mod flows;
 mod gateway;
 mod pieces;

@@ -237,6 +237,12 @@ impl Gateway {
         Json::Object(self.twins.part(name).await.unwrap().shown.object())
     }
 
+    /// The starts that are shown of a device once it has said this.
+    pub(super) async fn starts(&self, device: &str, message: &[u8]) -> Json {
+        self.hear(device, message).await.unwrap();
+        self.reported(device).await["device"]["starts"].take()
+    }
+
     pub(super) async fn version(&self, device: &str) -> String {
         let name = Section::Reported.document(device).unwrap();
         self.twins.part(name).await.unwrap().version.to_string()

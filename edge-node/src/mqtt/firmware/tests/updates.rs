@@ -113,8 +113,10 @@ async fn an_update_is_shown_in_what_a_device_reports_as_it_stands() {
     let (flow, _) = gateway.shelve(("flow", "guard"), b"no image").await;
     let short = |id: ArtefactId| id.to_string()[..16].to_owned();
     let health = json!({"boot": 4, "reason": "watchdog", "firmware": "0.1.0", "dropped": 7});
+    let starts = gateway.starts("tank-1", vectors::HEALTH_FOUR).await;
     let shown = |update: Json| {
         let mut all = json!({"device": health.clone()});
+        all["device"]["starts"] = starts.clone();
         all["device"]["board"] = BOARD.into();
         if !update.is_null() {
             all["device"]["update"] = update;
