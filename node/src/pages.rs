@@ -52,6 +52,7 @@ pub const WEB: &[Page] = embed!(
     "lib/decide.js",
     "lib/definition.js",
     "lib/detail.js",
+    "lib/device.js",
     "lib/enrol.js",
     "lib/events.js",
     "lib/fields.js",

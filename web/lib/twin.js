@@ -1,10 +1,11 @@
-// The twin of a device: what it should be beside what it says it is, path by path, with the paths
-// where the two differ first; what people call it; what was written at once and why a value won;
+// The twin of a device: what it tells of itself, then what it should be beside what it says it is,
+// path by path, with the paths where the two differ first; what people call it; what was written at once and why a value won;
 // and what changed before. Whoever may, sets a path from here.
 
 import { classes, html, useEffect, useRef, useState } from './ui.js';
 import { get, patch, path } from './api.js';
 import { DeviceConflicts } from './conflicts.js';
+import { About } from './device.js';
 import { useAnswer, useNow } from './hooks.js';
 import { When } from './parts.js';
 import { counted } from './units.js';
@@ -30,6 +31,7 @@ export function Twin({ device, mayChange }) {
         isEmpty ? 'Nothing is desired of it and it reports nothing.'
           : differ > 0 ? `${counted(differ, 'path')} not as desired.`
             : 'It reports all that is desired.'}</p>
+      <${About} says=${answer.reported.values?.device} />
       ${!isEmpty && html`<${Paths} twin=${answer} edit=${mayChange && set} />`}
       <${Tags} tags=${answer.tags} edit=${mayChange && set} />
       ${mayChange && html`<p class="row"><button onClick=${() => set('desired')}>Set…</button>

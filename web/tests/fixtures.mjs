@@ -140,6 +140,17 @@ export function conflictsOf(device) {
   return [open, settled];
 }
 
+/** What a device with our firmware tells of itself, in the midst of an update. */
+export const ofItself = () => ({
+  boot: 12, reason: 'watchdog', firmware: '1.1.0', board: 'mps2-an385',
+  dropped: 1834, damaged: 0, rejected: 1,
+  update: { version: '1.2.0', progress: 'fetching', artefact: '0123456789abcdef' },
+  starts: [
+    { boot: 12, at: iso(-3_600_000), reason: 'watchdog', firmware: '1.1.0' },
+    { boot: 10, reason: 'power', firmware: '1.0.0-rc.1' },
+  ],
+});
+
 /** The twin of a device, which may be changed while a page is open, and its conflicts. */
 export function twinRoutes(device, conflicts = []) {
   const meta = { author: 'hub', role: 'hub', at: iso(-60_000) };

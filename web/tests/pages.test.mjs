@@ -4,8 +4,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
-  alert, conflictsOf, edgeRoutes, edgeSeries, edgeStatus, fleet, hubRoutes, iso, reading, readings,
-  twinRoutes,
+  alert, conflictsOf, edgeRoutes, edgeSeries, edgeStatus, fleet, hubRoutes, iso, ofItself, reading,
+  readings, twinRoutes,
 } from './fixtures.mjs';
 import { CODE, TOKEN } from './server.mjs';
 import { skip, visit } from './visit.mjs';
@@ -545,6 +545,78 @@ test('the twin of a device: what differs first, set by form, and why a value won
     await page.shows('It reports all that is desired.');
     assert.equal(routes.twin.desired.values.net.mtu, 1500);
     assert.equal(server.count('PATCH /v1/devices/tank-1/twin/desired'), 1);
+  });
+});
+
+const TOLD = "document.querySelector('section[aria-label=Device]')";
+const told = (name) => (
+  `[...${TOLD}.querySelectorAll('dt')].find((dt) => dt.innerText === '${name}')`
+  + '.nextElementSibling'
+);
+
+test('a device tells what it runs, how its update stands, its starts and losses', { skip }, () => {
+  const routes = twinRoutes('tank-1');
+  routes.twin.reported.values.device = ofItself();
+  const phone = { hash: '#device=tank-1&twin=1', width: 390, height: 844 };
+  return visit('edge.html', { ...edgeRoutes(), ...routes }, phone, async (page) => {
+    await page.until(TOLD);
+    const said = async (name) => (await page.value(`${told(name)}.innerText`)).replace(/\s+/g, ' ');
+    assert.equal(await said('Firmware'), '1.1.0');
+    assert.equal(await said('Board'), 'mps2-an385');
+    assert.equal(await said('Update'), '1.2.0 fetching');
+    assert.equal(await said('Starts'), '12, the last one because its watchdog found it hanging');
+    assert.equal(await said('Lost'), '1834 samples given up, its flash was full '
+      + '1 message that did not follow the format');
+    await page.click('summary', 'Last starts');
+    const rows = `[...${TOLD}.querySelectorAll('tbody tr')].map((row) => row.innerText)`;
+    const [last, before] = (await page.value(rows)).map((row) => row.replace(/\s+/g, ' '));
+    assert.match(last, /^12 .*\d\d:\d\d watchdog 1\.1\.0$/);
+    assert.equal(before, '10 – power 1.0.0-rc.1');
+    const wide = `document.documentElement.scrollWidth > innerWidth
+      || ${TOLD}.scrollWidth > ${TOLD}.clientWidth`;
+    assert.equal(await page.value(wide), false, 'it fits a phone');
+  });
+});
+
+test('how an update ended is told at a glance, and only what a device tells', { skip }, () => {
+  const back = 'fell back: it ran, and no gateway heard from it in time';
+  const refused = 'refused: it is not what its publisher signed';
+  const all = edgeRoutes();
+  const tells = (id, device) => {
+    const routes = twinRoutes(id);
+    routes.twin.reported.values.device = device;
+    Object.assign(all, routes);
+  };
+  const artefact = '0123456789abcdef';
+  const ends = [
+    ['runs', 'good-text'], ['on trial', 'warn-text'], [refused, 'alarm-text'], [back, 'alarm-text'],
+  ];
+  ends.forEach(([progress], n) => (
+    tells(`a-${n}`, { firmware: '1.2.0', dropped: 0, update: { progress, artefact } })
+  ));
+  // Another device may say there what it likes.
+  tells('b-0', { firmware: { a: 1 }, boot: 'x', update: 'y', starts: [5, null] });
+  tells('b-1', 'pump');
+  return visit('edge.html', all, { hash: '#device=a-0&twin=1' }, async (page) => {
+    const go = async (id) => {
+      await page.value(`void (location.hash = 'device=${id}&twin=1')`);
+      await page.until(`document.querySelector('.pane').getAttribute('aria-label') === '${id}'`);
+      await page.until("document.querySelector('.twin table')");
+    };
+    for (const [n, [progress, tone]] of ends.entries()) {
+      await go(`a-${n}`);
+      const names = `[...${TOLD}.querySelectorAll('dt')].map((dt) => dt.innerText).join()`;
+      assert.equal(await page.value(names), 'Firmware,Update,Lost');
+      const span = `${told('Update')}.querySelector('span')`;
+      assert.equal(await page.value(`${told('Update')}.innerText`), `${artefact} ${progress}`);
+      assert.equal(await page.value(`${span}.className`), tone, progress);
+      assert.equal(await page.value(`${told('Lost')}.innerText`), 'nothing');
+      assert.equal(await page.value(`${TOLD}.querySelector('details')`), null);
+    }
+    for (const id of ['b-0', 'b-1']) {
+      await go(id);
+      assert.equal(await page.value(TOLD), null, id);
+    }
   });
 });
 
