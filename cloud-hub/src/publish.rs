@@ -8,14 +8,17 @@ use crate::service::ROOT_FILE;
 use crate::settings::Settings;
 use clap::{Subcommand, value_parser};
 use data_encoding::BASE64;
+use holdfast_core::Timestamp;
 use holdfast_core::artefact::Publisher;
 use holdfast_core::artefact::limits::{BLOCK_BYTES, CONTENT_BYTES};
+use holdfast_core::device::firmware;
 use holdfast_core::flow::Image;
 use holdfast_core::flow::about::About;
 use holdfast_core::flow::image::{FORMAT, Part};
 use holdfast_node::cli::{ArtefactAction, Failure, Local, find_artefact, short_artefact};
 use holdfast_node::flow::compile;
 use holdfast_node::runs::assigned::KIND;
+use holdfast_node::time_text::format;
 use holdfast_sync::Fault;
 use holdfast_sync::artefact::{Grant, Publishing};
 use holdfast_sync::env::System;
@@ -62,9 +65,14 @@ pub enum HubArtefactAction {
     /// Signs a file and publishes it. What was cut off goes on where it was.
     #[command(
         after_help = "A workflow may be a definition, which is compiled first, or its image; \
-        name and version\nare those that stand in it.\n\nExamples:\n  \
+        name and version\nare those that stand in it.\n\n\
+        An image of firmware is named after the board that it is for, as its devices report it at\n\
+        device/board. It was made when its file was last changed, and a device takes none that\n\
+        was made before the one that it runs.\n\n\
+        Examples:\n  \
         holdfast-hub artefact publish guard.yaml --kind flow --key works.key\n  \
-        holdfast-hub artefact publish pump.bin --kind firmware --version 1.2.0 --key works.key\n\n\
+        holdfast-hub artefact publish pump.bin --kind firmware --name mps2-an385 --version 1.2.0 \
+        --key works.key\n\n\
         `holdfast-hub artefact assign` then has sites use it."
     )]
     Publish {
@@ -73,7 +81,7 @@ pub enum HubArtefactAction {
         /// What it is for: `flow`, `firmware`, `bundle`.
         #[arg(long)]
         kind: String,
-        /// Its name [default: that of the file, without its ending].
+        /// Its name; of firmware the board [default: that of the file, without its ending].
         #[arg(long)]
         name: Option<String>,
         /// Its version; a workflow has one of its own.
@@ -166,6 +174,11 @@ pub async fn artefact(hub: &Local<Settings>, action: HubArtefactAction) -> Resul
                     return Err(text.into());
                 }
                 return publish(hub, &file, (&kind, &own.0, &own.1), &flow.image, &key).await;
+            }
+            if kind == firmware::KIND && name.is_none() {
+                let text = "an image of firmware is named after the board that it is for, as its \
+                            devices report it at device/board: --name mps2-an385";
+                return Err(text.to_owned().into());
             }
             let named = file.file_stem().and_then(|name| name.to_str()).map(str::to_owned);
             let name = name.or(named).unwrap_or_default();
@@ -280,6 +293,14 @@ async fn publish(
     }
     let (_, name, version) = named;
     println!("Published {name} {version}: {id}");
+    if named.0 == firmware::KIND {
+        let made = Timestamp::from_millis(made_s.saturating_mul(1_000)).map(format);
+        println!(
+            "It is for boards `{name}`, and was made {}, when its file was changed last: devices \
+             that run what was made later refuse it.",
+            made.unwrap_or_default()
+        );
+    }
     let id = id.to_string();
     let short = short_artefact(&id);
     println!("Have a site use it: holdfast-hub artefact assign SITE {name} {short}");

@@ -137,7 +137,8 @@ struct AssignedShape {
     name: String,
     /// The artefact's id.
     id: String,
-    /// Of a workflow: tags that a device must have for what is found of it to begin a run.
+    /// Tags that a device must have: for what is found of it to begin a run of a workflow, or to be
+    /// offered an image of firmware.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     only: BTreeMap<String, String>,
 }

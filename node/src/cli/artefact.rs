@@ -21,10 +21,12 @@ pub enum ArtefactAction {
     /// Has a site use an artefact: its gateways fetch it and keep it.
     #[command(after_help = "What a site used under that name before, its gateways drop.\n\n\
         A workflow is installed on the gateways as soon as it is there; with --only it looks only \
-        at\ndevices that have these tags.\n\n\
+        at\ndevices that have these tags. Firmware is offered to devices of its board; with --only \
+        to those\nthat have these tags.\n\n\
         Examples (holdfast-hub has the same):\n  \
         holdfast-hub artefact assign north pump-guard e67a962bacae\n  \
-        holdfast-hub artefact assign north pump-guard e67a962bacae --only kind=sewage\n")]
+        holdfast-hub artefact assign north pump-guard e67a962bacae --only kind=sewage\n  \
+        holdfast-hub artefact assign north mps2-an385-pilot 0f3cc1a72b9e --only pilot=yes\n")]
     Assign {
         /// The site.
         site: String,
@@ -32,7 +34,8 @@ pub enum ArtefactAction {
         name: String,
         /// The artefact's id, or the first digits of it.
         id: String,
-        /// Of a workflow: a tag that a device must have for what is found of it to begin a run.
+        /// A tag that a device must have: for what is found of it to begin a run of a workflow, or
+        /// to be offered an image of firmware.
         #[arg(long, value_name = "TAG=VALUE", value_parser = tag)]
         only: Vec<(String, String)>,
     },
