@@ -93,7 +93,8 @@ pub fn run(options: &Options) -> Result<ExitCode, Problem> {
 fn build(metadata: &Metadata, machine: Machine) -> Result<Vec<Executable>, Problem> {
     eprintln!("-- {}", machine.name());
     let mut arguments = vec!["--release", "--target", machine.triple(), "--bins"];
-    // They carry the description of their routes, and not what makes it.
+    // They carry the description of their routes, and not what makes it; the rules of time zones
+    // are those of the system, on which the packages depend.
     arguments.push("--no-default-features");
     arguments.extend(["--config", "profile.release.debug=false"]);
     // Slower to build and a tenth smaller; nobody measures or debugs these.

@@ -60,7 +60,9 @@ impl Root {
         let (suite, mirror) = (of("$(CODENAME)"), of("$(SITE)"));
         let from = suite.zip(mirror).ok_or("apt-get knows no mirror to make a root from")?;
         let mut make = child::command("debootstrap", Path::new("/"));
-        make.args(["--variant=minbase", "--include=adduser", &from.0]).arg(&self.dir).arg(&from.1);
+        make.args(["--variant=minbase", "--include=adduser,tzdata", &from.0])
+            .arg(&self.dir)
+            .arg(&from.1);
         make.stdout(Stdio::null());
         run_to_end(&mut make, "debootstrap")
     }
