@@ -31,7 +31,7 @@ use ring::Ring;
 pub(crate) use ring::{Place, Step};
 
 /// Keys of values, at most.
-const KEYS: usize = 48;
+const KEYS: usize = 50;
 
 /// Bytes of the record of a step: what it left, what stands before it, and what changes with it.
 const STEP_RECORD_BYTES: usize = STEP_MAX_BYTES + 128;
@@ -75,6 +75,8 @@ pub enum Fault<E> {
     Reject(Reject),
     /// The flash.
     Flash(E),
+    /// What stands of the images of firmware cannot be read or written.
+    State,
 }
 
 impl<E> From<Reject> for Fault<E> {
