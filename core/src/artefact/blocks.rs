@@ -39,6 +39,23 @@ pub fn block_hash(size: u64, index: u64, bytes: &[u8]) -> Option<[u8; 32]> {
     Some(hasher.update(bytes).finalize_non_root())
 }
 
+/// The hash of some content, taken in pieces of any length: for who has no room for a block.
+#[derive(Default)]
+pub struct Hasher(blake3::Hasher);
+
+impl Hasher {
+    /// Takes the next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The hash of all of them.
+    #[must_use]
+    pub fn finish(&self) -> [u8; 32] {
+        *self.0.finalize().as_bytes()
+    }
+}
+
 /// The hashes of the blocks of some content, taken one after the other.
 #[derive(Clone, Debug, Default)]
 pub struct Outline {

@@ -9,7 +9,7 @@ mod blocks;
 mod manifest;
 mod publisher;
 
-pub use blocks::{Outline, block_hash, block_len, blocks};
+pub use blocks::{Hasher, Outline, block_hash, block_len, blocks};
 pub use manifest::{ArtefactId, Content, Manifest};
 pub use publisher::{Kinds, Publisher};
 

@@ -8,12 +8,14 @@
 //! keeps in flash: [`samples`] and what the device must know, its [`memory`]. [`record`] is a
 //! sample there, [`batch`] samples on their way, [`clock`] what it knows of the time, [`twin`] what
 //! it should be and is, [`commands`] what it was told to do, [`flows`] the workflows that it runs
-//! by itself, whose [`steps`] the gateway hears of.
+//! by itself, whose [`steps`] the gateway hears of, [`update`] its next firmware, which waits in one
+//! of two places for images ([`boot`]).
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
 pub mod actor;
 pub mod batch;
+pub mod boot;
 pub mod clock;
 pub mod commands;
 pub mod flows;
@@ -28,10 +30,13 @@ pub mod sensors;
 mod signature;
 pub mod steps;
 pub mod twin;
+pub mod update;
 pub mod uplink;
 
 #[cfg(test)]
 mod chip;
+#[cfg(test)]
+mod published;
 
 pub use log::Log;
 pub use node::{About, Node};

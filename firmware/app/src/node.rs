@@ -5,6 +5,7 @@
 //! ([`crate::log`]), never elsewhere: a gateway that is away, slow or hostile costs no sample, and
 //! a sensor or a valve that hangs no message.
 
+use crate::boot::Places;
 use crate::clock::Clock;
 use crate::commands::{Commands, Waiting};
 use crate::flows::{Flows, Here};
@@ -12,6 +13,7 @@ use crate::log::{Fault, Log};
 use crate::memory::{Identity, Losses};
 use crate::sensors::Sensor;
 use crate::twin::Twin;
+use crate::update::Update;
 use core::cell::{Cell, RefCell};
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use embassy_sync::signal::Signal;
@@ -19,6 +21,7 @@ use embassy_time::Instant;
 use embedded_storage::nor_flash::NorFlash;
 use holdfast_core::device::command::{Command, CommandId, Outcome};
 use holdfast_core::device::desired::Desired;
+use holdfast_core::device::firmware::Firmware;
 use holdfast_core::device::gateway::Time;
 use holdfast_core::device::health::Reason;
 use holdfast_core::device::reported::Joined;
@@ -66,6 +69,10 @@ pub enum Event {
     Flows,
     /// A run did a step, and that is in flash.
     Stepped,
+    /// How its update stands has changed.
+    Update,
+    /// It has other firmware, which the next start runs.
+    Ready,
     /// The gateway listens.
     Connected,
     /// It does not, or does no more. Said once, not at each attempt.
@@ -89,6 +96,7 @@ pub struct Node<F: NorFlash> {
     pub(crate) twin: RefCell<Twin>,
     pub(crate) commands: RefCell<Commands>,
     pub(crate) flows: RefCell<Flows>,
+    update: RefCell<Option<Update<F>>>,
     pub(crate) clock: Cell<Clock>,
     /// There is something to do.
     pub(crate) work: Signal<NoopRawMutex, ()>,
@@ -101,7 +109,7 @@ pub struct Node<F: NorFlash> {
 
 impl<F: NorFlash> Node<F> {
     /// Starts the device: counts the start, and takes up who it is. `told` is what it was given
-    /// with this start, if anything: that it remembers.
+    /// with this start, if anything: that it remembers. With `places` it takes other firmware.
     ///
     /// # Errors
     /// [`Start::Nobody`] when it was never told who it is; a fault of the flash.
@@ -110,6 +118,7 @@ impl<F: NorFlash> Node<F> {
         mut log: Log<F>,
         about: About,
         told: Option<Identity>,
+        places: Option<Places<F>>,
     ) -> Result<Self, Start<F::Error>> {
         let boot = log.count_start()?;
         if let Some(told) = &told {
@@ -120,6 +129,8 @@ impl<F: NorFlash> Node<F> {
         let twin = RefCell::new(Twin::open(&mut log, device)?);
         let commands = RefCell::new(Commands::open(&mut log)?);
         let flows = RefCell::new(Flows::new(Author::device(device), identity.fleet));
+        let open = |places| Update::open(&mut log, places, identity.fleet);
+        let update = RefCell::new(places.map(open).transpose()?);
         let (log, clock, lost) = (RefCell::new(log), Cell::default(), Cell::default());
         let (work, news, state_refused) = (Signal::new(), Signal::new(), Cell::default());
         Ok(Self {
@@ -130,6 +141,7 @@ impl<F: NorFlash> Node<F> {
             twin,
             commands,
             flows,
+            update,
             clock,
             work,
             news,
@@ -257,6 +269,33 @@ impl<F: NorFlash> Node<F> {
         // What waits for a time may have less to wait for.
         self.work.signal(());
         self.with_flows(|flows, log, here| flows.clock_set(log, here, before))
+    }
+
+    /// Does something with the update and what is kept, where the device takes other firmware.
+    pub(crate) fn with_update<T: Default>(
+        &self,
+        act: impl FnOnce(&mut Update<F>, &mut Log<F>) -> Result<T, Fault<F::Error>>,
+    ) -> Result<T, Fault<F::Error>> {
+        match &mut *self.update.borrow_mut() {
+            Some(update) => act(update, &mut self.log.borrow_mut()),
+            None => Ok(T::default()),
+        }
+    }
+
+    /// What the gateway is told of its firmware; nothing where it takes no other.
+    pub(crate) fn firmware(&self) -> Option<Firmware<'static>> {
+        self.update.borrow().as_ref().map(Update::said)
+    }
+
+    /// Whether the device is to start again, for the image that it has made ready.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.update.borrow().as_ref().is_some_and(Update::is_ready)
+    }
+
+    /// Whether the image that runs goes again when no gateway is heard.
+    #[must_use]
+    pub fn is_on_trial(&self) -> bool {
+        self.update.borrow().as_ref().is_some_and(Update::is_on_trial)
     }
 
     /// Counts a message of the gateway that does not follow the format.

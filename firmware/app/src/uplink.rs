@@ -13,7 +13,6 @@ use crate::log::Fault;
 use crate::mqtt::{Client, End, Login};
 use crate::node::{Event, Node};
 use crate::sensors::Sensor;
-use core::convert::Infallible;
 use embassy_time::{Duration, Timer, with_timeout};
 use embedded_io_async::{Read, Write};
 use embedded_storage::nor_flash::NorFlash;
@@ -85,10 +84,11 @@ impl Default for Room {
     }
 }
 
-/// What ends a talk: the connection, or for good the flash.
+/// What ends a talk: the connection, or for good the flash, or that other firmware is ready.
 enum Stop<E> {
     End(End),
     Fault(Fault<E>),
+    Ready,
 }
 
 impl<E> From<Fault<E>> for Stop<E> {
@@ -103,7 +103,7 @@ impl<E> From<End> for Stop<E> {
     }
 }
 
-/// Talks to the gateway for ever.
+/// Talks to the gateway until other firmware is ready for the next start.
 ///
 /// # Errors
 /// A fault of the flash.
@@ -113,19 +113,23 @@ pub async fn run<F: NorFlash, D: Dial>(
     dial: &mut D,
     pace: Pace,
     room: &mut Room,
-) -> Result<Infallible, Fault<F::Error>> {
+) -> Result<(), Fault<F::Error>> {
     node.take_up()?;
     let backoff = Backoff::new(500, 60_000);
     let mut uplink = Uplink { node, table, pace, room, backoff, said: None };
-    loop {
+    while !node.is_ready() {
         let entropy = dial.entropy();
         let end = match with_timeout(CONNECT, dial.dial(&node.identity.gateway)).await {
             Ok(Some(io)) => uplink.visit(io).await?,
             _ => Event::Lost,
         };
         tell(node, &mut uplink.said, end);
+        if end == Event::Ready {
+            break;
+        }
         Timer::after_millis(uplink.backoff.next_ms(entropy)).await;
     }
+    Ok(())
 }
 
 /// What outlives a connection.
@@ -157,6 +161,7 @@ impl<F: NorFlash> Uplink<'_, F> {
         let mut talk = Talk::new(node, table, *pace, client, up);
         match talk.hold(backoff).await {
             Err(Stop::Fault(fault)) => Err(fault),
+            Err(Stop::Ready) => Ok(Event::Ready),
             Err(Stop::End(End::Unreadable)) => talk.give_up().map(|()| Event::Refused),
             Err(Stop::End(End::Refused)) => {
                 talk.refused();

@@ -2,12 +2,13 @@
 
 use super::*;
 use crate::chip::{Broken, Draw, Outside};
+use crate::published::{Published, fleet};
 use crate::samples::Look;
 use crate::twin::Twin;
-use holdfast_core::artefact::{Content, Kinds, Manifest, Publisher};
+use holdfast_core::Device;
 use holdfast_core::codec::Sink;
 use holdfast_core::condition::{Rule, Test};
-use holdfast_core::device::flows::{PIECE_BYTES, Step};
+use holdfast_core::device::flows::Step;
 use holdfast_core::flow::about::{About, Placement};
 use holdfast_core::flow::draft::Draft;
 use holdfast_core::flow::effect::{Argument, Head, IDEMPOTENT, Kind, Piece as Words, encode};
@@ -15,7 +16,6 @@ use holdfast_core::flow::image::{Part, Type};
 use holdfast_core::flow::op::{Late, Op};
 use holdfast_core::flow::signal::{Source, Word, put_head};
 use holdfast_core::flow::trigger::{Devices, Tags};
-use holdfast_core::{Device, NodeId};
 use std::collections::BTreeMap;
 use std::format;
 use std::string::String;
@@ -100,58 +100,9 @@ fn long_guard() -> Vec<u8> {
     draft.encode().unwrap()
 }
 
-fn key(seed: u8) -> salty::Keypair {
-    salty::Keypair::from(&[seed; 32])
-}
-
-fn public(seed: u8) -> NodeId {
-    NodeId(key(seed).public.to_bytes())
-}
-
-fn sign(seed: u8) -> impl FnOnce(&[u8; 32]) -> [u8; 64] {
-    move |message| key(seed).sign(message).to_bytes()
-}
-
-/// What a publisher with the key `seed`, named by the root key 9, makes of an image.
-struct Published {
-    id: ArtefactId,
-    manifest: Vec<u8>,
-    image: Vec<u8>,
-}
-
+/// What the key `seed` signs of an image.
 fn published(image: &[u8], seed: u8) -> Published {
-    let publisher = Publisher {
-        root: public(9),
-        key_id: 1,
-        serial: 1,
-        key: public(7),
-        name: "works",
-        kinds: Kinds::of(&["flow"]).unwrap(),
-        not_after_s: 1_900_000_000,
-    };
-    let mut certificate = Vec::new();
-    publisher.encode(&mut certificate, sign(9)).unwrap();
-    let hash = holdfast_core::artefact::block_hash(image.len() as u64, 0, image).unwrap();
-    let content = Content {
-        kind: "flow",
-        name: "tank-guard",
-        version: "1",
-        made_s: 1_800_000_000,
-        size: image.len() as u64,
-        hash,
-    };
-    let mut manifest = Vec::new();
-    let id = Manifest::encode(&mut manifest, &content, &certificate, sign(seed)).unwrap();
-    Published { id, manifest, image: image.to_vec() }
-}
-
-impl Published {
-    fn part(&self, part: u64) -> &[u8] {
-        match part {
-            0 => &self.manifest,
-            part => self.image.chunks(PIECE_BYTES).nth(part as usize - 1).unwrap_or_default(),
-        }
-    }
+    Published::new("flow", "tank-guard", 0, image, seed)
 }
 
 /// A device with its flash, its time and its valve.
@@ -173,7 +124,7 @@ impl Bench {
     fn new(chip: Outside, boot: u64) -> Faulty<Self> {
         let mut log = chip.try_open()?;
         let device = Device::new("pump-1").unwrap();
-        let flows = Flows::new(Author::device(device), Some(FleetId::of(&public(9))));
+        let flows = Flows::new(Author::device(device), Some(fleet()));
         let twin = Twin::open(&mut log, device)?;
         let valve = Vec::new();
         let mut bench = Self { chip, log, flows, twin, boot, uptime_ms: 0, anchor: None, valve };
@@ -314,10 +265,10 @@ fn what_is_not_there_is_asked_for_again_later() {
 #[test]
 fn what_nobody_of_the_fleet_has_signed_or_somebody_has_changed_does_not_run() {
     let good = published(&guard("1", Overlap::Skip), 7);
-    let stranger = published(&good.image, 8);
-    let mut changed = published(&good.image, 7);
-    *changed.image.last_mut().unwrap() ^= 1;
-    let mut other = good.image.clone();
+    let stranger = published(&good.bytes, 8);
+    let mut changed = published(&good.bytes, 7);
+    *changed.bytes.last_mut().unwrap() ^= 1;
+    let mut other = good.bytes.clone();
     other[0] = 9;
     let unfit = published(&other, 7);
     for (published, stands) in

@@ -347,7 +347,8 @@ fn a_start_counts_even_when_the_power_goes_in_it() {
     for _ in 0..2_000 {
         part.left.set(draw.below(2 * 1_024));
         let started = part.try_open().map_err(Start::Fault);
-        if let Ok(node) = started.and_then(|log| Node::start(log, ABOUT, Some(told.clone()))) {
+        if let Ok(node) = started.and_then(|log| Node::start(log, ABOUT, Some(told.clone()), None))
+        {
             assert!(node.boot > last, "boot {} after {last}", node.boot);
             assert_eq!(node.identity, told);
             last = node.boot;
@@ -359,10 +360,10 @@ fn a_start_counts_even_when_the_power_goes_in_it() {
 #[test]
 fn a_device_that_was_never_told_who_it_is_says_so_and_later_remembers() {
     let part = Outside::new(3);
-    assert!(matches!(Node::start(part.open(), ABOUT, None), Err(Start::Nobody)));
+    assert!(matches!(Node::start(part.open(), ABOUT, None, None), Err(Start::Nobody)));
     let told = Identity::new("ps-1", "hft_1", "10.0.2.2:1883").unwrap();
-    Node::start(part.open(), ABOUT, Some(told.clone())).ok().unwrap();
-    let node = Node::start(part.open(), ABOUT, None).ok().unwrap();
+    Node::start(part.open(), ABOUT, Some(told.clone()), None).ok().unwrap();
+    let node = Node::start(part.open(), ABOUT, None, None).ok().unwrap();
     assert_eq!((node.identity, node.boot), (told, 3));
 }
 

@@ -15,12 +15,14 @@ use crate::mqtt::{Client, End};
 use crate::node::{Event, Node};
 use crate::samples::Look;
 use crate::sensors::Sensor;
+use crate::update::Update;
 use core::convert::Infallible;
 use embassy_futures::select::{Either3, select3};
 use embassy_time::{Duration, Instant, Timer, with_timeout};
 use embedded_io_async::{Read, Write};
 use embedded_storage::nor_flash::NorFlash;
 use holdfast_core::Reject;
+use holdfast_core::artefact::limits::NAME_BYTES;
 use holdfast_core::backoff::Backoff;
 use holdfast_core::codec::Window;
 use holdfast_core::device::command::{Command, CommandId, Named};
@@ -29,9 +31,12 @@ use holdfast_core::device::flows::{FLOWS_MAX, Fetch, Piece, Stepped, Wanted, put
 use holdfast_core::device::gateway::{Time, Watermark};
 use holdfast_core::device::health::{Counter, Health};
 use holdfast_core::device::reported::Joined;
-use holdfast_core::device::{self, Envelopes};
+use holdfast_core::device::{self, Envelopes, firmware};
 use holdfast_core::envelope::Envelope;
 use holdfast_core::limits::DEVICE_MAX_BYTES;
+
+/// Bytes of what it says of its firmware.
+const FIRMWARE_MAX_BYTES: usize = NAME_BYTES + 96;
 
 type Topic = heapless::String<{ DEVICE_MAX_BYTES + 24 }>;
 
@@ -122,6 +127,9 @@ impl<'t, F: NorFlash, I: Read + Write> Talk<'t, F, I> {
             if turns.flight.is_some() || !client.is_waiting() {
                 next = next.min(turns.next());
             }
+            if node.is_ready() {
+                return Err(Stop::Ready);
+            }
             match select3(client.poll(), Timer::at(next), node.news.wait()).await {
                 Either3::First(polled) => {
                     if let Some(message) = polled?
@@ -160,6 +168,11 @@ impl<'t, F: NorFlash, I: Read + Write> Talk<'t, F, I> {
             let mut held = heapless::Vec::<u8, { FLOWS_MAX * 33 }>::new();
             node.flows.borrow().held().encode(&mut held).map_err(Fault::Reject)?;
             message.add(device::FLOWS_HELD, &held).map_err(Fault::Reject)?;
+            if let Some(firmware) = node.firmware() {
+                let mut said = heapless::Vec::<u8, FIRMWARE_MAX_BYTES>::new();
+                firmware.encode(&mut said).map_err(Fault::Reject)?;
+                message.add(device::FIRMWARE, &said).map_err(Fault::Reject)?;
+            }
         }
         self.client.publish(up, self.message.bytes()).await?;
         self.turns.flight = Some(Flight { what, again_at: Instant::now() + self.pace.patience });
@@ -230,7 +243,12 @@ impl Turns {
         {
             return Ok(Some(state));
         }
-        if let Some(fetch) = node.flows.borrow().lacks() {
+        let lacks = node.flows.borrow().lacks();
+        let lacks = match lacks {
+            Some(fetch) => Some(fetch),
+            None => node.with_update(|update, _| Ok(update.lacks()))?,
+        };
+        if let Some(fetch) = lacks {
             let len = written(payload, |out| fetch.encode(out))?;
             return Ok(Some((What::Fetch(fetch), len)));
         }
@@ -283,6 +301,9 @@ impl Turns {
             device::TIME => {
                 node.set_clock(Time::decode(payload)?)?;
                 self.done(|what| what == What::Hello);
+                if node.with_update(Update::heard)? {
+                    self.update_stands(node);
+                }
             }
             device::WATERMARK => return self.let_go(node, pace, Watermark::decode(payload)?),
             device::DESIRED => node.desire(&Desired::decode(payload)?)?,
@@ -302,6 +323,10 @@ impl Turns {
             device::FLOWS => {
                 let wanted = Wanted::decode(payload)?.0;
                 node.with_flows(|flows, log, here| flows.want(log, here, &wanted))?;
+            }
+            device::FIRMWARE_WANTED => {
+                let wanted = firmware::Wanted::decode(payload)?;
+                node.with_update(|update, log| update.want(log, wanted))?;
             }
             device::PIECE => self.take_piece(node, &Piece::decode(payload)?)?,
             device::STEPPED => {
@@ -324,7 +349,7 @@ impl Turns {
         self.flight.take_if(|flight| is_it(flight.what)).is_some()
     }
 
-    /// Takes a piece of a workflow. How the workflows stand is said when that has changed.
+    /// Takes a piece of a workflow or of firmware. How they stand is said when that has changed.
     fn take_piece<F: NorFlash>(
         &mut self,
         node: &Node<F>,
@@ -335,8 +360,17 @@ impl Turns {
             (node.about.tell)(Event::Flows);
             self.hello_at = Instant::now();
         }
+        if node.with_update(|update, log| update.take(log, piece))? {
+            self.update_stands(node);
+        }
         self.done(|what| what == What::Fetch(piece.of));
         Ok(())
+    }
+
+    /// Says how the update stands, here and to the gateway.
+    fn update_stands<F: NorFlash>(&mut self, node: &Node<F>) {
+        (node.about.tell)(Event::Update);
+        self.hello_at = Instant::now();
     }
 
     /// Lets go of samples. What a gateway says of some that it was not handed frees nothing.

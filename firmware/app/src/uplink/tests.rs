@@ -147,7 +147,7 @@ fn record(sequence: u64) -> Record<'static> {
 fn talk(gateway: impl AsyncFn(&Node<Outside>, &Gateway<'_>)) -> Vec<Event> {
     TOLD.take();
     let identity = Identity::new("pump-1", "hft_1", "10.0.2.2:1883").unwrap();
-    let node = Node::start(Outside::new(4).open(), ABOUT, Some(identity)).ok().unwrap();
+    let node = Node::start(Outside::new(4).open(), ABOUT, Some(identity), None).ok().unwrap();
     node.log.borrow_mut().push(&record(1)).unwrap();
     let wire = Wire::new(&[]);
     let pace = Pace { patience: PATIENCE, linger: Duration::from_millis(20), ..Pace::default() };

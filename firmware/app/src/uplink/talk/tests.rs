@@ -16,7 +16,7 @@ const ABOUT: About = About { firmware: "0.1.0", reason: Reason::POWER, sensors: 
 
 fn node(log: Log<Outside>) -> Node<Outside> {
     let told = Identity::new("pump-1", "hft_1", "10.0.2.2:1883").unwrap();
-    Node::start(log, ABOUT, Some(told)).ok().unwrap()
+    Node::start(log, ABOUT, Some(told), None).ok().unwrap()
 }
 
 fn turns(what: Option<What>) -> Turns {
@@ -182,5 +182,5 @@ fn a_hostile_gateway_breaks_nothing_and_is_counted() {
     assert!(refused > 5_000, "{refused}");
     // It starts with what came of that as with anything else.
     let log = chip.open();
-    assert_eq!(Node::start(log, ABOUT, None).ok().unwrap().boot, 2);
+    assert_eq!(Node::start(log, ABOUT, None, None).ok().unwrap().boot, 2);
 }
