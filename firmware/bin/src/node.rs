@@ -4,7 +4,8 @@
 //! The emulator hands over `flash=FILE` and, at least once, `device=`, `token=` and
 //! `gateway=ADDRESS:PORT`; with `fleet=` it takes workflows, too. What happens goes to the console,
 //! a line each; with `say=all` every sample, too, and with `faster=10` there are ten times as many.
-//! A fault of the flash ends the program, as it would reset a board.
+//! A fault of the flash ends the program, as it would reset a board. The loader starts it, and may
+//! have put it where another was: then it is on trial until its gateway answers.
 
 #![no_std]
 #![no_main]
@@ -14,28 +15,31 @@ mod tank;
 
 use bsp_an385::arguments::{self, Arguments};
 use bsp_an385::ethernet::Ethernet;
-use bsp_an385::flash::{Flash, PAGE_BYTES};
+use bsp_an385::flash::Flash;
+use bsp_an385::places::{self, Part, Places, Shared};
+use bsp_an385::restart::{self, restart};
 use bsp_an385::uart::Console;
-use bsp_an385::{crashed, executor, exit, time};
+use bsp_an385::{crashed, executor, exit, time, watchdog};
+use core::cell::RefCell;
 use core::fmt::Write;
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, Ordering};
 use cortex_m_rt::entry;
 use embassy_executor::Spawner;
+use embassy_sync::blocking_mutex::Mutex;
 use embassy_time::{Duration, Ticker};
 use holdfast_core::device::health::Reason;
 use holdfast_core::id::FleetId;
+use holdfast_firmware::boot;
 use holdfast_firmware::memory::Identity;
 use holdfast_firmware::node::{Event, Start};
 use holdfast_firmware::uplink::{self, Pace, Room};
-use holdfast_firmware::{About, Log, Node, actor, sampler};
+use holdfast_firmware::{About, Log, Node, actor, sampler, update};
 use network::Network;
 use static_cell::StaticCell;
 
-/// Pages of the flash: 1 MiB, as a small part beside a microcontroller has.
-const PAGES: usize = 256;
-/// Pages for what the device keeps: some twenty thousand samples, and what it must know.
-const LOG_PAGES: usize = 136;
+/// What it is, so that whoever has the image finds it there.
+const VERSION: &str = concat!("holdfast-firmware ", env!("CARGO_PKG_VERSION")).split_at(18).1;
 
 /// Whether samples are said, too.
 static SAYS_ALL: AtomicBool = AtomicBool::new(false);
@@ -58,7 +62,7 @@ fn say(line: core::fmt::Arguments<'_>) {
 }
 
 /// What a device measures, and hands on if nothing else.
-type Device = Node<Flash<PAGES>>;
+type Device = Node<Part>;
 
 #[embassy_executor::task]
 async fn measure(node: &'static Device, mut tank: tank::Tank) {
@@ -74,17 +78,27 @@ async fn act(node: &'static Device) {
 
 #[embassy_executor::task]
 async fn hand_on(node: &'static Device, dial: &'static mut Network, room: &'static mut Room) {
-    _ = uplink::run(node, node.about.sensors, dial, Pace::default(), room).await;
-    end()
+    match uplink::run(node, node.about.sensors, dial, Pace::default(), room).await {
+        Ok(()) => restart(),
+        Err(_) => end(),
+    }
+}
+
+/// Goes back to the firmware before this one, if no gateway is heard.
+#[embassy_executor::task]
+async fn prove(node: &'static Device) {
+    update::trial(node).await;
+    restart()
 }
 
 /// The emulator's network looks at its sockets when the processor wakes: without a tick a
-/// connection would take a second.
+/// connection would take a second. As long as tasks come to their turn, so does the watchdog's food.
 #[embassy_executor::task]
 async fn tick() {
     let mut ticker = Ticker::every(Duration::from_millis(10));
     loop {
         ticker.next().await;
+        watchdog::feed();
     }
 }
 
@@ -152,11 +166,14 @@ fn begin(spawner: Spawner) -> Result<(), Wrong> {
     let table = TABLE.init_with(|| tank::table(faster));
     let node = open(&arguments, table)?;
     say(format_args!("boot {} of {}", node.boot, node.identity.device));
+    let trial = if node.is_on_trial() { ", on trial" } else { "" };
+    say(format_args!("firmware {VERSION}{trial}"));
     let dial = connect(spawner, node).ok_or(Wrong::NoNetwork)?;
     let tank = tank::Tank::new(table);
     spawner.spawn(measure(node, tank).map_err(|_| Wrong::NoRoom)?);
     spawner.spawn(act(node).map_err(|_| Wrong::NoRoom)?);
     spawner.spawn(hand_on(node, dial, ROOM.init_with(Room::new)).map_err(|_| Wrong::NoRoom)?);
+    spawner.spawn(prove(node).map_err(|_| Wrong::NoRoom)?);
     spawner.spawn(tick().map_err(|_| Wrong::NoRoom)?);
     Ok(())
 }
@@ -164,15 +181,21 @@ fn begin(spawner: Spawner) -> Result<(), Wrong> {
 /// Opens what it keeps.
 #[inline(never)]
 fn open(arguments: &Arguments, sensors: &'static tank::Table) -> Result<&'static Device, Wrong> {
+    static FLASH: StaticCell<Shared> = StaticCell::new();
     static NODE: StaticCell<Device> = StaticCell::new();
     let file = arguments.text("flash").map_err(Wrong::Arguments)?;
     let told = told(arguments)?;
-    let flash = Flash::<PAGES>::open(file).map_err(|_| Wrong::Flash)?;
-    let Ok(log) = Log::open(flash, 0..(LOG_PAGES * PAGE_BYTES) as u32) else {
-        return Err(Wrong::Flash);
+    let flash = Flash::open(file).map_err(|_| Wrong::Flash)?;
+    let Places { log, next, state, .. } = Places::of(FLASH.init(Mutex::new(RefCell::new(flash))));
+    let (all, room) = (0..log.size(), places::IMAGE_BYTES as u32);
+    let log = Log::open(log, all).map_err(|_| Wrong::Flash)?;
+    let next = boot::Places::open(places::BOARD, room, next, state).map_err(|_| Wrong::Flash)?;
+    let reason = match restart::reason() {
+        restart::Reason::Power => Reason::POWER,
+        restart::Reason::Watchdog => Reason::WATCHDOG,
+        restart::Reason::Asked => Reason::SOFTWARE,
     };
-    let (firmware, reason) = (env!("CARGO_PKG_VERSION"), Reason::POWER);
-    match Node::start(log, About { firmware, reason, sensors, tell }, told) {
+    match Node::start(log, About { firmware: VERSION, reason, sensors, tell }, told, Some(next)) {
         Ok(node) => Ok(NODE.init(node)),
         Err(Start::Nobody) => Err(Wrong::Nobody),
         Err(Start::Fault(_)) => Err(Wrong::Flash),
@@ -205,6 +228,8 @@ fn tell(event: Event) {
         Event::Desired => say(format_args!("the gateway wants something else")),
         Event::Begun { id } => say(format_args!("begun {:032x}", u128::from_be_bytes(id))),
         Event::Flows => say(format_args!("how its workflows stand has changed")),
+        Event::Update => say(format_args!("how its firmware stands has changed")),
+        Event::Ready => say(format_args!("it starts again, for other firmware")),
         Event::Stepped => say(format_args!("a run did a step")),
         Event::Connected => say(format_args!("connected to the gateway")),
         Event::Lost => say(format_args!("the gateway is not there; trying on")),

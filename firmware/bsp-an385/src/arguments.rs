@@ -9,7 +9,7 @@ use core::fmt;
 use core::str::FromStr;
 
 /// Room for all words with the spaces between them: paths and ports, no texts.
-pub const MAX_BYTES: usize = 256;
+pub const MAX_BYTES: usize = 320;
 
 /// The words, looked over.
 #[derive(Clone, Debug)]

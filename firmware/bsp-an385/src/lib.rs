@@ -12,10 +12,13 @@ pub mod ethernet;
 pub mod executor;
 pub mod flash;
 mod interrupt;
+pub mod places;
 mod register;
+pub mod restart;
 mod semihosting;
 pub mod time;
 pub mod uart;
+pub mod watchdog;
 
 use core::panic::PanicInfo;
 use cortex_m_rt::{ExceptionFrame, exception};

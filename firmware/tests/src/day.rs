@@ -55,7 +55,7 @@ async fn all() {
     let hours: u64 = arguments.value("hours").unwrap_or_else(|error| panic!("{error}"));
     let told = Identity::new("mcu-1", "hft_1", "10.0.2.2:1883").expect("it can be");
     let about = About { firmware: "0.1.0", reason: Reason::POWER, sensors: &[], tell: |_| () };
-    let node = Node::start(open(file), about, Some(told));
+    let node = Node::start(open(file), about, Some(told), None);
     let node = node.unwrap_or_else(|fault| panic!("{fault:?}"));
     // Half a second more, for the last one.
     let end = Timer::after(Duration::from_millis(hours * 3_600_000 + 500));

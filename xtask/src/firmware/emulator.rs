@@ -27,13 +27,17 @@ pub struct DeviceOptions {
     /// The fleet whose workflows it takes, from `holdfast-edge status`; goes with --token
     #[arg(long, requires = "token")]
     fleet: Option<String>,
+    /// Put the firmware that was built now into a device that has some already, as a programmer's
+    /// cable does; what it keeps stays
+    #[arg(long)]
+    reflash: bool,
     /// The file that is its flash [default: target/firmware/DEVICE.flash]
     #[arg(long)]
     flash: Option<PathBuf>,
 }
 
-/// Becomes the emulator of a device.
-pub fn become_device(program: &Path, options: &DeviceOptions) -> Result<ExitCode, Problem> {
+/// Becomes the emulator of a device, which is flashed first if it is new.
+pub fn become_device(programs: &Path, options: &DeviceOptions) -> Result<ExitCode, Problem> {
     let needed = needs::missing(super::EMULATOR);
     if !needed.is_empty() {
         let line = needs::line_to_install(&needed);
@@ -63,8 +67,14 @@ pub fn become_device(program: &Path, options: &DeviceOptions) -> Result<ExitCode
         words.push(format!("gateway={ip}:{}", options.gateway.port()));
         words.extend(options.fleet.iter().map(|fleet| format!("fleet={fleet}")));
     }
+    let image = Path::new(&name).with_extension("image");
+    let copied = std::fs::create_dir_all(&folder)
+        .and_then(|()| std::fs::copy(programs.join(super::IMAGE), folder.join(&image)));
+    copied.map_err(|error| format!("cannot write {}: {error}", image.display()))?;
+    words.push(format!("image={}", image.display()));
+    words.extend(options.reflash.then(|| "reflash=yes".to_owned()));
     println!("{} with its flash in {}; Ctrl-C ends it", options.device, flash.display());
-    let error = emulator(program, &words).current_dir(folder).exec();
+    let error = emulator(&programs.join(super::LOADER), &words).current_dir(folder).exec();
     Err(format!("cannot run qemu-system-arm: {error}"))
 }
 

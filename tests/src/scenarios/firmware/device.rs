@@ -10,6 +10,10 @@ use std::time::Duration;
 
 /// The variable that names the folder with the programs for the emulated board.
 pub const FIRMWARE_DIR: &str = "HOLDFAST_FIRMWARE_DIR";
+/// What the emulator starts, and what that puts into the flash of a new device.
+const LOADER: &str = "loader";
+/// An image of firmware.
+pub const IMAGE: &str = "node.bin";
 /// The emulator.
 const EMULATOR: &str = "qemu-system-arm";
 /// The host's loopback address, as it is called inside of the emulator.
@@ -55,7 +59,7 @@ impl Mcu {
     /// Whether the emulator and the programs for it are here.
     #[must_use]
     pub fn can_be() -> bool {
-        let program = std::env::var_os(FIRMWARE_DIR).map(|dir| PathBuf::from(dir).join("node"));
+        let program = std::env::var_os(FIRMWARE_DIR).map(|dir| PathBuf::from(dir).join(LOADER));
         let path = std::env::var_os("PATH").unwrap_or_default();
         let has_emulator = std::env::split_paths(&path).any(|dir| dir.join(EMULATOR).is_file());
         has_emulator && program.is_some_and(|program| program.is_file())
@@ -76,8 +80,9 @@ impl Mcu {
             io::Error::other(format!("{FIRMWARE_DIR} does not name the programs of the board"))
         })?;
         let _ = std::fs::remove_file(self.dir.join(CONTROL));
+        std::fs::copy(folder.join(IMAGE), self.dir.join(IMAGE))?;
         let arguments = format!(
-            "arg=node,arg=flash=flash,arg=say=all,arg=faster=20,arg=device={},arg=token={},\
+            "arg=node,arg=flash=flash,arg=image={IMAGE},arg=say=all,arg=faster=20,arg=device={},arg=token={},\
              arg=gateway={HOST_INSIDE}:{}",
             self.name,
             self.token,
@@ -106,7 +111,7 @@ impl Mcu {
             &format!("unix:{CONTROL},server=on,wait=off"),
             "-kernel",
         ]);
-        let running = launch.args([folder.join("node").as_os_str()]).start()?;
+        let running = launch.args([folder.join(LOADER).as_os_str()]).start()?;
         running.line("boot", LIMIT, |line| line.starts_with("boot ").then_some(()))?;
         self.running = Some(running);
         self.starts += 1;
