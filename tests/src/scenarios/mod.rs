@@ -225,11 +225,18 @@ pub const WORKFLOW: &[Campaign] = &[
 ];
 
 /// The campaigns of `soak firmware`.
-pub const FIRMWARE: &[Campaign] = &[Campaign {
-    name: "outages",
-    about: "8 emulated devices and 400 times no power, no cable or no gateway",
-    run: firmware::outages,
-}];
+pub const FIRMWARE: &[Campaign] = &[
+    Campaign {
+        name: "outages",
+        about: "8 emulated devices and 400 times no power, no cable or no gateway",
+        run: firmware::outages,
+    },
+    Campaign {
+        name: "update",
+        about: "50 updates of an emulated device, and 150 times no power in the middle of one",
+        run: firmware::update,
+    },
+];
 
 /// The sets of campaigns by their names on the command line.
 pub const SETS: [(&str, &[Campaign]); 6] = [

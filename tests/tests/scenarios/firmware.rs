@@ -14,3 +14,11 @@ fn no_sample_of_a_device_is_lost_or_doubled_whatever_fails() {
 fn a_workflow_of_the_hub_moves_a_valve_while_the_gateway_is_off() {
     firmware::alone();
 }
+
+#[test]
+fn a_device_gets_other_firmware_and_always_starts_whatever_ends_in_the_middle() {
+    let name =
+        "firmware::a_device_gets_other_firmware_and_always_starts_whatever_ends_in_the_middle";
+    let replay = Replay::new("scenarios", name, 0xC0FFEE);
+    firmware::update(Scale::test(replay.seed()));
+}

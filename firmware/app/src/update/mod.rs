@@ -163,23 +163,27 @@ impl<F: NorFlash> Update<F> {
         self.is_on_trial
     }
 
-    /// Takes which one it is to have.
-    pub(crate) fn want(&mut self, log: &mut Log<F>, wanted: Wanted) -> Result<(), Fault<F::Error>> {
+    /// Takes which one it is to have; whether there is another update by that, or none any more.
+    pub(crate) fn want(
+        &mut self,
+        log: &mut Log<F>,
+        wanted: Wanted,
+    ) -> Result<bool, Fault<F::Error>> {
         self.is_absent = false;
         let held = self.held.map(|held| held.id);
         if self.is_on_trial || self.is_ready || held == wanted.0 {
-            return Ok(());
+            return Ok(false);
         }
         let is_other = |id: &ArtefactId| self.runs.is_none_or(|runs| runs.id != *id);
         match wanted.0.filter(is_other) {
-            Some(id) => self.hold(log, Held::of(id)),
+            Some(id) => self.hold(log, Held::of(id))?,
             None if held.is_some() => {
                 log.put(&[(UPDATE, &[])])?;
                 self.held = None;
-                Ok(())
             }
-            None => Ok(()),
+            None => return Ok(false),
         }
+        Ok(true)
     }
 
     fn hold(&mut self, log: &mut Log<F>, held: Held) -> Result<(), Fault<F::Error>> {

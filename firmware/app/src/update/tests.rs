@@ -78,7 +78,7 @@ impl Bench {
 }
 
 impl Started {
-    fn want(&mut self, published: Option<&Published>) -> Faulty<()> {
+    fn want(&mut self, published: Option<&Published>) -> Faulty<bool> {
         self.update.want(&mut self.log, Wanted(published.map(|published| published.id)))
     }
 
@@ -109,7 +109,7 @@ fn an_update_is_fetched_tried_and_kept() {
     let bench = Bench::new();
     let new = made(b'b', 1);
     let mut started = bench.start().unwrap();
-    started.want(Some(&new)).unwrap();
+    assert!(started.want(Some(&new)).unwrap() && !started.want(Some(&new)).unwrap());
     assert_eq!((started.stands(), bench.runs()), ("fetching".into(), 'a'));
     started.fetch(&new).unwrap();
     assert!(started.update.is_ready() && started.pieces == 12);
@@ -190,7 +190,7 @@ fn what_no_gateway_hears_of_goes_again_and_is_not_tried_twice() {
     }
     // It was withdrawn, and is wanted again.
     let mut started = bench.start().unwrap();
-    started.want(None).unwrap();
+    assert!(started.want(None).unwrap() && !started.want(None).unwrap());
     assert_eq!(started.update.said().update, None);
     started.fetch(&new).unwrap();
     bench.start().unwrap().heard().unwrap();

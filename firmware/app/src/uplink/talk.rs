@@ -326,7 +326,9 @@ impl Turns {
             }
             device::FIRMWARE_WANTED => {
                 let wanted = firmware::Wanted::decode(payload)?;
-                node.with_update(|update, log| update.want(log, wanted))?;
+                if node.with_update(|update, log| update.want(log, wanted))? {
+                    self.update_stands(node);
+                }
             }
             device::PIECE => self.take_piece(node, &Piece::decode(payload)?)?,
             device::STEPPED => {

@@ -181,6 +181,13 @@ impl Mcu {
         lines.iter().filter(|said| *said == line).count()
     }
 
+    /// Whether one of the last lines that it said ends so.
+    #[must_use]
+    pub fn has_said(&self, end: &str) -> bool {
+        let lines = self.running.as_ref().map(Running::stdout).unwrap_or_default();
+        lines.iter().any(|said| said.ends_with(end))
+    }
+
     /// The commands that it said it begins, each as often as it said so.
     #[must_use]
     pub fn begun(&self) -> Vec<String> {

@@ -8,8 +8,10 @@ pub(super) mod flows;
 mod outages;
 mod people;
 mod site;
+mod update;
 
 pub use device::{FIRMWARE_DIR, Mcu};
 pub use flows::alone;
 pub(super) use outages::exported;
 pub use outages::outages;
+pub use update::update;

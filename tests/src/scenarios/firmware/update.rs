@@ -1,0 +1,203 @@
+//! Devices get other firmware from the hub: whatever ends in the middle of it, a device starts, with
+//! one image or the other, and loses no sample; an image that hangs goes again.
+
+use super::device::IMAGE;
+use super::site::Nodes;
+use super::{FIRMWARE_DIR, Mcu, flows, outages};
+use crate::faults::Tally;
+use crate::process::{Edge, Hub};
+use crate::rng::Rng;
+use crate::scenarios::{Scale, tell};
+use crate::wait;
+use std::path::Path;
+use std::time::Duration;
+
+const FETCH: &str = "device without power while it fetches";
+const SWAP: &str = "device without power while images are swapped";
+const TRIAL: &str = "device without power while an image is on trial";
+const HANG: &str = "image that hangs";
+/// Kills at full size, and of one update.
+const KILLS: u64 = 150;
+const KILLS_OF_ROUND: u64 = 3;
+/// How long anything may take.
+const LIMIT: Duration = Duration::from_secs(120);
+/// What images for the emulated board are called.
+const BOARD: &str = "mps2-an385";
+/// Where an image is linked.
+const LINKED: usize = 0x8000;
+/// What stands before the version in an image.
+const HEAD: &[u8] = b"holdfast-firmware ";
+/// What a device says that can fetch, that has made an image ready for its next start, and that runs
+/// one on trial.
+const CONNECTED: &str = "connected to the gateway";
+const READY: &str = "it starts again, for other firmware";
+const TRYING: &str = ", on trial";
+/// A branch to itself, in Thumb.
+const HANGS: [u8; 2] = [0xfe, 0xe7];
+
+/// The image that was built, under another version.
+fn image(version: &str) -> Vec<u8> {
+    let dir = std::env::var_os(FIRMWARE_DIR).expect("the folder of the programs");
+    let mut image = std::fs::read(Path::new(&dir).join(IMAGE)).expect("the image");
+    let at = image.windows(HEAD.len()).position(|some| some == HEAD).expect("a version");
+    image[at + HEAD.len()..][..version.len()].copy_from_slice(version.as_bytes());
+    image
+}
+
+/// An image that does nothing, for ever.
+fn hanging(version: &str) -> Vec<u8> {
+    let mut image = image(version);
+    let start = u32::from_le_bytes(image[4..8].try_into().expect("four bytes")) as usize;
+    image[start - 1 - LINKED..][..2].copy_from_slice(&HANGS);
+    image
+}
+
+/// Who makes firmware, at the hub.
+struct Works<'s> {
+    hub: &'s Hub,
+    dir: &'s Path,
+}
+
+impl<'s> Works<'s> {
+    fn new(hub: &'s Hub, dir: &'s Path) -> Self {
+        let out = dir.to_str().expect("a path of our own making");
+        let made = hub.command("publisher", ["new", "makers", "--kind", "firmware", "--out", out]);
+        made.expect("a publisher is named");
+        Self { hub, dir }
+    }
+
+    /// Publishes an image; its artefact.
+    fn publish(&self, version: &str, image: &[u8]) -> String {
+        let path = |name: &str| self.dir.join(name).to_str().expect("a path").to_owned();
+        let (file, key) = (path(&format!("{version}.bin")), path("makers.key"));
+        std::fs::write(&file, image).expect("the file is written");
+        let words = ["publish", &file, "--kind", "firmware", "--name", BOARD];
+        let more = ["--version", version, "--key", &key];
+        let told = self.hub.command("artefact", [words.as_slice(), &more].concat());
+        let told = told.expect("it is published");
+        let id = told.iter().find_map(|line| Some(line.split_once(": ")?.1.to_owned()));
+        id.unwrap_or_else(|| panic!("{told:?}"))
+    }
+
+    fn assign(&self, id: &str) {
+        self.hub.command("artefact", ["assign", "north", BOARD, id]).expect("the site uses it");
+    }
+
+    fn unassign(&self) {
+        self.hub.command("artefact", ["unassign", "north", BOARD]).expect("it uses it no more");
+    }
+}
+
+/// What a device reports below `device` at a path.
+fn reported(edge: &Edge, device: &str, path: &[&str]) -> Option<String> {
+    let twin = edge.command("twin", ["get", device, "--json"]).ok()?;
+    let twin: serde_json::Value = serde_json::from_str(&twin.join("\n")).ok()?;
+    let mut at = &twin["reported"]["values"]["device"];
+    for name in path {
+        at = &at[*name];
+    }
+    at.as_str().map(str::to_owned)
+}
+
+fn until(what: &str, mut is_it: impl FnMut() -> bool) {
+    wait::until(what, LIMIT, || {
+        std::thread::sleep(Duration::from_millis(200));
+        is_it().then_some(())
+    });
+}
+
+/// A device at a gateway, as its makers see it.
+struct Bench<'s> {
+    works: Works<'s>,
+    edge: &'s Edge,
+    device: Mcu,
+}
+
+impl Bench<'_> {
+    /// How its update stands.
+    fn stands(&self) -> String {
+        reported(self.edge, &self.device.name, &["update", "progress"]).unwrap_or_default()
+    }
+
+    /// What it runs.
+    fn version(&self) -> String {
+        reported(self.edge, &self.device.name, &["firmware"]).unwrap_or_default()
+    }
+
+    /// Has it try an update once more that fell back.
+    fn again(&self, id: &str) {
+        if self.stands().starts_with("fell back") {
+            self.works.unassign();
+            until("the device to have no update", || self.stands().is_empty());
+            self.works.assign(id);
+        }
+    }
+
+    /// Takes the power away while the device is at what `line` says, and gives it back; what was
+    /// struck.
+    fn strike(&mut self, id: &str, line: &str, within: Duration) -> &'static str {
+        until(line, || {
+            self.again(id);
+            self.device.has_said(line)
+        });
+        std::thread::sleep(within);
+        let struck = match [TRYING, READY].map(|line| self.device.has_said(line)) {
+            [true, _] => TRIAL,
+            [_, true] => SWAP,
+            _ => FETCH,
+        };
+        self.device.kill();
+        self.device.start().expect("it starts with one image or the other");
+        self.device.note();
+        struck
+    }
+}
+
+/// Updates a device again and again, whose power goes all the time; then once more, to an image that
+/// hangs.
+///
+/// # Panics
+/// When a promise is broken, or a device does not come back.
+pub fn update(scale: Scale) {
+    let mut rng = Rng::new(scale.seed);
+    let dir = tempfile::tempdir().expect("a directory");
+    let tally = Tally::of(&[FETCH, SWAP, TRIAL, HANG]);
+    let site = Nodes::new(dir.path(), &dir.path().join("edge"));
+    let token = site.edge.device_token("mcu-0").expect("a token");
+    let mut device = Mcu::new("mcu-0", dir.path(), site.edge.mqtt(), &token);
+    device.trust(flows::fleet_of(&site.edge));
+    device.start().expect("it starts");
+    let works = Works::new(&site.hub, dir.path());
+    let mut bench = Bench { works, edge: &site.edge, device };
+    until("the device to say what it runs", || bench.version() == "0.1.0");
+    let rounds = scale.of(KILLS, 12) / KILLS_OF_ROUND;
+    let mut version = String::new();
+    for round in 1..=rounds {
+        // As long as the one that was built.
+        version = format!("0.{}.{}", round / 10, round % 10 + 1);
+        let id = bench.works.publish(&version, &image(&version));
+        bench.works.assign(&id);
+        for (line, within_ms) in [(CONNECTED, 1_500), (READY, 900), (TRYING, 40)] {
+            let within = Duration::from_millis(rng.below(within_ms));
+            tally.strike(bench.strike(&id, line, within));
+        }
+        until("the update to be through", || {
+            bench.again(&id);
+            (bench.version(), bench.stands()) == (version.clone(), "runs".to_owned())
+        });
+        tell("firmware-update", round - 1, rounds);
+    }
+    let bad = bench.works.publish("9.9.9", &hanging("9.9.9"));
+    bench.works.assign(&bad);
+    until("the image that hangs to go again", || bench.stands().starts_with("fell back"));
+    tally.strike(HANG);
+    assert_eq!(bench.version(), version, "the one before is back");
+    let Bench { mut device, .. } = bench;
+    until("all samples to be at the gateway", || {
+        device.note();
+        let there = outages::exported(&site.edge);
+        there.get(&device.name).is_some_and(|there| device.kept().is_subset(there))
+    });
+    println!("{} samples of {rounds} updates, each there once", device.kept().len());
+    tally.finish().expect("every fault happened");
+}
