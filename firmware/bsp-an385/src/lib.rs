@@ -8,6 +8,7 @@
 #![no_std]
 
 pub mod arguments;
+mod copies;
 pub mod ethernet;
 pub mod executor;
 pub mod flash;
