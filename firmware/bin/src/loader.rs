@@ -11,7 +11,7 @@ use bsp_an385::arguments::Arguments;
 use bsp_an385::flash::Flash;
 use bsp_an385::places::{self, Places, Shared};
 use bsp_an385::uart::Console;
-use bsp_an385::{crashed, exit, watchdog};
+use bsp_an385::{crashed, exit, restart, watchdog};
 use core::cell::RefCell;
 use core::fmt::Write;
 use core::panic::PanicInfo;
@@ -22,6 +22,7 @@ use static_cell::StaticCell;
 
 #[entry]
 fn main() -> ! {
+    restart::look();
     let wrong = load();
     let _ = writeln!(Console::open(), "loader: {wrong}");
     exit(false)

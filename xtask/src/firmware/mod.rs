@@ -42,7 +42,7 @@ pub enum Firmware {
     Size,
     /// Run one emulated device against a gateway, until it is interrupted
     #[command(after_help = "Example:\n  cargo xtask firmware run --device ps-1 \
-                      --token \"$(holdfast-edge token new --device ps-1 --quiet)\"")]
+                      --token \"$(holdfast-edge token new --device ps-1 | tail -n 1)\"")]
     Run(DeviceOptions),
 }
 
