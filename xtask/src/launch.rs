@@ -5,15 +5,18 @@
 
 use crate::firmware;
 use crate::peers;
-use crate::workspace::{self, Metadata, Problem};
+use crate::workspace::{self, Executable, Metadata, Problem};
 use clap::Args;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// The binaries of the two services.
 const NODES: [&str; 2] = ["holdfast-edge", "holdfast-hub"];
 /// The simulator of devices, which campaigns start too.
 const SIMULATOR: &str = "holdfast-sim";
+/// The package whose tests hold the reference of the step machine.
+const REFERENCE: &str = "holdfast-node";
 /// The package that holds the drivers.
 const DRIVERS: &str = "holdfast-tests";
 /// The shared library that records writes for the power-cut campaign.
@@ -64,15 +67,29 @@ pub fn demo(options: &DemoOptions) -> Result<ExitCode, Problem> {
     let quick = options.arguments.iter().any(|argument| argument == "--quick");
     let profile = if quick { Profile::Dev } else { Profile::Release };
     firmware::build_if_it_can_run()?;
-    become_driver("holdfast-demo", profile, &options.arguments)
+    become_driver("holdfast-demo", profile, &options.arguments, &[])
 }
 
 /// Builds and becomes a campaign.
 pub fn soak(options: &NamedOptions) -> Result<ExitCode, Problem> {
-    if options.name == "firmware" {
-        firmware::build(&workspace::root())?;
+    let mut variables = Vec::new();
+    match options.name.as_str() {
+        "firmware" => drop(firmware::build(&workspace::root())?),
+        "workflow" => variables.push(("HOLDFAST_NODE_TESTS", build_reference()?)),
+        _ => {}
     }
-    become_driver("holdfast-soak", Profile::Release, &options.all())
+    become_driver("holdfast-soak", Profile::Release, &options.all(), &variables)
+}
+
+/// Builds the reference that the step machine is compared with, which is part of tests that see
+/// inside of its compiler; where it is.
+fn build_reference() -> Result<PathBuf, Problem> {
+    let metadata = workspace::metadata(&workspace::root().join("Cargo.toml"))?;
+    let built = workspace::build(&metadata, &["-p", REFERENCE, "--tests"])?;
+    let is_lib =
+        |built: &Executable| built.test && built.target.kind.iter().any(|kind| kind == "lib");
+    let tests = built.into_iter().find(is_lib);
+    tests.map(|tests| tests.path).ok_or_else(|| format!("{REFERENCE} has no tests"))
 }
 
 /// Builds and becomes a measurement.
@@ -83,7 +100,7 @@ pub fn bench(options: &BenchOptions) -> Result<ExitCode, Problem> {
     let mut arguments = vec![options.name.clone()];
     arguments.extend(options.json.then(|| "--json".to_owned()));
     arguments.extend(options.only.iter().map(|broker| format!("--only={broker}")));
-    become_driver("holdfast-bench", Profile::Release, &arguments)
+    become_driver("holdfast-bench", Profile::Release, &arguments, &[])
 }
 
 impl NamedOptions {
@@ -96,6 +113,7 @@ fn become_driver(
     driver: &str,
     profile: Profile,
     arguments: &[String],
+    variables: &[(&str, PathBuf)],
 ) -> Result<ExitCode, Problem> {
     let metadata = workspace::metadata(&workspace::root().join("Cargo.toml"))?;
     let wanted = [NODES[0], NODES[1], SIMULATOR, driver];
@@ -115,6 +133,7 @@ fn become_driver(
     let dir = path.parent().expect("an executable lies in a folder");
     let error = crate::child::command(path, &workspace::root())
         .args(arguments)
+        .envs(variables.iter().map(|(name, path)| (name, path)))
         .env("HOLDFAST_BIN_DIR", dir)
         .env("HOLDFAST_PEERS_DIR", peers::dir(&metadata))
         .env("HOLDFAST_FIRMWARE_DIR", firmware::programs_dir(&workspace::root()))

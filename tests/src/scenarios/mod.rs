@@ -222,6 +222,11 @@ pub const WORKFLOW: &[Campaign] = &[
         about: "200 kills and cuts while gateways hand runs to the hub",
         run: workflows::fleet,
     },
+    Campaign {
+        name: "reference",
+        about: "100,000 random definitions, by the step machine and by a reference",
+        run: workflows::reference,
+    },
 ];
 
 /// The campaigns of `soak firmware`.

@@ -71,9 +71,19 @@ impl<'s> Works<'s> {
         let path = |name: &str| self.dir.join(name).to_str().expect("a path").to_owned();
         let (file, key) = (path(&format!("{version}.bin")), path("makers.key"));
         std::fs::write(&file, image).expect("the file is written");
-        let words = ["publish", &file, "--kind", "firmware", "--name", BOARD];
-        let more = ["--version", version, "--key", &key];
-        let told = self.hub.command("artefact", [words.as_slice(), &more].concat());
+        let what = [
+            "publish",
+            &file,
+            "--key",
+            &key,
+            "--kind",
+            "firmware",
+            "--name",
+            BOARD,
+            "--version",
+            version,
+        ];
+        let told = self.hub.command("artefact", what);
         let told = told.expect("it is published");
         let id = told.iter().find_map(|line| Some(line.split_once(": ")?.1.to_owned()));
         id.unwrap_or_else(|| panic!("{told:?}"))

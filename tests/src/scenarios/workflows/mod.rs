@@ -1,15 +1,18 @@
-//! Workflows on gateways and the hub: runs that are killed, cut off and taken up again.
+//! Workflows on gateways and the hub: runs that are killed, cut off and taken
+//! up again, and what the step machine does beside a reference.
 
 mod finds;
 mod fleet;
 mod journal;
 mod kills;
 mod receiver;
+mod reference;
 
 pub use finds::finds;
 pub use fleet::fleet;
 pub use journal::journal;
 pub use kills::kills;
+pub use reference::reference;
 
 use crate::process::Settings;
 
