@@ -238,7 +238,7 @@ pub const FIRMWARE: &[Campaign] = &[
     },
     Campaign {
         name: "update",
-        about: "50 updates of an emulated device, and 150 times no power in the middle of one",
+        about: "150 times no power in the middle of an update of an emulated device",
         run: firmware::update,
     },
 ];

@@ -12,13 +12,17 @@ use crate::wait;
 use std::path::Path;
 use std::time::Duration;
 
+/// What was under way when the power went.
+type Fault = &'static str;
+
 const FETCH: &str = "device without power while it fetches";
 const SWAP: &str = "device without power while images are swapped";
 const TRIAL: &str = "device without power while an image is on trial";
 const HANG: &str = "image that hangs";
-/// Kills at full size, and of one update.
+/// Kills at full size.
 const KILLS: u64 = 150;
-const KILLS_OF_ROUND: u64 = 3;
+/// Looks at the console between two at what the gateway shows.
+const LOOKS_OF_A_LOOK: u32 = 100;
 /// How long anything may take.
 const LIMIT: Duration = Duration::from_secs(120);
 /// What images for the emulated board are called.
@@ -143,13 +147,30 @@ impl Bench<'_> {
         }
     }
 
+    /// Whether it runs a version for good.
+    fn runs(&self, version: &str) -> bool {
+        (self.version().as_str(), self.stands().as_str()) == (version, "runs")
+    }
+
     /// Takes the power away while the device is at what `line` says, and gives it back; what was
-    /// struck.
-    fn strike(&mut self, id: &str, line: &str, within: Duration) -> &'static str {
-        until(line, || {
-            self.again(id);
-            self.device.has_said(line)
+    /// struck, or nothing when it is through with the update.
+    fn strike(&mut self, id: &str, version: &str, line: &str, within: Duration) -> Option<Fault> {
+        let mut looks = 0;
+        let is_there = wait::until(line, LIMIT, || {
+            if self.device.has_said(line) {
+                return Some(true);
+            }
+            looks += 1;
+            if looks % LOOKS_OF_A_LOOK == 0 {
+                self.again(id);
+                return self.runs(version).then_some(false);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+            None
         });
+        if !is_there {
+            return None;
+        }
         std::thread::sleep(within);
         let struck = match [TRYING, READY].map(|line| self.device.has_said(line)) {
             [true, _] => TRIAL,
@@ -159,7 +180,7 @@ impl Bench<'_> {
         self.device.kill();
         self.device.start().expect("it starts with one image or the other");
         self.device.note();
-        struck
+        Some(struck)
     }
 }
 
@@ -180,22 +201,25 @@ pub fn update(scale: Scale) {
     let works = Works::new(&site.hub, dir.path());
     let mut bench = Bench { works, edge: &site.edge, device };
     until("the device to say what it runs", || bench.version() == "0.1.0");
-    let rounds = scale.of(KILLS, 12) / KILLS_OF_ROUND;
-    let mut version = String::new();
-    for round in 1..=rounds {
+    let kills = scale.of(KILLS, 12);
+    let (mut done, mut rounds, mut version) = (0, 0, String::new());
+    while done < kills {
+        rounds += 1;
         // As long as the one that was built.
-        version = format!("0.{}.{}", round / 10, round % 10 + 1);
+        version = format!("0.{}.{}", rounds / 10, rounds % 10 + 1);
         let id = bench.works.publish(&version, &image(&version));
         bench.works.assign(&id);
-        for (line, within_ms) in [(CONNECTED, 1_500), (READY, 900), (TRYING, 40)] {
+        for (line, within_ms) in [(CONNECTED, 1_200), (READY, 300), (TRYING, 40)] {
             let within = Duration::from_millis(rng.below(within_ms));
-            tally.strike(bench.strike(&id, line, within));
+            let Some(struck) = bench.strike(&id, &version, line, within) else { break };
+            tally.strike(struck);
+            done += 1;
+            tell("firmware-update", done - 1, kills);
         }
         until("the update to be through", || {
             bench.again(&id);
-            (bench.version(), bench.stands()) == (version.clone(), "runs".to_owned())
+            bench.runs(&version)
         });
-        tell("firmware-update", round - 1, rounds);
     }
     let bad = bench.works.publish("9.9.9", &hanging("9.9.9"));
     bench.works.assign(&bad);
