@@ -10,7 +10,6 @@
 #![no_std]
 #![no_main]
 
-mod network;
 mod tank;
 
 use bsp_an385::arguments::{self, Arguments};
@@ -26,6 +25,7 @@ use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, Ordering};
 use cortex_m_rt::entry;
 use embassy_executor::Spawner;
+use embassy_net::{Runner, StackResources};
 use embassy_sync::blocking_mutex::Mutex;
 use embassy_time::{Duration, Ticker};
 use holdfast_core::device::health::Reason;
@@ -35,7 +35,7 @@ use holdfast_firmware::memory::Identity;
 use holdfast_firmware::node::{Event, Start};
 use holdfast_firmware::uplink::{self, Pace, Room};
 use holdfast_firmware::{About, Log, Node, actor, sampler, update};
-use network::Network;
+use holdfast_firmware_net::{self as net, Network, SOCKETS};
 use static_cell::StaticCell;
 
 /// What it is, so that whoever has the image finds it there.
@@ -89,6 +89,11 @@ async fn hand_on(node: &'static Device, dial: &'static mut Network, room: &'stat
 async fn prove(node: &'static Device) {
     update::trial(node).await;
     restart()
+}
+
+#[embassy_executor::task]
+async fn drive(mut runner: Runner<'static, &'static mut Ethernet>) -> ! {
+    runner.run().await
 }
 
 /// The emulator's network looks at its sockets when the processor wakes: without a tick a
@@ -202,13 +207,18 @@ fn open(arguments: &Arguments, sensors: &'static tank::Table) -> Result<&'static
     }
 }
 
-/// Turns its network on.
+/// Turns its network on. Nothing on the board is random: what must differ between devices and
+/// between starts comes of the device's id and the number of its start.
 #[inline(never)]
 fn connect(spawner: Spawner, node: &Device) -> Option<&'static mut Network> {
+    static ETHERNET: StaticCell<Ethernet> = StaticCell::new();
+    static RESOURCES: StaticCell<StackResources<SOCKETS>> = StaticCell::new();
     static NETWORK: StaticCell<Network> = StaticCell::new();
     let device = &node.identity.device;
-    let ethernet = Ethernet::new(network::address(device)).ok()?;
-    let network = network::open(spawner, ethernet, network::seed(device, node.boot))?;
+    let ethernet = ETHERNET.init(Ethernet::new(net::address(device)).ok()?);
+    let resources = RESOURCES.init_with(StackResources::new);
+    let (network, runner) = net::configure(ethernet, resources, net::seed(device, node.boot));
+    spawner.spawn(drive(runner).ok()?);
     Some(NETWORK.init(network))
 }
 

@@ -18,7 +18,11 @@ const OURS: &[(&str, &[&str])] = &[
     ("holdfast-shim", &[]),
     ("holdfast-firmware", &["holdfast-core"]),
     ("holdfast-bsp-an385", &[]),
-    ("holdfast-firmware-an385", &["holdfast-core", "holdfast-bsp-an385", "holdfast-firmware"]),
+    ("holdfast-firmware-net", &["holdfast-firmware"]),
+    (
+        "holdfast-firmware-an385",
+        &["holdfast-core", "holdfast-bsp-an385", "holdfast-firmware", "holdfast-firmware-net"],
+    ),
     ("holdfast-firmware-tests", &["holdfast-core", "holdfast-bsp-an385", "holdfast-firmware"]),
     // In the place of a public one that libp2p asks for.
     ("if-watch", &[]),

@@ -1,37 +1,53 @@
-//! The network of the emulated board: an address by DHCP, names by DNS, TCP to the gateway.
+//! A device's way to its gateway on any board whose Ethernet `embassy-net` drives: an address by
+//! DHCP, names by DNS, TCP.
 //!
-//! Nothing on the board is random. What must differ between devices and between starts, ports and
-//! waits, is drawn from a hash of the device's id and the number of its start.
+//! The board brings the driver and a task that runs it ([`configure`]), and a number of its own for
+//! each start: by its generator of random numbers where it has one, else by [`seed`]. Ports and
+//! waits are drawn from it, so that devices that start together do not call together.
 
-use bsp_an385::ethernet::Ethernet;
+#![no_std]
+
 use core::net::Ipv4Addr;
-use embassy_executor::Spawner;
 use embassy_net::dns::DnsQueryType;
+use embassy_net::driver::Driver;
 use embassy_net::tcp::TcpSocket;
 use embassy_net::{Config, DhcpConfig, IpAddress, Runner, Stack, StackResources};
 use embassy_time::Duration;
 use holdfast_firmware::uplink::Dial;
-use static_cell::StaticCell;
 
 /// Sockets: DHCP's, DNS's and the one to the gateway.
-const SOCKETS: usize = 3;
+pub const SOCKETS: usize = 3;
 /// Bytes that may wait in a socket, each way: more than the longest message.
 const SOCKET_BYTES: usize = 1536;
 /// After so long a silence a connection is dead. It is longer than a keep alive, or a connection
 /// with nothing to say would be ended before it is tried.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// 64 bits that differ between devices and between starts: FNV-1a (Fowler, Noll, Vo, 1991).
-pub fn seed(device: &str, boot: u64) -> u64 {
-    let bytes = device.bytes().chain(boot.to_le_bytes());
+/// 64 bits that differ between names and between starts: FNV-1a (Fowler, Noll, Vo, 1991).
+#[must_use]
+pub fn seed(name: &str, start: u64) -> u64 {
+    let bytes = name.bytes().chain(start.to_le_bytes());
     let step = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     bytes.fold(0xcbf2_9ce4_8422_2325, step)
 }
 
-/// An address of the board's own: one that its user gives out, not its maker.
-pub fn address(device: &str) -> [u8; 6] {
-    let [a, b, c, d, e, ..] = seed(device, 0).to_be_bytes();
+/// An Ethernet address for a board of this name: one that its user gives out, not its maker.
+#[must_use]
+pub fn address(name: &str) -> [u8; 6] {
+    let [a, b, c, d, e, ..] = seed(name, 0).to_be_bytes();
     [0x02, a, b, c, d, e]
+}
+
+/// Sets the network up on a driver: the way to the gateway, and what is to be run for ever by a task
+/// of the board. `drawn` differs between devices and between starts.
+pub fn configure<D: Driver>(
+    driver: D,
+    resources: &'static mut StackResources<SOCKETS>,
+    drawn: u64,
+) -> (Network, Runner<'static, D>) {
+    let config = Config::dhcpv4(DhcpConfig::default());
+    let (stack, runner) = embassy_net::new(driver, config, resources, drawn);
+    (Network { stack, received: [0; SOCKET_BYTES], sent: [0; SOCKET_BYTES], drawn }, runner)
 }
 
 /// The way to the gateway.
@@ -40,23 +56,6 @@ pub struct Network {
     received: [u8; SOCKET_BYTES],
     sent: [u8; SOCKET_BYTES],
     drawn: u64,
-}
-
-#[embassy_executor::task]
-async fn drive(mut runner: Runner<'static, &'static mut Ethernet>) -> ! {
-    runner.run().await
-}
-
-/// Turns it on; `drawn` is the [`seed`] of this start.
-pub fn open(spawner: Spawner, ethernet: Ethernet, drawn: u64) -> Option<Network> {
-    static ETHERNET: StaticCell<Ethernet> = StaticCell::new();
-    static RESOURCES: StaticCell<StackResources<SOCKETS>> = StaticCell::new();
-    let ethernet = ETHERNET.init(ethernet);
-    let resources = RESOURCES.init_with(StackResources::new);
-    let config = Config::dhcpv4(DhcpConfig::default());
-    let (stack, runner) = embassy_net::new(ethernet, config, resources, drawn);
-    spawner.spawn(drive(runner).ok()?);
-    Some(Network { stack, received: [0; SOCKET_BYTES], sent: [0; SOCKET_BYTES], drawn })
 }
 
 impl Network {
