@@ -15,6 +15,7 @@ use crate::sensors::Sensor;
 use crate::twin::Twin;
 use crate::update::Update;
 use core::cell::{Cell, RefCell};
+use core::fmt;
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use embassy_sync::signal::Signal;
 use embassy_time::Instant;
@@ -83,6 +84,27 @@ pub enum Event {
     Refused,
 }
 
+/// A line for whoever reads a console.
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let line = match self {
+            Self::Kept { boot, sequence } => return write!(f, "kept {boot} {sequence}"),
+            Self::Freed { boot, sequence } => return write!(f, "freed {boot} {sequence}"),
+            Self::Begun { id } => return write!(f, "begun {:032x}", u128::from_be_bytes(*id)),
+            Self::Desired => "the gateway wants something else",
+            Self::Flows => "how its workflows stand has changed",
+            Self::Stepped => "a run did a step",
+            Self::Update => "how its firmware stands has changed",
+            Self::Ready => "it starts again, for other firmware",
+            Self::Connected => "connected to the gateway",
+            Self::Lost => "the gateway is not there; trying on",
+            Self::Denied => "the gateway does not let this device in: it needs a valid token",
+            Self::Refused => "the gateway refuses what it is sent",
+        };
+        f.write_str(line)
+    }
+}
+
 /// A device that has started.
 pub struct Node<F: NorFlash> {
     /// Its starts, this one included.
@@ -148,6 +170,14 @@ impl<F: NorFlash> Node<F> {
             state_refused,
             lost,
         })
+    }
+
+    /// Remembers who it is to be from the next start on.
+    ///
+    /// # Errors
+    /// A fault of the flash.
+    pub fn tell(&self, identity: &Identity) -> Result<(), Fault<F::Error>> {
+        self.log.borrow_mut().tell(identity)
     }
 
     /// What it keeps, when its tasks are over.

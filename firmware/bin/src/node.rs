@@ -222,31 +222,11 @@ fn connect(spawner: Spawner, node: &Device) -> Option<&'static mut Network> {
     Some(NETWORK.init(network))
 }
 
-/// Says what happens.
+/// Says what happens; of samples only where all is to be said.
 fn tell(event: Event) {
-    match event {
-        Event::Kept { boot, sequence } => {
-            if SAYS_ALL.load(Ordering::Relaxed) {
-                say(format_args!("kept {boot} {sequence}"));
-            }
-        }
-        Event::Freed { boot, sequence } => {
-            if SAYS_ALL.load(Ordering::Relaxed) {
-                say(format_args!("freed {boot} {sequence}"));
-            }
-        }
-        Event::Desired => say(format_args!("the gateway wants something else")),
-        Event::Begun { id } => say(format_args!("begun {:032x}", u128::from_be_bytes(id))),
-        Event::Flows => say(format_args!("how its workflows stand has changed")),
-        Event::Update => say(format_args!("how its firmware stands has changed")),
-        Event::Ready => say(format_args!("it starts again, for other firmware")),
-        Event::Stepped => say(format_args!("a run did a step")),
-        Event::Connected => say(format_args!("connected to the gateway")),
-        Event::Lost => say(format_args!("the gateway is not there; trying on")),
-        Event::Denied => say(format_args!(
-            "the gateway does not let this device in: give it a token that is valid, with token="
-        )),
-        Event::Refused => say(format_args!("the gateway refuses what it is sent")),
+    let is_of_a_sample = matches!(event, Event::Kept { .. } | Event::Freed { .. });
+    if !is_of_a_sample || SAYS_ALL.load(Ordering::Relaxed) {
+        say(format_args!("{event}"));
     }
 }
 
