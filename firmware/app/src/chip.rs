@@ -1,6 +1,7 @@
 //! For tests: a flash in memory that behaves as a part does. A unit is written once between erases,
 //! a page is erased as a whole, and when the power goes in the middle of an erase some of the page
-//! is cleared and some is not.
+//! is cleared and some is not. Of a part with error correction the unit that it was at fits no
+//! correction any more, which a board reads as zeros.
 
 use crate::log::{Fault, Log};
 use core::cell::{Cell, RefCell};
@@ -35,6 +36,8 @@ pub struct Chip<const PAGE: usize, const UNIT: usize> {
     pub erased: Rc<RefCell<Vec<u32>>>,
     /// Units that are written or erased until the power goes.
     pub left: Rc<Cell<u64>>,
+    /// The power goes within the unit that would be the next one, and not before it: once.
+    pub tears: Rc<Cell<bool>>,
 }
 
 /// As beside a microcontroller.
@@ -44,7 +47,8 @@ impl<const PAGE: usize, const UNIT: usize> Chip<PAGE, UNIT> {
     pub fn new(pages: usize) -> Self {
         let bytes = Rc::new(RefCell::new(vec![0xff; pages * PAGE]));
         let erased = Rc::new(RefCell::new(vec![0; pages]));
-        Self { bytes, erased, left: Rc::new(Cell::new(u64::MAX)) }
+        let (left, tears) = (Rc::new(Cell::new(u64::MAX)), Rc::default());
+        Self { bytes, erased, left, tears }
     }
 
     pub fn try_open(&self) -> Result<Log<Self>, Fault<Broken>> {
@@ -55,10 +59,15 @@ impl<const PAGE: usize, const UNIT: usize> Chip<PAGE, UNIT> {
         self.try_open().expect("there is power")
     }
 
-    fn spend(&self) -> Result<(), Broken> {
-        let left = self.left.get().checked_sub(1).ok_or(Broken::Power)?;
-        self.left.set(left);
-        Ok(())
+    fn spend(&self, at: usize) -> Result<(), Broken> {
+        if let Some(left) = self.left.get().checked_sub(1) {
+            self.left.set(left);
+            return Ok(());
+        }
+        if self.tears.take() {
+            self.bytes.borrow_mut()[at..at + UNIT].fill(0);
+        }
+        Err(Broken::Power)
     }
 }
 
@@ -90,8 +99,8 @@ impl<const PAGE: usize, const UNIT: usize> NorFlash for Chip<PAGE, UNIT> {
             // It goes through the page with large steps, so that what is left of a torn erase is
             // not simply its end.
             for step in 0..PAGE / UNIT {
-                self.spend()?;
                 let at = page * PAGE + (step * 389 % (PAGE / UNIT)) * UNIT;
+                self.spend(at)?;
                 self.bytes.borrow_mut()[at..at + UNIT].fill(0xff);
             }
         }
@@ -105,8 +114,8 @@ impl<const PAGE: usize, const UNIT: usize> NorFlash for Chip<PAGE, UNIT> {
             units.reverse();
         }
         for (number, unit) in units {
-            self.spend()?;
             let at = offset as usize + number * UNIT;
+            self.spend(at)?;
             let mut all = self.bytes.borrow_mut();
             let there = &mut all[at..at + UNIT];
             if there.iter().any(|byte| *byte != 0xff) {

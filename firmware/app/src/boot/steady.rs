@@ -73,7 +73,10 @@ impl<F: NorFlash> Steady<F> {
             self.flash.read(half * self.half() + unit * F::WRITE_SIZE as u32, word)?;
         }
         let [number, check] = words.map(u32::from_le_bytes);
-        Ok((number == !check && number % 2 == half).then_some(number))
+        // A unit that is erased beside one that the power left without sense, which may read as
+        // zeros, looks like a number and its check, too.
+        let is_one = (1..u32::MAX).contains(&number);
+        Ok((is_one && number == !check && number % 2 == half).then_some(number))
     }
 
     fn erase_all(&mut self) -> Result<(), F::Error> {

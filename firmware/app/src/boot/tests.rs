@@ -98,8 +98,9 @@ impl<const PAGE: usize, const UNIT: usize> Board<PAGE, UNIT> {
     }
 }
 
-/// Cuts the power after every unit that a life writes or erases, and lets the next one go on.
-fn at_every_unit<const PAGE: usize, const UNIT: usize>(is_good: bool) {
+/// Cuts the power after every unit that a life writes or erases, or within it, and lets the next one
+/// go on.
+fn at_every_unit<const PAGE: usize, const UNIT: usize>(is_good: bool, tears: bool) {
     let whole = Board::<PAGE, UNIT>::new();
     whole.chip.left.set(u64::MAX);
     whole.lives(is_good, &mut false).unwrap();
@@ -110,9 +111,11 @@ fn at_every_unit<const PAGE: usize, const UNIT: usize>(is_good: bool) {
         let board = Board::<PAGE, UNIT>::new();
         let mut has_tried = false;
         board.chip.left.set(cut);
+        board.chip.tears.set(tears);
         assert_eq!(board.lives(is_good, &mut has_tried), Err(()), "cut {cut}");
         // A second cut soon behind it finds what the first one left.
         board.chip.left.set(cut % 37);
+        board.chip.tears.set(tears);
         let _ = board.lives(is_good, &mut has_tried);
         board.chip.left.set(u64::MAX);
         board.lives(is_good, &mut has_tried).unwrap();
@@ -123,14 +126,16 @@ fn at_every_unit<const PAGE: usize, const UNIT: usize>(is_good: bool) {
 
 #[test]
 fn an_update_gets_through_whenever_the_power_goes() {
-    at_every_unit::<256, 4>(true);
-    at_every_unit::<1024, 32>(true);
+    at_every_unit::<256, 4>(true, false);
+    at_every_unit::<1024, 32>(true, false);
+    at_every_unit::<1024, 32>(true, true);
 }
 
 #[test]
 fn an_image_that_is_not_kept_goes_again_whenever_the_power_goes() {
-    at_every_unit::<256, 4>(false);
-    at_every_unit::<1024, 32>(false);
+    at_every_unit::<256, 4>(false, false);
+    at_every_unit::<1024, 32>(false, false);
+    at_every_unit::<1024, 32>(false, true);
 }
 
 #[test]
