@@ -1,8 +1,8 @@
 //! Who a device is, as somebody tells it over a serial line: `device=ID token=TOKEN
 //! gateway=ADDRESS:PORT`, with `fleet=ID` where it is to take workflows and firmware.
 //!
-//! [`Line`] puts bytes together, [`parse`] looks a line over as a whole, so a device takes all of it
-//! or nothing. What is wrong is said by naming the word, for somebody at a terminal; a token is
+//! [`Line`] puts bytes together, [`parse`] looks a line over as a whole, so a device takes all of
+//! it or nothing. What is wrong is said by naming the word, for somebody at a terminal; a token is
 //! never repeated.
 
 use crate::memory::{GATEWAY_MAX_BYTES, Identity, TOKEN_MAX_BYTES};
@@ -21,7 +21,7 @@ const FLEET: usize = 3;
 
 /// Digits of a fleet's id.
 const FLEET_DIGITS: usize = 64;
-/// Bytes of a line without its end: the longest values, their keys, and spaces as people leave them.
+/// Bytes of a line without its end: the longest values, their keys, and spaces between them.
 pub const LINE_MAX_BYTES: usize =
     (DEVICE_MAX_BYTES + TOKEN_MAX_BYTES + GATEWAY_MAX_BYTES + FLEET_DIGITS + 64)
         .next_multiple_of(64);

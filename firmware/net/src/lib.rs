@@ -38,8 +38,8 @@ pub fn address(name: &str) -> [u8; 6] {
     [0x02, a, b, c, d, e]
 }
 
-/// Sets the network up on a driver: the way to the gateway, and what is to be run for ever by a task
-/// of the board. `drawn` differs between devices and between starts.
+/// Sets the network up on a driver: the way to the gateway, and what a task of the board is to run
+/// for ever. `drawn` differs between devices and between starts.
 pub fn configure<D: Driver>(
     driver: D,
     resources: &'static mut StackResources<SOCKETS>,

@@ -98,8 +98,8 @@ impl<const PAGE: usize, const UNIT: usize> Board<PAGE, UNIT> {
     }
 }
 
-/// Cuts the power after every unit that a life writes or erases, or within it, and lets the next one
-/// go on.
+/// Cuts the power after every unit that a life writes or erases, or within it, and lets the next
+/// one go on.
 fn at_every_unit<const PAGE: usize, const UNIT: usize>(is_good: bool, tears: bool) {
     let whole = Board::<PAGE, UNIT>::new();
     whole.chip.left.set(u64::MAX);
