@@ -3,7 +3,7 @@
 //! The driver replaces this process, so Ctrl-C, the terminal and the exit code are its own and it
 //! alone is responsible for what it starts.
 
-use crate::firmware;
+use crate::firmware::{self, Board};
 use crate::peers;
 use crate::workspace::{self, Executable, Metadata, Problem};
 use clap::Args;
@@ -74,7 +74,7 @@ pub fn demo(options: &DemoOptions) -> Result<ExitCode, Problem> {
 pub fn soak(options: &NamedOptions) -> Result<ExitCode, Problem> {
     let mut variables = Vec::new();
     match options.name.as_str() {
-        "firmware" => drop(firmware::build(&workspace::root())?),
+        "firmware" => drop(firmware::build(&workspace::root(), Board::Mps2An385)?),
         "workflow" => variables.push(("HOLDFAST_NODE_TESTS", build_reference()?)),
         _ => {}
     }
@@ -136,7 +136,7 @@ fn become_driver(
         .envs(variables.iter().map(|(name, path)| (name, path)))
         .env("HOLDFAST_BIN_DIR", dir)
         .env("HOLDFAST_PEERS_DIR", peers::dir(&metadata))
-        .env("HOLDFAST_FIRMWARE_DIR", firmware::programs_dir(&workspace::root()))
+        .env("HOLDFAST_FIRMWARE_DIR", firmware::programs_dir(&workspace::root(), Board::Mps2An385))
         .exec();
     Err(format!("cannot run {}: {error}", path.display()))
 }

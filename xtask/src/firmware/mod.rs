@@ -11,7 +11,7 @@ use crate::cross;
 use crate::needs::{self, Need, need};
 use crate::test::{self, Lane};
 use crate::workspace::{self, Problem};
-use clap::Subcommand;
+use clap::{Args, Subcommand, ValueEnum};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -20,20 +20,64 @@ pub use emulator::DeviceOptions;
 /// The emulator.
 pub const EMULATOR: &[Need] = &[need("qemu-system-arm", "qemu-system-arm")];
 /// The processor of the emulated board.
-pub const TARGET: &str = "thumbv7m-none-eabi";
-/// The package of the programs for the emulated board.
-const PROGRAMS: &str = "holdfast-firmware-an385";
-/// What the emulator starts, which starts an image.
+pub const TARGET: &str = Board::Mps2An385.target();
+/// What a board starts first, which starts an image.
 const LOADER: &str = "loader";
 /// An image: what of the node's program lies in flash.
 const IMAGE: &str = "node.bin";
 
+/// A board that there are programs for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Board {
+    /// The emulated one
+    #[value(name = "mps2-an385")]
+    Mps2An385,
+    /// The STM32H743ZI Nucleo-144
+    #[value(name = "nucleo-h743")]
+    NucleoH743,
+}
+
+impl Board {
+    /// What images for it are called.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Mps2An385 => "mps2-an385",
+            Self::NucleoH743 => "nucleo-h743",
+        }
+    }
+
+    /// What rustc calls its processor.
+    pub const fn target(self) -> &'static str {
+        match self {
+            Self::Mps2An385 => "thumbv7m-none-eabi",
+            Self::NucleoH743 => "thumbv7em-none-eabihf",
+        }
+    }
+
+    /// The package of its programs.
+    pub const fn package(self) -> &'static str {
+        match self {
+            Self::Mps2An385 => "holdfast-firmware-an385",
+            Self::NucleoH743 => "holdfast-firmware-nucleo-h743",
+        }
+    }
+}
+
+/// `cargo xtask firmware build`.
+#[derive(Args)]
+pub struct BuildOptions {
+    /// The board to build for
+    #[arg(long, value_enum, default_value = "mps2-an385")]
+    board: Board,
+}
+
 /// `cargo xtask firmware`.
 #[derive(Subcommand)]
 pub enum Firmware {
-    /// Build all programs for the emulated board
-    #[command(after_help = "Example:\n  cargo xtask firmware build")]
-    Build,
+    /// Build the programs for a board
+    #[command(after_help = "Examples:\n  cargo xtask firmware build\n  \
+                      cargo xtask firmware build --board nucleo-h743")]
+    Build(BuildOptions),
     /// Run the tests of the firmware; the same as `cargo xtask test firmware`
     #[command(after_help = "Example:\n  cargo xtask firmware test")]
     Test,
@@ -49,19 +93,23 @@ pub enum Firmware {
 /// Does it.
 pub fn run(command: &Firmware) -> Result<ExitCode, Problem> {
     let root = workspace::root();
-    if let Err(line) = cross::bring_library(TARGET) {
-        return Err(format!("the library for {TARGET} is missing; to have it: {line}"));
+    let board = match command {
+        Firmware::Build(options) => options.board,
+        _ => Board::Mps2An385,
+    };
+    if let Err(line) = cross::bring_library(board.target()) {
+        return Err(format!("the library for {} is missing; to have it: {line}", board.target()));
     }
     match command {
-        Firmware::Build => {
-            let programs = build(&root)?;
-            println!("The programs lie in {}.", programs.display());
+        Firmware::Build(_) => {
+            let programs = build(&root, board)?;
+            println!("The programs for {} lie in {}.", board.name(), programs.display());
             println!("{IMAGE} is the image that devices are flashed with, and updated to.");
             Ok(ExitCode::SUCCESS)
         }
         Firmware::Test => test::run(&test::Options::of(Lane::Firmware)),
         Firmware::Size => weigh(&root),
-        Firmware::Run(options) => emulator::become_device(&build(&root)?, options),
+        Firmware::Run(options) => emulator::become_device(&build(&root, board)?, options),
     }
 }
 
@@ -70,22 +118,23 @@ pub fn folder(root: &Path) -> PathBuf {
     root.join("firmware")
 }
 
-/// Where the programs for the emulated board are once they are built.
-pub fn programs_dir(root: &Path) -> PathBuf {
-    root.join("target/firmware").join(TARGET).join("release")
+/// Where the programs for a board are once they are built.
+pub fn programs_dir(root: &Path, board: Board) -> PathBuf {
+    root.join("target/firmware").join(board.target()).join("release")
 }
 
-/// Builds the programs as they run on a device, which has no room for others; the folder in which
-/// they are.
-pub fn build(root: &Path) -> Result<PathBuf, Problem> {
+/// Builds the programs for a board as they run on a device, which has no room for others; the
+/// folder in which they are.
+pub fn build(root: &Path, board: Board) -> Result<PathBuf, Problem> {
     let mut cargo = workspace::cargo();
-    cargo.current_dir(folder(root)).args(["build", "--quiet", "--release", "-p", PROGRAMS]);
+    cargo.current_dir(folder(root)).args(["build", "--quiet", "--release"]);
+    cargo.args(["-p", board.package(), "--target", board.target()]);
     cargo.arg("--target-dir").arg(root.join("target/firmware"));
     let status = cargo.status().map_err(|error| format!("cannot run cargo: {error}"))?;
     if !status.success() {
         return Err("the firmware cannot be built".to_owned());
     }
-    let programs = programs_dir(root);
+    let programs = programs_dir(root, board);
     let image = elf::image(&elf::segments(&programs.join("node"))?);
     let path = programs.join(IMAGE);
     // Who publishes it, or flashes a device with it, finds one that is whole.
@@ -103,7 +152,7 @@ pub fn build_if_it_can_run() -> Result<(), Problem> {
         false => Err(needs::line_to_install(&missing)),
     };
     match brought {
-        Ok(()) => build(&workspace::root()).map(drop),
+        Ok(()) => build(&workspace::root(), Board::Mps2An385).map(drop),
         Err(line) => {
             eprintln!("without an emulated device; to have one: {line}");
             Ok(())
@@ -138,7 +187,7 @@ const BUDGETS: [Budget; 2] = [
 
 /// Builds for a device, and prints what each program takes beside what it may.
 fn weigh(root: &Path) -> Result<ExitCode, Problem> {
-    let folder = build(root)?;
+    let folder = build(root, Board::Mps2An385)?;
     println!("program  bytes of flash              bytes of memory             what it does");
     let mut over = 0;
     for budget in &BUDGETS {
@@ -152,4 +201,25 @@ fn weigh(root: &Path) -> Result<ExitCode, Problem> {
         over += u32::from(size.flash > budget.flash || size.memory > budget.memory);
     }
     Ok(if over > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_board_is_known_by_one_name_and_its_processor_to_all_tools() {
+        let read = |path: &str| std::fs::read_to_string(workspace::root().join(path)).unwrap();
+        let places = ["firmware/bsp-an385/src/places.rs", "firmware/nucleo-h743/src/places.rs"];
+        for (board, places) in Board::value_variants().iter().zip(places) {
+            let called = board.to_possible_value().unwrap();
+            assert_eq!(called.get_name(), board.name());
+            let image = format!("BOARD: &str = \"{}\";", board.name());
+            assert!(read(places).contains(&image), "{places} has no {image}");
+            let tools = ["rust-toolchain.toml", "deny.toml", "firmware/.cargo/config.toml"];
+            for tool in tools.into_iter().chain(["xtask/src/tidy/licences.rs"]) {
+                assert!(read(tool).contains(board.target()), "{tool} has no {}", board.target());
+            }
+        }
+    }
 }

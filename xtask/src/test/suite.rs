@@ -6,7 +6,7 @@
 use super::progress::Progress;
 use super::{Lane, Run, doc};
 use crate::child::{self, End};
-use crate::firmware;
+use crate::firmware::{self, Board};
 use crate::peers;
 use crate::report::{Record, Verdict};
 use crate::workspace::{Executable, Problem};
@@ -100,7 +100,7 @@ pub fn run_with(
     belongs: impl Fn(&Test<'_>) -> bool,
 ) -> Result<(), Problem> {
     let peers = peers::dir(&run.metadata);
-    let firmware = firmware::programs_dir(&run.root);
+    let firmware = firmware::programs_dir(&run.root, Board::Mps2An385);
     let setting = Setting { lane, logs: run.logs(lane)?, bin_dir, peers, firmware };
     let filter = run.options.filter.as_deref().unwrap_or_default();
     let mut tests = Vec::new();

@@ -32,6 +32,7 @@ const TARGETS: &[&str] = &[
     "aarch64-unknown-linux-gnu",
     "armv7-unknown-linux-gnueabihf",
     "thumbv7m-none-eabi",
+    "thumbv7em-none-eabihf",
 ];
 
 /// A package that takes part in a build.

@@ -23,6 +23,10 @@ const OURS: &[(&str, &[&str])] = &[
         "holdfast-firmware-an385",
         &["holdfast-core", "holdfast-bsp-an385", "holdfast-firmware", "holdfast-firmware-net"],
     ),
+    (
+        "holdfast-firmware-nucleo-h743",
+        &["holdfast-core", "holdfast-firmware", "holdfast-firmware-net"],
+    ),
     ("holdfast-firmware-tests", &["holdfast-core", "holdfast-bsp-an385", "holdfast-firmware"]),
     // In the place of a public one that libp2p asks for.
     ("if-watch", &[]),

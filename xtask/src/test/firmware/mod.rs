@@ -3,7 +3,8 @@
 //! `firmware/` is a workspace of its own, because its target is another. Each program of its tests
 //! prints what it did and leaves the emulator with an exit code. Most run by themselves; those that
 //! need something of this machine, a file or somebody to talk to, have a row in `hosted`. Behind
-//! them come whole devices at the real gateway, which are scenarios.
+//! them come whole devices at the real gateway, which are scenarios. The programs for real boards,
+//! which nothing here can run, are looked over and built.
 
 mod emulator;
 mod hosted;
@@ -11,7 +12,7 @@ mod hosted;
 use super::{Lane, Run, suite};
 use crate::child;
 use crate::cross;
-use crate::firmware::{self, TARGET};
+use crate::firmware::{self, Board, TARGET};
 use crate::needs;
 use crate::report::{Record, Verdict};
 use crate::workspace::{self, Executable, Metadata, Problem};
@@ -40,10 +41,7 @@ fn programs(root: &Path) -> Vec<String> {
 /// Looks the workspace over, builds its tests and runs them.
 pub fn run(run: &mut Run<'_>) -> Result<(), Problem> {
     if let Err(line) = cross::bring_library(TARGET) {
-        eprintln!("firmware: left out; to have it: {line}");
-        let verdict = if needs::on_build_machine() { Verdict::Failed } else { Verdict::Skipped };
-        let name = format!("the whole lane; it needs: {line}");
-        run.records.push(Record::new(Lane::Firmware, name, verdict));
+        left_out(run, "the whole lane", &line);
         return Ok(());
     }
     let cargo = |arguments: &[&str]| {
@@ -54,7 +52,7 @@ pub fn run(run: &mut Run<'_>) -> Result<(), Problem> {
     let here = ["-p", DEVICE, "--target", &workspace::host()?];
     let mut steps = vec![
         ("format".to_owned(), cargo(&["fmt", "--all", "--check"])),
-        ("clippy".to_owned(), cargo(&["clippy", "--workspace", "--", "-D", "warnings"])),
+        ("clippy".to_owned(), cargo(&["clippy", "--", "-D", "warnings"])),
         ("device".to_owned(), cargo(&[&["test", "--quiet"], &here[..]].concat())),
     ];
     let programs = programs(&run.root);
@@ -62,8 +60,8 @@ pub fn run(run: &mut Run<'_>) -> Result<(), Problem> {
         steps.push((program.clone(), cargo(&["run", "--quiet", "--bin", program])));
     }
     let filter = run.options.filter.clone().unwrap_or_default();
-    for (name, command) in steps.into_iter().filter(|(name, _)| name.contains(&filter)) {
-        step(run, name, command)?;
+    for (name, mut command) in steps.into_iter().filter(|(name, _)| name.contains(&filter)) {
+        step(run, name, &mut command, Some(LIMIT))?;
     }
     let hosted = programs.iter().filter(|program| program.contains(&filter));
     let hosted: Vec<_> = hosted.filter_map(|program| hosted::program(program)).collect();
@@ -75,7 +73,36 @@ pub fn run(run: &mut Run<'_>) -> Result<(), Problem> {
             hosted_step(run, name, || work(&image.path));
         }
     }
+    real_board(run, Board::NucleoH743, &filter)?;
     devices(run)
+}
+
+/// Looks over and builds the programs for a real board. Each board is a build of its own: what is
+/// built together shares the features of its packages.
+fn real_board(run: &mut Run<'_>, board: Board, filter: &str) -> Result<(), Problem> {
+    let clippy = format!("clippy {}", board.name());
+    if !clippy.contains(filter) {
+        return Ok(());
+    }
+    if let Err(line) = cross::bring_library(board.target()) {
+        left_out(run, board.name(), &line);
+        return Ok(());
+    }
+    let mut cargo = workspace::cargo();
+    cargo.current_dir(firmware::folder(&run.root));
+    // In the profile of the build behind it, which then finds the tools that it needs.
+    cargo.args(["clippy", "--release", "-p", board.package(), "--target", board.target()]);
+    step(run, clippy, cargo.args(["--", "-D", "warnings"]), None)?;
+    let root = run.root.clone();
+    hosted_step(run, board.name(), || firmware::build(&root, board).map(drop));
+    Ok(())
+}
+
+/// Takes note that something cannot be done before `line` was.
+fn left_out(run: &mut Run<'_>, what: &str, line: &str) {
+    eprintln!("{what}: left out; to have it: {line}");
+    let verdict = if needs::on_build_machine() { Verdict::Failed } else { Verdict::Skipped };
+    run.records.push(Record::new(Lane::Firmware, format!("{what}; it needs: {line}"), verdict));
 }
 
 /// Whole devices at the real gateway.
@@ -83,7 +110,7 @@ fn devices(run: &mut Run<'_>) -> Result<(), Problem> {
     if child::interrupted() {
         return Ok(());
     }
-    firmware::build(&run.root)?;
+    firmware::build(&run.root, Board::Mps2An385)?;
     let (before, bin_dir) = (run.records.len(), run.bin_dir().map(Path::to_path_buf));
     suite::run_with(run, Lane::Firmware, bin_dir, |test| test.is_scenario(suite::DEVICES))?;
     if run.records.len() == before && run.options.filter.is_none() && !child::interrupted() {
@@ -118,13 +145,18 @@ fn hosted_step(run: &mut Run<'_>, name: &str, work: impl FnOnce() -> Result<(), 
     run.records.push(Record { took, ..Record::check(Lane::Firmware, name, result.is_ok()) });
 }
 
-fn step(run: &mut Run<'_>, name: String, mut command: Command) -> Result<(), Problem> {
+fn step(
+    run: &mut Run<'_>,
+    name: String,
+    command: &mut Command,
+    limit: Option<Duration>,
+) -> Result<(), Problem> {
     if child::interrupted() {
         return Ok(());
     }
     let started = Instant::now();
     command.stdin(Stdio::null()).stdout(std::io::stderr());
-    let end = child::run(&mut command, Some(LIMIT));
+    let end = child::run(command, limit);
     let end = end.map_err(|error| format!("cannot run cargo: {error}"))?;
     let took = Some(started.elapsed());
     run.records.push(Record { took, ..Record::check(Lane::Firmware, name, end.success()) });
