@@ -8,8 +8,8 @@
 //! | 6 and 7 | 0x080c_0000 | how far a swap of the two has come |
 //! | 8 to 15 | 0x0810_0000 | the log of the device |
 //!
-//! The log has the second bank for itself: while a page of it is erased, for a second or more, the
-//! processor goes on running from the first.
+//! The log has the second bank for itself: while a page of it is erased, for two seconds and four
+//! at most, tasks wait, but interrupts run from the first bank. An erase in that stops them, too.
 
 use crate::flash::{Flash, PAGE_BYTES};
 use core::cell::RefCell;
