@@ -8,9 +8,9 @@
 //! keeps in flash: [`samples`] and what the device must know, its [`memory`]. [`record`] is a
 //! sample there, [`batch`] samples on their way, [`clock`] what it knows of the time, [`twin`] what
 //! it should be and is, [`commands`] what it was told to do, [`flows`] the workflows that it runs
-//! by itself, whose [`steps`] the gateway hears of, [`update`] its next firmware, which waits in one
-//! of two places for images ([`boot`]). [`provision`] reads who it is from a serial line, on boards
-//! that have one.
+//! by itself, whose [`steps`] the gateway hears of, [`update`] its next firmware, which waits in
+//! one of two places for images ([`boot`]). [`provision`] reads who it is from a serial line, on
+//! boards that have one.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 

@@ -97,7 +97,8 @@ async fn drive(mut runner: Runner<'static, &'static mut Ethernet>) -> ! {
 }
 
 /// The emulator's network looks at its sockets when the processor wakes: without a tick a
-/// connection would take a second. As long as tasks come to their turn, so does the watchdog's food.
+/// connection would take a second. As long as tasks come to their turn, so does the watchdog's
+/// food.
 #[embassy_executor::task]
 async fn tick() {
     let mut ticker = Ticker::every(Duration::from_millis(10));

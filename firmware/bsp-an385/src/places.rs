@@ -66,9 +66,9 @@ impl Places {
     }
 }
 
-/// Puts an image of the host's into the active place, as a programmer's cable does, if that is empty
-/// or `anyway`; its first words last, so one that was not put there to its end leaves it empty.
-/// Nothing when the file cannot be read, or is longer than the place.
+/// Puts an image of the host's into the active place, as a programmer's cable does, if that is
+/// empty or `anyway`; its first words last, so one that was not put there to its end leaves it
+/// empty. Nothing when the file cannot be read, or is longer than the place.
 pub fn program(places: &mut Places, name: &str, anyway: bool) -> Option<()> {
     const STRIDE: usize = 512;
     let place = &mut places.active;

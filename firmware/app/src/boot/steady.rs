@@ -7,9 +7,9 @@
 //! the other one, and then writes into its first two units that from now on it counts.
 //!
 //! It passes over two writes. That of what is there already: on some parts a unit takes one only.
-//! And that of the second unit, by which [`embassy_boot`] says before an erase that the marks behind
-//! it are void: there is no such moment here, and a power cut behind it would leave an image that
-//! was just kept as one that was taken back.
+//! And that of the second unit, by which [`embassy_boot`] says before an erase that the marks
+//! behind it are void: there is no such moment here, and a power cut behind it would leave an image
+//! that was just kept as one that was taken back.
 
 use embedded_storage::nor_flash::{
     ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash,

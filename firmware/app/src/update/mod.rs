@@ -1,11 +1,11 @@
 //! The next firmware: fetched, judged, tried, and kept or gone again.
 //!
-//! Which one it is to have the gateway says as state. Its manifest comes first, and is judged before
-//! anything else is asked for: by a publisher of the fleet, for this board, no older than what runs.
-//! Pieces follow, into the next place ([`crate::boot`]); how many pages of them are whole is
-//! remembered, so a power cut costs a page. When all have come, what stands in flash is hashed, and
-//! the next start runs it, on trial until a gateway has been heard. Whatever happens before that,
-//! the start behind it runs the old one.
+//! Which one it is to have the gateway says as state. Its manifest comes first, and is judged
+//! before anything else is asked for: by a publisher of the fleet, for this board, no older than
+//! what runs. Pieces follow, into the next place ([`crate::boot`]); how many pages of them are
+//! whole is remembered, so a power cut costs a page. When all have come, what stands in flash is
+//! hashed, and the next start runs it, on trial until a gateway has been heard. Whatever happens
+//! before that, the start behind it runs the old one.
 
 #[cfg(test)]
 mod tests;
