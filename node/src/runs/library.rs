@@ -12,7 +12,7 @@ use holdfast_sync::Fault;
 use holdfast_sync::store::{ReadRecords, Table};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Workflows and versions of a node.
 pub const INSTALLED_MAX: usize = 1_000;
@@ -27,6 +27,8 @@ pub struct Flow {
     pub installed: Installed,
     tag: u32,
     has_conditions: bool,
+    /// Up to which place of the sequence of document changes nothing begins runs of it.
+    since: OnceLock<u64>,
 }
 
 impl Flow {
@@ -39,8 +41,8 @@ impl Flow {
         let image = verify(&installed.image, tier, &mut places)?;
         let about = about(&image);
         let (id, version, tag) = (about.id.to_owned(), about.version.to_owned(), image.tag());
-        let has_conditions = has_conditions(&image);
-        Ok(Self { id, version, installed, tag, has_conditions })
+        let (has_conditions, since) = (has_conditions(&image), OnceLock::new());
+        Ok(Self { id, version, installed, tag, has_conditions, since })
     }
 
     /// One that was accepted before it was kept.
@@ -48,8 +50,8 @@ impl Flow {
         let image = Image::parse(&installed.image)?;
         let about = About::read(image.part(Part::About))?;
         let (id, version, tag) = (about.id.to_owned(), about.version.to_owned(), image.tag());
-        let has_conditions = has_conditions(&image);
-        Ok(Self { id, version, installed, tag, has_conditions })
+        let (has_conditions, since) = (has_conditions(&image), OnceLock::new());
+        Ok(Self { id, version, installed, tag, has_conditions, since })
     }
 
     /// Its image.
@@ -69,7 +71,20 @@ impl Flow {
     pub fn enabled(&self, is_enabled: bool) -> Self {
         let installed = Installed { is_enabled, ..self.installed.clone() };
         let (id, version) = (self.id.clone(), self.version.clone());
-        Self { id, version, installed, tag: self.tag, has_conditions: self.has_conditions }
+        let (tag, has_conditions, since) = (self.tag, self.has_conditions, OnceLock::new());
+        Self { id, version, installed, tag, has_conditions, since }
+    }
+
+    /// It was installed or enabled in the transaction before which the last change of a document
+    /// had this place.
+    pub(super) fn installed_at(&self, place: u64) {
+        let _ = self.since.set(place);
+    }
+
+    /// The place of the last change of a document that came before it, where it came since the node
+    /// was started.
+    pub(super) fn since(&self) -> Option<u64> {
+        self.since.get().copied()
     }
 
     /// The same, that no site uses any more.

@@ -93,6 +93,14 @@ impl Feed {
         self.after
     }
 
+    /// Tells all behind `place` again, where it had come farther.
+    pub(crate) fn go_back(&mut self, place: u64) {
+        if place < self.after {
+            self.after = place;
+            self.ready.clear();
+        }
+    }
+
     /// The next change; nothing once the node stops.
     ///
     /// # Errors

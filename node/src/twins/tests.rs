@@ -62,12 +62,25 @@ impl Steward for Alone {
 pub(crate) struct Node {
     pub(crate) twins: Twins,
     stop: CancellationToken,
-    _dir: tempfile::TempDir,
+    key: NodeKey,
+    dir: tempfile::TempDir,
 }
 
 impl Node {
     pub(crate) fn new() -> Self {
-        let (dir, key) = (tempfile::tempdir().unwrap(), NodeKey::generate(&System::env()));
+        Self::open(tempfile::tempdir().unwrap(), NodeKey::generate(&System::env()))
+    }
+
+    /// Closes its store, and opens it again.
+    pub(crate) async fn again(self) -> Self {
+        let Self { twins, stop, key, dir } = self;
+        stop.cancel();
+        twins.store().close().await;
+        drop(twins);
+        Self::open(dir, key)
+    }
+
+    fn open(dir: tempfile::TempDir, key: NodeKey) -> Self {
         let options = store::Options {
             dir: dir.path().to_owned(),
             key: key.clone(),
@@ -81,7 +94,7 @@ impl Node {
         };
         let (store, _) = Store::open(options, System::env()).unwrap();
         let stop = CancellationToken::new();
-        let documents = Arc::new(Documents::new(&store, key, Role::Edge));
+        let documents = Arc::new(Documents::new(&store, key.clone(), Role::Edge));
         let twins = Twins::load(Options {
             store,
             library: Library { documents, steward: Arc::new(Alone), librarian: None },
@@ -91,7 +104,7 @@ impl Node {
             how_known: "let it post",
             stop: stop.clone(),
         });
-        Self { twins: twins.unwrap(), stop, _dir: dir }
+        Self { twins: twins.unwrap(), stop, key, dir }
     }
 
     pub(crate) async fn patch(&self, name: &DocumentName, patch: &Json) -> Part {

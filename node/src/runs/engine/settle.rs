@@ -12,6 +12,7 @@ use holdfast_core::flow::effect::{Argument, Kind};
 use holdfast_core::flow::memory::Phase;
 use holdfast_core::flow::{Code, Memory};
 use holdfast_core::log::runs::RunId;
+use holdfast_sync::docs::Documents;
 use holdfast_sync::store::{Table, WriteError, WriteTx};
 use serde_json::{Map, Value as Json};
 use std::collections::{BTreeSet, HashMap};
@@ -49,15 +50,16 @@ impl Engine {
         let wanted: Vec<_> = dues.iter().filter_map(Due::wanted_of).map(str::to_owned).collect();
         again.extend(dues.into_iter().map(Command::Due));
         let (local, env) = (Arc::clone(&self.local), Arc::clone(&self.env));
-        let touched = touched.into_values().collect();
+        let (touched, has_changes) = (touched.into_values().collect(), !changes.is_empty());
         let change = move |tx: &mut WriteTx<'_>| {
             for write in &writes {
                 write.apply(tx)?;
             }
-            advance(tx, touched, local.as_ref(), &env)
+            let place = if has_changes { Documents::last_place(tx)? } else { 0 };
+            Ok((place, advance(tx, touched, local.as_ref(), &env)?))
         };
-        let stepped = match self.store.write(change).await {
-            Ok((_committed, stepped)) => stepped,
+        let (place, stepped) = match self.store.write(change).await {
+            Ok((_committed, done)) => done,
             Err(error) => {
                 let why = RunError::Store(error.to_string());
                 let replies = told.into_iter().map(|(.., reply)| reply);
@@ -69,7 +71,7 @@ impl Engine {
         };
         self.local.settled();
         let mut changed: BTreeSet<_> = stepped.iter().map(|done| done.flow.id.clone()).collect();
-        changed.extend(self.change_library(changes));
+        changed.extend(self.change_library(changes, place));
         changed.extend(wanted);
         for (workflow, run, waiting) in queued {
             self.waiting.entry(workflow).or_default().push_back((run, waiting));
@@ -93,13 +95,15 @@ impl Engine {
         Ok(())
     }
 
-    /// Changes the library; of which workflows runs that wait may begin by now.
-    fn change_library(&self, changes: Vec<(Change, Reply<()>)>) -> Vec<String> {
+    /// Changes the library, behind the change of a document at `place`; of which workflows runs
+    /// that wait may begin by now.
+    fn change_library(&self, changes: Vec<(Change, Reply<()>)>, place: u64) -> Vec<String> {
         let mut enabled = Vec::new();
         for (change, reply) in changes {
             match change {
                 Change::Put(flow) => {
                     enabled.push(flow.id.clone());
+                    flow.installed_at(place);
                     self.desk.change(|library| library.put(flow));
                 }
                 Change::Remove(id, version) => {
