@@ -128,7 +128,14 @@ impl History<'_> {
             .collect();
         let name = |error| image.error_name(error).unwrap_or_default().to_owned();
         let names: Vec<_> = stuck.iter().map(|(_, _, error, _)| name(*error)).collect();
-        let known = std::mem::take(&mut self.run.reasons);
+        let mut known = std::mem::take(&mut self.run.reasons);
+        // What was decided about is over, even where the part is parked again at once.
+        match told {
+            Told::Resolve(_, Decision::Set(..), _) => {}
+            Told::Resolve(decided, ..) => known.retain(|(fiber, _)| fiber != decided),
+            Told::Cancel(_) => known.clear(),
+            _ => {}
+        }
         for ((fiber, state, _, line), name) in stuck.into_iter().zip(names) {
             let old = known.iter().find(|(index, _)| *index == fiber).map(|(_, text)| text.clone());
             let text = match told {

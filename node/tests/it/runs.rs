@@ -15,6 +15,7 @@ use holdfast_core::log::runs::{RunId, RunWanted, What};
 use holdfast_core::state::Role;
 use holdfast_core::{Stream, Timestamp};
 use holdfast_node::flow;
+use holdfast_node::runs::effect::Owned;
 use holdfast_node::runs::record::Installed;
 use holdfast_node::runs::{
     Abilities, Asked, Decision, Desk, Due, Failure, Flow, Local, Outside, Run, RunError, Runs,
@@ -352,6 +353,33 @@ async fn a_run_does_what_it_says_and_its_history_is_in_the_log() {
         (What::Succeeded, ""),
     ];
     assert_eq!(told, wanted);
+    node.close().await;
+}
+
+/// What fails without anything that takes time was parked again in the step of the decision: its
+/// history said that it went on, and so did the hub.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_parked_again_in_the_step_of_a_decision_is_told_to_be() {
+    let (dir, hand) = (tempfile::tempdir().unwrap(), hand());
+    let node = Node::open(dir.path(), &hand);
+    let definition = "workflow: worn\nversion: \"1\"\nunhandled: park\nerrors: [worn]\n\
+        input: {n: {type: int, default: 1}}\nsteps:\n  - fail: worn\n";
+    let image = flow::compile(definition).unwrap_or_else(|wrong| panic!("{}", wrong[0])).image;
+    node.runs.install(node.runs.accept(image, "test", 1).unwrap()).await.unwrap();
+    let run = node.begin("worn").await;
+    node.runs.resolve(run, 0, Decision::Retry, "ann").await.unwrap();
+    let told = |node: &Node| -> Vec<String> {
+        let lines = node.history(run).into_iter();
+        lines.map(|(what, text)| format!("{} {text}", what.name())).collect()
+    };
+    let wanted = ["started by test", "parked worn", "decided retry by ann", "parked worn"];
+    assert_eq!(told(&node), wanted);
+    // Another value for a variable leaves it parked as it was.
+    let set = Decision::Set(Slot::Number(0), Owned::Number(2));
+    node.runs.resolve(run, 0, set, "ann").await.unwrap();
+    node.runs.resolve(run, 0, Decision::Compensate, "ann").await.unwrap();
+    let rest = ["decided set by ann", "decided compensate by ann", "ended worn"];
+    assert_eq!(told(&node)[4..], rest);
     node.close().await;
 }
 
