@@ -261,7 +261,8 @@ impl Settings {
     /// # Errors
     /// A sentence about keys or files that cannot be used.
     pub fn outward(&self, folder: &Path) -> Result<(Requests, Notices), String> {
-        outward(&self.workflows, (&self.mail, &self.notify), folder, System::env())
+        let told = (&self.mail, &self.notify);
+        outward(&self.workflows, told, (folder, Self::PROGRAM), System::env())
     }
 }
 

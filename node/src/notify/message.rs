@@ -48,11 +48,11 @@ pub(super) async fn post(
     requests.call(call).await.map(drop).map_err(|failure| failure.to_string())
 }
 
-/// The mail that tells one of those whom `ways` name.
+/// The mail that tells one of those whom `ways` name how `program` is told that they know.
 pub(super) fn letter<'a>(
     (id, notice, key): (NoticeId, &Notice, &'a str),
     to: &'a Mailbox,
-    ways: &[Way],
+    (ways, program): (&[Way], &str),
 ) -> Letter<'a> {
     let all = ways.iter().filter_map(|way| match way {
         Way::Mail(mailbox) => Some(mailbox.clone()),
@@ -73,7 +73,7 @@ pub(super) fn letter<'a>(
     let text = format!(
         "{text}\n\n{about}Workflow: {workflow}\nRun: {run}\nSince: {since}{said}\n\n\
          This is repeated every hour until somebody says that they know:\n\
-         holdfast-edge workflow acknowledge {id}\n"
+         {program} workflow acknowledge {id}\n"
     );
     Letter { all: all.collect(), to, key, subject, text }
 }

@@ -45,6 +45,8 @@ pub struct Notices(Arc<Inner>);
 
 struct Inner {
     ways: Ways,
+    /// By which somebody says that they know.
+    program: &'static str,
     /// Something was said in a transaction that is perhaps not on disk yet.
     is_said: AtomicBool,
     wake: Notify,
@@ -53,7 +55,7 @@ struct Inner {
 }
 
 impl Notices {
-    /// With the targets of a configuration whose files are in `folder`.
+    /// With the targets of a configuration whose files are in `folder`; `program` is the node's.
     ///
     /// # Errors
     /// A sentence about what cannot be used, with its key.
@@ -61,12 +63,12 @@ impl Notices {
         settings: (&Mail, &Targets),
         folder: &Path,
         authorities: &Authorities,
-        requests: Requests,
+        (requests, program): (Requests, &'static str),
     ) -> Result<Self, String> {
         let ways = Ways::of(settings, folder, authorities, requests)?;
         let (sent, failed) = Default::default();
         let (is_said, wake) = (AtomicBool::new(false), Notify::new());
-        Ok(Self(Arc::new(Inner { ways, is_said, wake, sent, failed })))
+        Ok(Self(Arc::new(Inner { ways, program, is_said, wake, sent, failed })))
     }
 
     /// Whether there is a target of this name.

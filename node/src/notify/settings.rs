@@ -63,18 +63,18 @@ impl Workflows {
     }
 }
 
-/// What asks others for something, and who can be told, with files in `folder`.
+/// What asks others for something, and who can be told by `program`, with files in `folder`.
 ///
 /// # Errors
 /// A sentence about keys or files that cannot be used.
 pub fn outward(
     workflows: &Workflows,
     told: (&Mail, &Targets),
-    folder: &Path,
+    (folder, program): (&Path, &'static str),
     env: Env,
 ) -> Result<(Requests, Notices), String> {
     let (requests, authorities) = workflows.requests(folder, env)?;
-    let notices = Notices::of(told, folder, &authorities, requests.clone())?;
+    let notices = Notices::of(told, folder, &authorities, (requests.clone(), program))?;
     Ok((requests, notices))
 }
 

@@ -100,7 +100,8 @@ impl Notices {
         let sent = async {
             match (way, &self.0.ways.mailer) {
                 (Some(Way::Mail(to)), Some(mailer)) => {
-                    mailer.send(message::letter(told, to, ways)).await
+                    let program = self.0.program;
+                    mailer.send(message::letter(told, to, (ways, program))).await
                 }
                 (Some(Way::Webhook(place)), _) => {
                     message::post(&self.0.ways.requests, place, told).await

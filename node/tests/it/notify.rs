@@ -105,7 +105,8 @@ impl Node {
         let file = if dir.join("ca.pem").exists() { "ca.pem" } else { "" };
         let workflows = Workflows { ca_file: file.to_owned(), ..Workflows::default() };
         let (requests, authorities) = workflows.requests(dir, Arc::<Hand>::clone(hand)).unwrap();
-        let notices = Notices::of((&mail, &notify), dir, &authorities, requests).unwrap();
+        let notices = Notices::of((&mail, &notify), dir, &authorities, (requests, "holdfast-hub"));
+        let notices = notices.unwrap();
         let abilities = Abilities {
             local: Arc::new(Teller(notices.clone())),
             outside: Arc::new(Teller(notices.clone())),
@@ -527,7 +528,7 @@ async fn each_address_gets_its_mail_whatever_becomes_of_another() {
     // In the text, not in the head.
     let (head, text) = got.split_once("\r\n\r\n").unwrap();
     assert!(!head.contains("X-Evil") && text.contains("X-Evil: yes."), "{got}");
-    assert!(text.contains(&format!("workflow acknowledge {id}")), "{got}");
+    assert!(text.contains(&format!("\nholdfast-hub workflow acknowledge {id}")), "{got}");
     node.close().await;
 }
 
