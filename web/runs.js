@@ -1,6 +1,7 @@
-// The page of runs on the hub: what waits for a person on any node first, then the runs of all of
-// them. It is told from their logs, so one looks here and decides there. The address holds the
-// filters and what is open (`?node=north/ps-017&state=parked#run=ID`), so a view can be a bookmark.
+// The page of runs on the hub: what waits for a person on any node first, then what the hub tells
+// people, then the runs of all nodes. Those of gateways are told from their logs, so one looks here
+// and decides there; about those of the hub one decides here. The address holds the filters and
+// what is open (`?node=north/ps-017&state=parked#run=ID`), so a view can be a bookmark.
 
 import { classes, html, render, useRef } from './lib/ui.js';
 import { path } from './lib/api.js';
@@ -28,6 +29,8 @@ function Runs({ session, signOut }) {
   const gateways = nodes.answer?.nodes ?? [];
   const seen = useSeen([incidents, runs]);
   const open = ({ id }) => go({ run: id });
+  const mayChange = session.scope === 'admin';
+  const changed = () => [incidents, runs].forEach((one) => one.reload());
   return html`
     <${Head} title=${fleetTitleOf(status)} kind="hub" feed=${feedOf([incidents, runs, nodes], runs)}
       session=${session} signOut=${signOut} />
@@ -37,11 +40,12 @@ function Runs({ session, signOut }) {
         <div class="lists">
           <${Incidents} incidents=${incidents} open=${open} gateways=${gateways}
             where=${incidents.url === parkedUrl ? node : undefined} />
+            mayChange=${mayChange} changed=${changed}
           <${RunList} list=${runs} names=${seen} query=${query} ask=${ask} open=${open}
             opened=${hash.run} nodes=${[HUB, ...gateways.map(nameOf)]} />
         </div>
         ${hash.run && html`<${Run} key=${hash.run} id=${hash.run} close=${() => go({})}
-          gateways=${gateways} />`}
+          gateways=${gateways} mayChange=${mayChange} changed=${changed} />`}
       </div>
     </main>`;
 }

@@ -1,5 +1,6 @@
 // One run: what each part of it waits for, until when and with what it goes on then; what it knows;
-// and its history as a line of time. A hub shows of the runs of its gateways what it was told.
+// and its history as a line of time. A hub shows of the runs of its gateways what it was told, and
+// its own as a gateway does.
 
 import { html, useState } from './ui.js';
 import { post } from './api.js';
@@ -14,7 +15,7 @@ import { Age, When, Words } from './parts.js';
 import { Badges } from './runlist.js';
 import { failureOf, isOver, isParked, thenOf, waitWords } from './runs.js';
 import { Timeline } from './timeline.js';
-import { DecideThere, Place, gatewayOf } from './told.js';
+import { DecideThere, Place, gatewayOf, isHere } from './told.js';
 
 const ASK_MS = 2_000;
 const runUrl = (id) => `/v1/runs/${encodeURIComponent(id)}`;
@@ -22,8 +23,10 @@ const runUrl = (id) => `/v1/runs/${encodeURIComponent(id)}`;
 /** `gateways`: those of the fleet, where a hub tells of a run of theirs. */
 export function Run({ id, close, mayChange, changed, gateways }) {
   const { answer: run, problem, reload } = usePolled(runUrl(id), ASK_MS);
-  // Of a run that is over the workflow may be gone, and it stands nowhere; a hub has no workflows.
-  const outlineUrl = run && !isOver(run) && !gateways && `${flowUrl({ id: run.workflow, version: run.version })}/outline`;
+  // Of a run that is over the workflow may be gone, and it stands nowhere; a hub has none of those
+  // that run elsewhere.
+  const flow = run && !isOver(run) && isHere(run) && { id: run.workflow, version: run.version };
+  const outlineUrl = flow && `${flowUrl(flow)}/outline`;
   const here = usePolled(outlineUrl && `${outlineUrl}?run=${id}`, ASK_MS);
   const [told, setTold] = useState(null);
   if (!run) {
@@ -34,8 +37,8 @@ export function Run({ id, close, mayChange, changed, gateways }) {
       <//>`;
   }
   const outline = here.answer;
-  // Nobody tells a device what is to become of its runs.
-  const mayAct = mayChange && !run.device;
+  // Nobody tells a device what is to become of its runs, and a gateway only those who are there.
+  const mayAct = mayChange && !run.device && isHere(run);
   const done = (words) => {
     setTold({ words, at: new Date().toISOString() });
     reload();
@@ -81,7 +84,7 @@ function Now({ run, outline, mayChange, done }) {
         <${Wait} wait=${wait} then=${thenOf(outline, wait.fiber)} />
         ${isParked(wait) && html`<${Parked} run=${run} wait=${wait} mayChange=${mayChange}
           done=${done} />`}
-        ${isParked(wait) && run.node && html`<${DecideThere} run=${run} />`}
+        ${isParked(wait) && run.node && !mayChange && html`<${DecideThere} run=${run} />`}
       </li>`)}</ul>`;
 }
 

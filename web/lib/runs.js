@@ -133,6 +133,27 @@ export const typeOf = (value) => (
   typeof value === 'boolean' ? 'bool' : typeof value === 'number' ? 'decimal' : 'text'
 );
 
+/**
+ * What became of a run, of which part `fiber` was decided about: in words, how they are drawn, and
+ * until when it waits. Of a part that is gone the run goes on with others.
+ */
+export function outcomeOf(run, fiber) {
+  const { state, error, waits } = run;
+  const tone = TONES[state];
+  if (isOver(run)) return { text: `it ${ENDED[state]}${error ? `: ${error}` : ''}`, tone };
+  const wait = waits.find((one) => one.fiber === fiber);
+  if (wait && isParked(wait)) return { text: `it ${waitWords(wait).what}`, tone: 'alarm' };
+  const doing = state === 'undoing' ? 'what it did is being undone' : 'it goes on';
+  if (!wait) return { text: doing, tone };
+  const { what, ends } = waitWords(wait);
+  return { text: `${doing}, and ${what}`, tone, ends, until: wait.until };
+}
+
+const ENDED = {
+  succeeded: 'has succeeded', failed: 'has failed', cancelled: 'is cancelled',
+  forwarded: 'was handed to the hub',
+};
+
 const PLACE = /^line (\d+), column (\d+)$/;
 
 /** What is wrong with a definition, and where, from what the node answered. */

@@ -1,6 +1,6 @@
 // Runs of all nodes as a hub tells of them: on which gateway one is, how old that word is, and how
-// somebody decides there. A hub knows what logs tell; what a run waits for and what it knows only
-// its gateway does.
+// somebody decides there. Of the runs of gateways a hub knows what logs tell; what one waits for
+// and what it knows only its gateway does. Its own it knows as a gateway does.
 
 import { html } from './ui.js';
 import { nameOf } from './fleet.js';
@@ -9,6 +9,11 @@ import { isOver } from './runs.js';
 
 /** What runs of the hub itself are told under. */
 export const HUB = 'hub';
+
+export const placeOf = (node) => (node === HUB ? 'the hub' : node);
+
+/** Whether the node whose page this is does a run itself: a gateway names no node. */
+export const isHere = ({ node }) => node === undefined || node === HUB;
 
 /** The gateway of a run; none while gateways are not known yet, or once it was removed. */
 export const gatewayOf = (run, gateways) => gateways.find((one) => nameOf(one) === run.node);

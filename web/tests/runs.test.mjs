@@ -4,8 +4,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Problem } from '../lib/api.js';
 import {
-  badgesOf, countsOf, faultsOf, gapOf, offsetOf, parkedOf, shortRun, thenOf, timelineOf, typedOf,
-  waitWords,
+  badgesOf, countsOf, faultsOf, gapOf, offsetOf, outcomeOf, parkedOf, shortRun, thenOf, timelineOf,
+  typedOf, waitWords,
 } from '../lib/runs.js';
 import { pauseAfter } from '../lib/time.js';
 import { OUTLINE, idOf, line, parkedRun, parkedToldRun, run, wait } from './workflows.mjs';
@@ -49,6 +49,26 @@ test('a wait is told by what it waits for, and whether its end fails', () => {
   ]);
   const effect = { for: 'effect', text: 'waits for a `command` to be done' };
   assert.equal(said(effect)[1], 'at most until');
+});
+
+test('what came of a decision is told of the part that it was about', () => {
+  const told = (change, fiber = 0) => {
+    const { text, tone } = outcomeOf(run(1, change), fiber);
+    return [text, tone];
+  };
+  assert.deepEqual(told({}), ['it goes on, and waits', undefined]);
+  const { waits } = parkedRun(1);
+  const again = 'it is parked: unreachable: ps-017 does not answer';
+  assert.deepEqual(told({ waits }), [again, 'alarm']);
+  // Another part is parked: that is not what came of this one.
+  assert.deepEqual(told({ waits }, 2), ['it goes on', undefined]);
+  const undoing = { state: 'undoing', error: 'refused' };
+  assert.deepEqual(told(undoing), ['what it did is being undone, and waits', 'warn']);
+  assert.deepEqual(told({ state: 'undoing', waits }), [again, 'alarm']);
+  const over = (state, error = null) => told({ state, error, waits: [] });
+  assert.deepEqual(over('succeeded'), ['it has succeeded', 'good']);
+  assert.deepEqual(over('failed', 'refused'), ['it has failed: refused', 'alarm']);
+  assert.deepEqual(over('cancelled'), ['it is cancelled', undefined]);
 });
 
 test('what comes then is the line that follows where the part stands', () => {

@@ -5,11 +5,14 @@ import { test } from 'node:test';
 import { fleet, hubRoutes } from './fixtures.mjs';
 import { startGateway, startHub, without } from './gateway.mjs';
 import { open, skip, visit } from './visit.mjs';
-import { idOf, line, parkedToldRun, toldRoutes, toldRun } from './workflows.mjs';
+import {
+  idOf, line, ownParkedRun, ownRun, parkedToldRun, toldRoutes, toldRun,
+} from './workflows.mjs';
 
 const PAGE = 'runs.html';
 const INCIDENTS = "document.querySelector('.incidents').innerText.replace(/\\s+/g, ' ')";
 const PANE = "document.querySelector('.pane').innerText.replace(/\\s+/g, ' ')";
+const CLOSED = "!document.querySelector('dialog')";
 const RUNS = "[...document.querySelectorAll('.runs tr.openable')].map((e) => e.innerText.replace(/\\s+/g, ' '))";
 const TABS = "[...document.querySelectorAll('.tabs a')].map((e) => e.innerText + (e.ariaCurrent === 'page' ? ' here' : ''))";
 
@@ -44,6 +47,74 @@ test('what waits for a person on any gateway comes first, with where one decides
     for (const one of runs) one.waits = [];
     await page.until(`${INCIDENTS} === 'Nothing waits for a decision'`);
     assert.equal(server.count('/outline') + server.count('/v1/workflows') + server.count('counts'), 0);
+  });
+});
+
+test('about the runs of the hub itself one decides here, and sees what came of it', { skip }, () => {
+  const runs = [parkedToldRun(1, 'north/ps-004'), ownParkedRun(2, { workflow: 'restock' })];
+  const routes = toldRoutes(fleet(24), runs);
+  return visit(PAGE, routes, {}, async (page) => {
+    await page.until(`${INCIDENTS}.startsWith('2 runs wait for a decision')`);
+    await page.until(`${INCIDENTS}.includes('RUN ...; about those of the hub here')`);
+    await page.until(`${INCIDENTS}.includes('restock version 1, on the hub, begun')`);
+    // Buttons for the one, none for the other.
+    await page.until("document.querySelectorAll('.incidents .decisions').length === 1");
+    const own = "document.querySelector('.incidents .decisions').closest('li').innerText";
+    assert.match(await page.value(own), /restock[^]*device ps-017/);
+    await page.click('.decisions button', 'Retry…');
+    await page.shows('It tries again where it failed, under the same key');
+    await page.click('dialog button', 'Not now');
+    await page.until(CLOSED);
+    assert.deepEqual(routes.asked, []);
+    await page.click('.decisions button', 'Retry…');
+    await page.click('dialog .primary', 'Retry');
+    await page.until(`${INCIDENTS}.includes('1 run waits for a decision')`);
+    const body = { fiber: 3, how: 'retry' };
+    const verb = 'decisions';
+    assert.deepEqual(routes.asked, [{ kind: 'runs', id: idOf(2), verb, name: undefined, body }]);
+    await page.until(`/Answered for restock: retry [^.]*. Now it goes on\\./.test(${INCIDENTS})`);
+    // What came of it is told while it goes on, to its end.
+    runs[1].waits = ownParkedRun(2).waits;
+    await page.until(`${INCIDENTS}.includes('Now it is parked: unreachable: ps-017 does not answer.')`);
+    Object.assign(runs[1], { state: 'failed', error: 'unreachable', waits: [] });
+    await page.until(`${INCIDENTS}.includes('Now it has failed: unreachable.')`);
+    await page.click('.incidents .told button', 'See');
+    await page.until(`${PANE}.startsWith('restock failed') && ${PANE}.includes('retry by first administrator')`);
+  });
+});
+
+test('a run of the hub opens as it does on a gateway: what it waits for, knows, and is sent', { skip }, () => {
+  const runs = [ownRun(1), ownParkedRun(2, { workflow: 'restock' })];
+  const routes = toldRoutes(fleet(24), runs);
+  return visit(PAGE, routes, { hash: `?node=hub#run=${idOf(1)}` }, async (page) => {
+    await page.until(`${INCIDENTS}.startsWith('1 run waits for a decision on the hub')`);
+    await page.until(`/line 7 waits until [\\d:]+ \\(in 1\\d min\\), then does publish/.test(${PANE})`);
+    await page.until(`${PANE}.includes('What it knows device ps-017')`);
+    await page.click('.pane button', 'Send acknowledged…');
+    await page.type('dialog [name=by]', 'ann');
+    await page.click('dialog .primary', 'Send');
+    await page.until(`${PANE}.includes('Answered: signal acknowledged')`);
+    await page.click('.pane button', 'Cancel run…');
+    await page.click('dialog .danger-fill', 'Cancel it');
+    await page.until(`${PANE}.startsWith('pump-dry cancelled')`);
+    await page.click('.runs tr.openable', 'restock');
+    await page.until(`${PANE}.startsWith('restock running parked')`);
+    await page.click('.pane .decisions button', 'Skip…');
+    await page.click('dialog .danger-fill', 'Skip');
+    await page.until(`${PANE}.includes('Answered: skip')`);
+    const verbs = routes.asked.map(({ verb, body }) => [verb, body?.how ?? body?.by]);
+    assert.deepEqual(verbs, [['signals', 'ann'], ['cancel', undefined], ['decisions', 'skip']]);
+  });
+});
+
+test('a token for viewers sees what is parked on the hub and is told the command', { skip }, () => {
+  const options = { scope: 'viewer', hash: `#run=${idOf(2)}` };
+  return visit(PAGE, toldRoutes(fleet(24), [ownParkedRun(2)]), options, async (page) => {
+    await page.until(`${INCIDENTS}.includes('command stop of ps-017, line 5, since')`);
+    await page.until(`${PANE}.includes('holdfast-hub workflow decide ${idOf(2)} retry')`);
+    for (const one of ['.decisions .primary', '.pane .actions button:not([aria-label=Close])']) {
+      assert.equal(await page.value(`document.querySelector('${one}')`), null, one);
+    }
   });
 });
 

@@ -112,9 +112,56 @@ const DIAGNOSTICS = [
   { line: 4, column: 5, message: 'unknown key `timeuot` in `command`', advice: null },
 ];
 
-/** The routes; `flows` and `runs` may be changed while a page is open, `asked` has what was sent. */
-export function workflowRoutes(flows = [flow('pump-dry')], runs = []) {
+/** A notice that was sent twice by mail and never by its webhook. */
+export function notice(number, change = {}) {
+  const way = { name: 'mail ann@site.example', failures: 0, last_error: null };
+  return {
+    id: String(number).padStart(24, '0'), state: 'open', workflow: 'pump-dry', target: 'on-call',
+    device: 'ps-017', text: 'ps-017 runs dry', count: 3, since: iso(-2 * HOUR), said: iso(-MINUTE),
+    runs: [idOf(1), idOf(2)], over: null, acknowledged_by: null,
+    channels: [
+      { ...way, sent: 2, last_sent: iso(-20 * MINUTE), due: iso(40.5 * MINUTE) },
+      {
+        ...way, name: 'webhook', sent: 0, last_sent: null, due: iso(-1_000), failures: 4,
+        last_error: 'unreachable: chat.site.example does not answer',
+      },
+    ],
+    ...change,
+  };
+}
+
+export const acknowledgedNotice = (number, change = {}) => notice(number, {
+  state: 'acknowledged', over: iso(-5 * MINUTE), acknowledged_by: 'bob', channels: [], ...change,
+});
+
+const noticesOf = (notices) => (url) => {
+  const isWanted = ({ state }) => url.searchParams.get('state') !== 'open' || state === 'open';
+  return { notices: notices.filter(isWanted).slice(0, Number(url.searchParams.get('limit'))) };
+};
+
+/** What is sent to a node about runs and notices that there are: kept in `asked`, and done. */
+function acting({ asked, runs, notices }) {
+  const find = (id) => runs.find((one) => one.id === id);
+  return (url, body) => {
+    const [, , kind, id, verb, name] = url.pathname.split('/').map(decodeURIComponent);
+    asked.push({ kind, id, verb, name, body });
+    if (kind === 'notices') {
+      const found = notices.find((one) => one.id === id);
+      if (!found) return { status: 404, problem: `there is no notice \`${id}\` here` };
+      const by = 'first administrator';
+      return Object.assign(found, { state: 'acknowledged', acknowledged_by: by, over: iso(0) });
+    }
+    if (verb === 'decisions') return decided(find(id), body);
+    if (verb === 'cancel') Object.assign(find(id), { state: 'cancelled', error: 'cancelled', waits: [] });
+    if (verb === 'signals') find(id).history.push(line(0, 'signal', `${name} from ann`));
+    return null;
+  };
+}
+
+/** The routes; all lists may be changed while a page is open, `asked` has what was sent. */
+export function workflowRoutes(flows = [flow('pump-dry')], runs = [], notices = []) {
   const asked = [];
+  const told = acting({ asked, runs, notices });
   const countOf = ({ id, version }) => {
     const own = runs.filter((one) => one.workflow === id && one.version === version);
     const begun = own.filter(({ state }) => ['running', 'undoing'].includes(state));
@@ -124,23 +171,21 @@ export function workflowRoutes(flows = [flow('pump-dry')], runs = []) {
   };
   const find = (id) => runs.find((one) => one.id === id);
   const act = (url, body) => {
-    const [, , kind, id, verb, name] = url.pathname.split('/').map(decodeURIComponent);
-    asked.push({ kind, id, verb, name, body });
+    const [, , kind, , verb] = url.pathname.split('/').map(decodeURIComponent);
+    const answer = told(url, body);
     if (kind === 'workflows' && verb === 'runs') {
       if (body.input.device === 'nowhere') return { status: 422, problem: '`device` is not known' };
       runs.push(run(900 + runs.length, { variables: body.input }));
       return { run: runs.at(-1).id, waits: false, was_there: false };
     }
-    if (verb === 'decisions') return decided(find(id), body);
-    if (verb === 'cancel') Object.assign(find(id), { state: 'cancelled', error: 'cancelled', waits: [] });
-    if (verb === 'signals') find(id).history.push(line(0, 'signal', `${name} from ann`));
-    return null;
+    return answer;
   };
   return {
     asked,
     'GET /v1/status': () => edgeStatus(),
     'GET /v1/workflows': () => ({ workflows: flows }),
     'GET /v1/runs': (url) => listed(runs, url),
+    'GET /v1/notices': noticesOf(notices),
     'GET /v1/runs/counts': () => ({ counts: flows.map(countOf) }),
     'GET *': (url) => {
       const [, , kind, id] = url.pathname.split('/').map(decodeURIComponent);
@@ -180,20 +225,41 @@ export const parkedToldRun = (number, node, change = {}) => toldRun(number, node
   history: parkedRun(number).history, ...change,
 });
 
-/** The routes of a hub with runs of its gateways; it has no others of workflows. */
-export function toldRoutes(nodes, runs) {
+/** One of the hub itself: listed as those of gateways are; asked for, all of it is known. */
+export const ownRun = (number, change = {}) => run(number, { node: 'hub', ...change });
+
+/** A part of it that is parked, not the first, as a hub knows it of its own runs. */
+export const ownParkedRun = (number, change = {}) => ownRun(number, {
+  waits: parkedRun(number).waits.map((each) => ({ ...each, fiber: 3 })),
+  history: parkedRun(number).history, ...change,
+});
+
+/** The routes of a hub with runs of its gateways and of its own, and with its own notices. */
+export function toldRoutes(nodes, runs, notices = []) {
   const fleet = hubRoutes(nodes);
+  const asked = [];
+  const find = (id) => runs.find((one) => one.id === id);
+  const short = (each) => ({ ...each, fiber: 0, line: null });
   return {
     ...fleet,
+    asked,
+    'GET /v1/notices': noticesOf(notices),
+    'POST *': acting({ asked, runs, notices }),
     'GET /v1/runs': (url) => {
       const wanted = (name) => url.searchParams.get(name);
       const isThere = ({ site, name }) => wanted('node') === `${site}/${name}`;
-      if (wanted('node') && !nodes.nodes.some(isThere)) {
+      if (wanted('node') && wanted('node') !== 'hub' && !nodes.nodes.some(isThere)) {
         return { status: 400, problem: `there is no node \`${wanted('node')}\`` };
       }
-      if (wanted('state') === 'waiting') return { status: 400, problem: '`waiting` is no state' };
-      return listed(runs, url);
+      const { runs: found, more } = listed(runs, url);
+      const parked = ({ waits }) => waits.filter((each) => each.for === 'decision').slice(0, 1);
+      return { runs: found.map((one) => ({ ...one, waits: parked(one).map(short) })), more };
     },
-    'GET *': (url) => runs.find(({ id }) => url.pathname === `/v1/runs/${id}`) ?? fleet['GET *'](url),
+    'GET *': (url) => {
+      const [, , kind, id] = url.pathname.split('/').map(decodeURIComponent);
+      if (kind === 'runs') return find(id);
+      return url.pathname.endsWith('/outline') ? outlineOf(find(url.searchParams.get('run')))
+        : fleet['GET *'](url);
+    },
   };
 }

@@ -320,7 +320,7 @@ test('the history is a line of time on which one sees the time that passed', { s
     line(30 * hour - 12_100, 'done', 'effect 1', 5),
     line(2 * hour, 'signal', 'acknowledged from ann'),
   ];
-  const until = new Date(Date.now() + 12 * 60_000 + 900).toISOString();
+  const until = new Date(Date.now() + 12 * 60_000 + 55_000).toISOString();
   const routes = workflowRoutes([flow('pump-dry')], [run(1, { history, waits: [wait({ until })] })]);
   return visit(PAGE, routes, { hash: `#run=${idOf(1)}` }, async (page) => {
     const all = "[...document.querySelectorAll('.timeline li')]";
