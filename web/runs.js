@@ -8,6 +8,7 @@ import { path } from './lib/api.js';
 import { nameOf } from './lib/fleet.js';
 import { feedOf, useAnswer, useHash, usePolled, useQuery } from './lib/hooks.js';
 import { INCIDENTS_MAX, INCIDENTS_MS, Incidents } from './lib/incidents.js';
+import { Notices } from './lib/notices.js';
 import { Head, Tabs, fleetTitleOf } from './lib/parts.js';
 import { Run } from './lib/run.js';
 import { HUB } from './lib/told.js';
@@ -28,9 +29,9 @@ function Runs({ session, signOut }) {
   const nodes = usePolled('/v1/nodes', GATEWAYS_MS);
   const gateways = nodes.answer?.nodes ?? [];
   const seen = useSeen([incidents, runs]);
-  const open = ({ id }) => go({ run: id });
   const mayChange = session.scope === 'admin';
   const changed = () => [incidents, runs].forEach((one) => one.reload());
+  const open = ({ id }) => go({ run: id });
   return html`
     <${Head} title=${fleetTitleOf(status)} kind="hub" feed=${feedOf([incidents, runs, nodes], runs)}
       session=${session} signOut=${signOut} />
@@ -39,8 +40,9 @@ function Runs({ session, signOut }) {
       <div class=${classes('split', hash.run && 'open')}>
         <div class="lists">
           <${Incidents} incidents=${incidents} open=${open} gateways=${gateways}
-            where=${incidents.url === parkedUrl ? node : undefined} />
             mayChange=${mayChange} changed=${changed}
+            where=${incidents.url === parkedUrl ? node : undefined} />
+          <${Notices} open=${open} mayChange=${mayChange} ofHub />
           <${RunList} list=${runs} names=${seen} query=${query} ask=${ask} open=${open}
             opened=${hash.run} nodes=${[HUB, ...gateways.map(nameOf)]} />
         </div>

@@ -1,6 +1,7 @@
-// The page of workflows. What waits for a person comes first, then what is installed with how much
-// of it is under way, then the runs. What is open stands beside them, on a phone over them. The
-// address holds the filters and what is open, so the back button and a bookmark work.
+// The page of workflows. What waits for a person comes first, then what people are told, then what
+// is installed with how much of it is under way, then the runs. What is open stands beside them, on
+// a phone over them. The address holds the filters and what is open, so the back button and a
+// bookmark work.
 
 import { classes, html, render, useState } from './lib/ui.js';
 import { path } from './lib/api.js';
@@ -9,6 +10,7 @@ import { Flow } from './lib/flow.js';
 import { Flows, keyOf } from './lib/flows.js';
 import { feedOf, useAnswer, useHash, usePolled, useQuery } from './lib/hooks.js';
 import { INCIDENTS_MAX, INCIDENTS_MS, Incidents } from './lib/incidents.js';
+import { Notices } from './lib/notices.js';
 import { Head, Tabs, titleOf } from './lib/parts.js';
 import { Run } from './lib/run.js';
 import { RunList, RUNS_MS, runsUrl } from './lib/runlist.js';
@@ -43,6 +45,7 @@ function Workflows({ session, signOut }) {
         <div class="lists">
           <${Incidents} incidents=${incidents} open=${openRun} mayChange=${mayChange}
             changed=${changed} />
+          <${Notices} open=${openRun} mayChange=${mayChange} />
           <${Flows} list=${flows} counts=${counts.answer} open=${openFlow} mayChange=${mayChange}
             opened=${flow && keyOf(flow)} add=${() => go({ add: 1 })} />
           <${RunList} list=${runs} names=${(installed ?? []).map(({ id }) => id)} query=${query} ask=${ask} open=${openRun}

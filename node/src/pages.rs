@@ -62,6 +62,7 @@ pub const WEB: &[Page] = embed!(
     "lib/hooks.js",
     "lib/incidents.js",
     "lib/node.js",
+    "lib/notices.js",
     "lib/outline.js",
     "lib/pane.js",
     "lib/parts.js",

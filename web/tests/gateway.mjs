@@ -2,7 +2,7 @@
 // each other. And a client of MQTT 3.1.1 for the gateway, which can just connect and publish.
 
 import { execFile, spawn } from 'node:child_process';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { appendFile, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -15,15 +15,20 @@ const FOLDER = process.env.HOLDFAST_BIN_DIR;
 /** Why there are no programs here, if there are none. */
 export const without = FOLDER ? false : 'HOLDFAST_BIN_DIR does not tell where the programs are';
 
-/** Makes a gateway and waits until it serves; with an `invitation` it joins the hub of that. */
-export const startGateway = (invitation) => start('holdfast-edge', 'run', {
-  listeners: ['HTTP', 'MQTT'], before: invitation ? [['join', invitation]] : [],
+/**
+ * Makes a gateway and waits until it serves; with an `invitation` it joins the hub of that, `more`
+ * is added to its configuration.
+ */
+export const startGateway = (invitation, more) => start('holdfast-edge', 'run', {
+  listeners: ['HTTP', 'MQTT'], before: invitation ? [['join', invitation]] : [], more,
 });
 
-export const startHub = () => start('holdfast-hub', 'serve', { listeners: ['HTTP', 'SYNC'] });
+export const startHub = (more) => start('holdfast-hub', 'serve', {
+  listeners: ['HTTP', 'SYNC'], more,
+});
 
 /** Makes a node in a folder of its own, on free ports, and waits until it serves. */
-async function start(name, verb, { listeners, before = [] }) {
+async function start(name, verb, { listeners, before = [], more = '' }) {
   const folder = await mkdtemp(join(tmpdir(), `${name}-`));
   const program = join(FOLDER, name);
   const config = ['--config', join(folder, 'node.toml')];
@@ -32,6 +37,7 @@ async function start(name, verb, { listeners, before = [] }) {
   const data = join(folder, 'data');
   const command = (...words) => promisify(execFile)(program, [...words, ...config], { env });
   await command('init', '--data', data);
+  await appendFile(config[1], more);
   for (const words of before) await command(...words);
   const running = spawn(program, [verb, ...config], { env, stdio: ['ignore', 'pipe', 'ignore'] });
   const ended = new Promise((end) => running.once('exit', end));
