@@ -213,6 +213,11 @@ pub const WORKFLOW: &[Campaign] = &[
         run: workflows::finds,
     },
     Campaign {
+        name: "twin-triggers",
+        about: "300 kills while values of twins begin runs",
+        run: workflows::twins,
+    },
+    Campaign {
         name: "journal",
         about: "a kill at each write of the journal",
         run: workflows::journal,

@@ -13,6 +13,11 @@ fn no_kill_loses_or_doubles_what_begins_a_run() {
 }
 
 #[test]
+fn no_kill_loses_or_doubles_a_run_that_a_twin_begins() {
+    workflows::twins(Scale::test(0xf14));
+}
+
+#[test]
 fn runs_for_the_hub_are_done_there_once_whatever_is_killed_or_cut() {
     workflows::fleet(Scale::test(0xf12));
 }

@@ -7,12 +7,14 @@ mod journal;
 mod kills;
 mod receiver;
 mod reference;
+mod twins;
 
 pub use finds::finds;
 pub use fleet::fleet;
 pub use journal::journal;
 pub use kills::kills;
 pub use reference::reference;
+pub use twins::twins;
 
 use crate::process::Settings;
 
