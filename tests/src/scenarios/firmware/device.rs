@@ -82,8 +82,8 @@ impl Mcu {
         let _ = std::fs::remove_file(self.dir.join(CONTROL));
         std::fs::copy(folder.join(IMAGE), self.dir.join(IMAGE))?;
         let arguments = format!(
-            "arg=node,arg=flash=flash,arg=image={IMAGE},arg=say=all,arg=faster=20,arg=device={},arg=token={},\
-             arg=gateway={HOST_INSIDE}:{}",
+            "arg=node,arg=flash=flash,arg=image={IMAGE},arg=say=all,arg=faster=20,arg=device={},\
+             arg=token={},arg=gateway={HOST_INSIDE}:{}",
             self.name,
             self.token,
             self.gateway.port()

@@ -1,5 +1,5 @@
-//! Devices get other firmware from the hub: whatever ends in the middle of it, a device starts, with
-//! one image or the other, and loses no sample; an image that hangs goes again.
+//! Devices get other firmware from the hub: whatever ends in the middle of it, a device starts,
+//! with one image or the other, and loses no sample; an image that hangs goes again.
 
 use super::device::IMAGE;
 use super::site::Nodes;
@@ -31,8 +31,8 @@ const BOARD: &str = "mps2-an385";
 const LINKED: usize = 0x8000;
 /// What stands before the version in an image.
 const HEAD: &[u8] = b"holdfast-firmware ";
-/// What a device says that can fetch, that has made an image ready for its next start, and that runs
-/// one on trial.
+/// What a device says that can fetch, that has made an image ready for its next start, and that
+/// runs one on trial.
 const CONNECTED: &str = "connected to the gateway";
 const READY: &str = "it starts again, for other firmware";
 const TRYING: &str = ", on trial";
@@ -184,8 +184,8 @@ impl Bench<'_> {
     }
 }
 
-/// Updates a device again and again, whose power goes all the time; then once more, to an image that
-/// hangs.
+/// Updates a device again and again, whose power goes all the time; then once more, to an image
+/// that hangs.
 ///
 /// # Panics
 /// When a promise is broken, or a device does not come back.
