@@ -124,7 +124,7 @@ impl Gateway {
     async fn install(&self, id: &str, path: &str) {
         self.put(id, path).await;
         self.until("it has seen all", || {
-            let seen = self.node.twins.store().read_blocking(|view| marks(view)).unwrap();
+            let seen = self.node.twins.store().read_blocking(marks).unwrap();
             self.desk
                 .triggers(|_| true)
                 .iter()
