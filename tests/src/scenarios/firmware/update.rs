@@ -206,7 +206,7 @@ pub fn update(scale: Scale) {
     while done < kills {
         rounds += 1;
         // As long as the one that was built.
-        version = format!("0.{}.{}", rounds / 10, rounds % 10 + 1);
+        version = format!("1.{}.{}", rounds / 10, rounds % 10);
         let id = bench.works.publish(&version, &image(&version));
         bench.works.assign(&id);
         for (line, within_ms) in [(CONNECTED, 1_200), (READY, 300), (TRYING, 40)] {
