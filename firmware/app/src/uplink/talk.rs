@@ -330,7 +330,7 @@ impl Turns {
                     self.update_stands(node);
                 }
             }
-            device::PIECE => self.take_piece(node, &Piece::decode(payload)?)?,
+            device::PIECE => self.take_piece(node, pace, &Piece::decode(payload)?)?,
             device::STEPPED => {
                 let number = Stepped::decode(payload)?.number;
                 if let Some(What::Steps(last)) = self.flight.map(|flight| flight.what)
@@ -355,8 +355,13 @@ impl Turns {
     fn take_piece<F: NorFlash>(
         &mut self,
         node: &Node<F>,
+        pace: Pace,
         piece: &Piece<'_>,
     ) -> Result<(), Fault<F::Error>> {
+        if piece.bytes.is_empty() {
+            // The gateway may have it soon; with the next answer it says again what is wanted.
+            self.hello_at = self.hello_at.min(Instant::now() + pace.patience);
+        }
         // One that does not fit is no answer: the wish has its turn again.
         if node.with_flows(|flows, log, here| flows.take(log, here, piece))? {
             (node.about.tell)(Event::Flows);

@@ -130,6 +130,28 @@ fn state_goes_first_but_behind_samples_when_the_gateway_did_not_take_it() {
 /// changed, cut off, repeated or put together from others. With the checksums made right again
 /// in every other one, so that what is within is looked at.
 #[test]
+fn what_the_gateway_does_not_have_is_asked_for_again_soon() {
+    let node = node(Outside::new(8).open());
+    let id = holdfast_core::artefact::ArtefactId([1; 32]);
+    let wanted = [id];
+    node.with_flows(|flows, log, here| flows.want(log, here, &wanted)).unwrap();
+    let of = Fetch { id, part: 0 };
+    assert_eq!(node.flows.borrow().lacks(), Some(of));
+    let mut turns = turns(Some(What::Fetch(of)));
+    turns.hello_at += Duration::from_secs(900);
+    let (mut said, mut message) = (Vec::new(), [0; 128]);
+    Piece { of, bytes: &[] }.encode(&mut said).unwrap();
+    let len = device::put(&mut message, device::PIECE, &said).unwrap();
+    let latest = Instant::now() + Pace::default().patience + Duration::from_secs(5);
+    assert!(turns.hear(&node, Pace::default(), &message[..len]).unwrap());
+    assert_eq!(node.flows.borrow().lacks(), None);
+    // With the answer to its next hello comes what it is to have.
+    assert!(turns.hello_at <= latest);
+    node.with_flows(|flows, log, here| flows.want(log, here, &wanted)).unwrap();
+    assert_eq!(node.flows.borrow().lacks(), Some(of));
+}
+
+#[test]
 fn a_hostile_gateway_breaks_nothing_and_is_counted() {
     let good: [&[u8]; 10] = [
         vectors::DOWN,
