@@ -130,9 +130,9 @@ impl<F: NorFlash> Update<F> {
         let (is_absent, is_ready) = (false, false);
         let mut update = Self { places, fleet, held, runs, is_on_trial, is_absent, is_ready };
         if stands == State::Revert {
-            let fell = held.is_some_and(|held| held.progress != Progress::FellBack);
-            if fell {
-                update.stand(log, Progress::FellBack)?;
+            let fell = held.filter(|held| held.progress != Progress::FellBack);
+            if let Some(held) = fell {
+                update.fell_back(log, held)?;
             }
             update.places.keep()?;
         }
@@ -140,6 +140,20 @@ impl<F: NorFlash> Update<F> {
             update.finish(log)?;
         }
         Ok(update)
+    }
+
+    /// Takes note that an image is gone again. The power may have gone behind the word that it runs:
+    /// then nobody knows which one does, but that none made earlier may come.
+    fn fell_back(&mut self, log: &mut Log<F>, held: Held) -> Result<(), Fault<F::Error>> {
+        let held = Held { progress: Progress::FellBack, ..held };
+        let runs = self.runs.map(|runs| match runs.id == held.id {
+            true => Runs { id: ArtefactId([0; 32]), ..runs },
+            false => runs,
+        });
+        let encoded = runs.map(|runs| runs.encode()).transpose()?.unwrap_or_default();
+        log.put(&[(UPDATE, &held.encode()?), (RUNS, &encoded)])?;
+        (self.held, self.runs) = (Some(held), runs);
+        Ok(())
     }
 
     /// What the gateway is told.

@@ -198,6 +198,28 @@ fn what_no_gateway_hears_of_goes_again_and_is_not_tried_twice() {
 }
 
 #[test]
+fn what_was_taken_back_while_it_was_kept_can_be_had_again() {
+    let new = made(b'b', 1);
+    let mut fell = 0;
+    for cut in 0..60 {
+        let bench = Bench::new();
+        bench.start().unwrap().fetch(&new).unwrap();
+        let mut started = bench.start().unwrap();
+        bench.chip.left.set(cut);
+        _ = started.heard();
+        bench.chip.left.set(u64::MAX);
+        let mut started = bench.start().unwrap();
+        if bench.runs() == 'a' {
+            fell += 1;
+            started.want(None).unwrap();
+            started.fetch(&new).unwrap();
+            assert!(started.update.is_ready(), "cut {cut}");
+        }
+    }
+    assert!(fell > 10, "{fell}");
+}
+
+#[test]
 fn what_it_may_not_run_it_does_not() {
     let good = made(b'b', 1);
     let works = |kind, name, bytes: &[u8]| Published::new(kind, name, 1, bytes, WORKS);
