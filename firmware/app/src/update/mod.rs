@@ -142,8 +142,8 @@ impl<F: NorFlash> Update<F> {
         Ok(update)
     }
 
-    /// Takes note that an image is gone again. The power may have gone behind the word that it runs:
-    /// then nobody knows which one does, but that none made earlier may come.
+    /// Takes note that an image is gone again. The power may have gone behind the word that it
+    /// runs: then nobody knows which one does, but that none made earlier may come.
     fn fell_back(&mut self, log: &mut Log<F>, held: Held) -> Result<(), Fault<F::Error>> {
         let held = Held { progress: Progress::FellBack, ..held };
         let runs = self.runs.map(|runs| match runs.id == held.id {
