@@ -188,6 +188,15 @@ impl Mcu {
         lines.iter().any(|said| said.ends_with(end))
     }
 
+    /// What it said last beside its samples.
+    #[must_use]
+    pub fn said_last(&self, lines: usize) -> Vec<String> {
+        let all = self.running.as_ref().map(Running::stdout).unwrap_or_default();
+        let is_sample = |line: &&String| line.starts_with("kept ") || line.starts_with("freed ");
+        let others: Vec<String> = all.iter().filter(|line| !is_sample(line)).cloned().collect();
+        others[others.len().saturating_sub(lines)..].to_vec()
+    }
+
     /// The commands that it said it begins, each as often as it said so.
     #[must_use]
     pub fn begun(&self) -> Vec<String> {

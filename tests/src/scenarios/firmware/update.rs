@@ -8,9 +8,9 @@ use crate::faults::Tally;
 use crate::process::{Edge, Hub};
 use crate::rng::Rng;
 use crate::scenarios::{Scale, tell};
-use crate::wait;
+use std::collections::BTreeSet;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What was under way when the power went.
 type Fault = &'static str;
@@ -23,6 +23,8 @@ const HANG: &str = "image that hangs";
 const KILLS: u64 = 150;
 /// Looks at the console between two at what the gateway shows.
 const LOOKS_OF_A_LOOK: u32 = 100;
+/// Between two looks at the gateway.
+const LOOK: Duration = Duration::from_millis(200);
 /// How long anything may take.
 const LIMIT: Duration = Duration::from_secs(120);
 /// What images for the emulated board are called.
@@ -113,13 +115,6 @@ fn reported(edge: &Edge, device: &str, path: &[&str]) -> Option<String> {
     at.as_str().map(str::to_owned)
 }
 
-fn until(what: &str, mut is_it: impl FnMut() -> bool) {
-    wait::until(what, LIMIT, || {
-        std::thread::sleep(Duration::from_millis(200));
-        is_it().then_some(())
-    });
-}
-
 /// A device at a gateway, as its makers see it.
 struct Bench<'s> {
     works: Works<'s>,
@@ -138,11 +133,35 @@ impl Bench<'_> {
         reported(self.edge, &self.device.name, &["firmware"]).unwrap_or_default()
     }
 
+    /// Waits for something that is seen at the gateway.
+    fn until(&self, what: &str, is_it: impl Fn() -> bool) {
+        self.until_some(what, || {
+            std::thread::sleep(LOOK);
+            is_it().then_some(())
+        });
+    }
+
+    /// Waits for something; in vain, it says how the device is.
+    fn until_some<T>(&self, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            if let Some(found) = look() {
+                return found;
+            }
+            if Instant::now() > deadline {
+                let (stands, version) = (self.stands(), self.version());
+                let said = self.device.said_last(20).join("\n");
+                panic!("waited in vain for {what}: {version}, update `{stands}`; it said\n{said}");
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Has it try an update once more that fell back.
     fn again(&self, id: &str) {
         if self.stands().starts_with("fell back") {
             self.works.unassign();
-            until("the device to have no update", || self.stands().is_empty());
+            self.until("the device to have no update", || self.stands().is_empty());
             self.works.assign(id);
         }
     }
@@ -156,7 +175,7 @@ impl Bench<'_> {
     /// struck, or nothing when it is through with the update.
     fn strike(&mut self, id: &str, version: &str, line: &str, within: Duration) -> Option<Fault> {
         let mut looks = 0;
-        let is_there = wait::until(line, LIMIT, || {
+        let is_there = self.until_some(line, || {
             if self.device.has_said(line) {
                 return Some(true);
             }
@@ -165,7 +184,6 @@ impl Bench<'_> {
                 self.again(id);
                 return self.runs(version).then_some(false);
             }
-            std::thread::sleep(Duration::from_millis(5));
             None
         });
         if !is_there {
@@ -200,7 +218,7 @@ pub fn update(scale: Scale) {
     device.start().expect("it starts");
     let works = Works::new(&site.hub, dir.path());
     let mut bench = Bench { works, edge: &site.edge, device };
-    until("the device to say what it runs", || bench.version() == "0.1.0");
+    bench.until("the device to say what it runs", || bench.version() == "0.1.0");
     let kills = scale.of(KILLS, 12);
     let (mut done, mut rounds, mut version) = (0, 0, String::new());
     while done < kills {
@@ -216,22 +234,30 @@ pub fn update(scale: Scale) {
             done += 1;
             tell("firmware-update", done - 1, kills);
         }
-        until("the update to be through", || {
+        bench.until("the update to be through", || {
             bench.again(&id);
             bench.runs(&version)
         });
     }
     let bad = bench.works.publish("9.9.9", &hanging("9.9.9"));
     bench.works.assign(&bad);
-    until("the image that hangs to go again", || bench.stands().starts_with("fell back"));
+    bench.until("the image that hangs to go again", || bench.stands().starts_with("fell back"));
     tally.strike(HANG);
     assert_eq!(bench.version(), version, "the one before is back");
     let Bench { mut device, .. } = bench;
-    until("all samples to be at the gateway", || {
-        device.note();
-        let there = outages::exported(&site.edge);
-        there.get(&device.name).is_some_and(|there| device.kept().is_subset(there))
-    });
+    device.note();
+    let lacking = || -> BTreeSet<_> {
+        let there = outages::exported(&site.edge).remove(&device.name).unwrap_or_default();
+        device.kept().difference(&there).copied().collect()
+    };
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let lacking = lacking();
+        if lacking.is_empty() {
+            break;
+        }
+        assert!(Instant::now() < deadline, "the gateway lacks {lacking:?} of {}", device.name);
+    }
     println!("{} samples of {rounds} updates, each there once", device.kept().len());
     tally.finish().expect("every fault happened");
 }
