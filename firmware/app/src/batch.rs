@@ -53,7 +53,7 @@ pub struct Batch<'a> {
     clock: Clock,
     count: u32,
     last: u64,
-    is_full: bool,
+    has_more: bool,
 }
 
 impl<'a> Batch<'a> {
@@ -69,12 +69,14 @@ impl<'a> Batch<'a> {
     ) -> Result<Self, Reject> {
         let clock = times.clock(boot);
         let writer = Writer::new(out, boot, clock)?;
-        Ok(Self { writer, table, times, boot, clock, count: 0, last: 0, is_full: false })
+        Ok(Self { writer, table, times, boot, clock, count: 0, last: 0, has_more: false })
     }
 
     /// Takes a sample, if it is of this boot and there is room.
     pub fn take(&mut self, record: &Record<'_>) -> Look {
         if record.boot != self.boot {
+            // A device that lost its power often has many boots with few samples each.
+            self.has_more = true;
             return Look::Enough;
         }
         match self.put(record) {
@@ -84,7 +86,7 @@ impl<'a> Batch<'a> {
                 Look::On
             }
             Err(Reject::Full) => {
-                self.is_full = true;
+                self.has_more = true;
                 Look::Enough
             }
             // What no format can say is passed over; the watermark of what follows frees it.
@@ -114,9 +116,9 @@ impl<'a> Batch<'a> {
     /// would have followed.
     #[must_use]
     pub fn finish(self) -> Option<Made<'a>> {
-        let (last, is_full) = (self.last, self.is_full);
+        let (last, has_more) = (self.last, self.has_more);
         let payload = self.writer.finish();
-        (self.count > 0).then_some(Made { payload, last, is_full })
+        (self.count > 0).then_some(Made { payload, last, has_more })
     }
 }
 
@@ -127,8 +129,8 @@ pub struct Made<'a> {
     pub payload: &'a [u8],
     /// The number of its last sample.
     pub last: u64,
-    /// Whether more are there than had room.
-    pub is_full: bool,
+    /// Whether more are there than it brings.
+    pub has_more: bool,
 }
 
 /// The name of a sensor that this firmware does not have any more.
@@ -186,13 +188,26 @@ mod tests {
     }
 
     #[test]
+    fn a_message_that_ends_with_its_boot_says_that_more_are_there() {
+        let mut out = [0; 256];
+        let times = Times { boot: 5, uptime_ms: 0, anchor: None };
+        for (next, has_more) in [(4, false), (5, true)] {
+            let mut batch = Batch::new(&mut out, TABLE, 4, times).unwrap();
+            assert_eq!(batch.take(&record(4, 1, 0, 3)), Look::On);
+            let look = batch.take(&record(next, 2, 0, 3));
+            assert_eq!(look == Look::Enough, has_more);
+            assert_eq!(batch.finish().unwrap().has_more, has_more);
+        }
+    }
+
+    #[test]
     fn a_full_message_says_that_more_are_there() {
         let mut out = [0; 40];
         let times = Times { boot: 5, uptime_ms: 0, anchor: None };
         let mut batch = Batch::new(&mut out, TABLE, 5, times).unwrap();
         let taken = (1..100).take_while(|n| batch.take(&record(5, *n, 0, 3)) == Look::On).count();
         let made = batch.finish().unwrap();
-        assert!(made.is_full);
+        assert!(made.has_more);
         assert_eq!(made.last, taken as u64);
     }
 }

@@ -35,16 +35,17 @@ fn load() -> &'static str {
     let Some(flash) = arguments.find("flash") else { return "flash=FILE is missing" };
     let Ok(flash) = Flash::open(flash) else { return "the flash cannot be opened" };
     let mut parts = Places::of(FLASH.init(Mutex::new(RefCell::new(flash))));
+    let mut buffer = AlignedBuffer([0; 256]);
+    let (active, next, state) = (parts.active.clone(), parts.next.clone(), parts.state.clone());
+    if prepare(active, next, state, &mut buffer.0).is_err() {
+        return "the flash does not keep what it is given";
+    }
+    // Only now: in the middle of a swap the active place may look empty.
     let anyway = arguments.find("reflash") == Some("yes");
     if let Some(image) = arguments.find("image")
         && places::program(&mut parts, image, anyway).is_none()
     {
         return "the image is not there, or is larger than its place";
-    }
-    let mut buffer = AlignedBuffer([0; 256]);
-    let (active, next) = (parts.active.clone(), parts.next);
-    if prepare(active, next, parts.state, &mut buffer.0).is_err() {
-        return "the flash does not keep what it is given";
     }
     watchdog::start();
     places::run(&mut parts.active);

@@ -62,7 +62,7 @@ enum What {
     /// The wish for a piece of a workflow.
     Fetch(Fetch),
     /// Samples up to this one, and whether more would have followed.
-    Samples { last: Name, is_full: bool },
+    Samples { last: Name, has_more: bool },
 }
 
 /// A message that waits for the gateway's word.
@@ -256,7 +256,7 @@ impl Turns {
             return Ok(None);
         }
         if let Some((boot, made)) = gather(node, table, payload)? {
-            let what = What::Samples { last: (boot, made.last), is_full: made.is_full };
+            let what = What::Samples { last: (boot, made.last), has_more: made.has_more };
             return Ok(Some((what, made.payload.len())));
         }
         self.looks_at = now + pace.linger;
@@ -387,7 +387,7 @@ impl Turns {
         pace: Pace,
         mark: Watermark,
     ) -> Result<(), Fault<F::Error>> {
-        let Some(What::Samples { last, is_full }) = self.flight.map(|flight| flight.what) else {
+        let Some(What::Samples { last, has_more }) = self.flight.map(|flight| flight.what) else {
             return Ok(());
         };
         if last.0 != mark.boot || last.1 > mark.sequence {
@@ -395,7 +395,7 @@ impl Turns {
         }
         self.flight = None;
         self.state_waits = false;
-        self.looks_at = Instant::now() + if is_full { Duration::MIN } else { pace.linger };
+        self.looks_at = Instant::now() + if has_more { Duration::MIN } else { pace.linger };
         node.log.borrow_mut().release(last)?;
         (node.about.tell)(Event::Freed { boot: last.0, sequence: last.1 });
         Ok(())

@@ -256,7 +256,12 @@ pub fn update(scale: Scale) {
         if lacking.is_empty() {
             break;
         }
-        assert!(Instant::now() < deadline, "the gateway lacks {lacking:?} of {}", device.name);
+        if Instant::now() > deadline {
+            let twin = site.edge.command("twin", ["get", &device.name]);
+            let (said, twin) = (device.said_last(20).join("\n"), twin.expect("it").join("\n"));
+            let (number, first) = (lacking.len(), lacking.first());
+            panic!("the gateway lacks {number} from {first:?} on; it said\n{said}\n{twin}");
+        }
     }
     println!("{} samples of {rounds} updates, each there once", device.kept().len());
     tally.finish().expect("every fault happened");

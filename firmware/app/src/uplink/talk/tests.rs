@@ -38,7 +38,7 @@ fn rejected(node: &Node<Outside>) -> u64 {
 fn a_gateway_is_heard_up_to_what_is_damaged() {
     let node = node(Outside::new(4).open());
     node.log.borrow_mut().push(&record(4, 12)).unwrap();
-    let what = What::Samples { last: (4, 12), is_full: true };
+    let what = What::Samples { last: (4, 12), has_more: true };
     let mut damaged = vectors::DOWN.to_vec();
     *damaged.last_mut().unwrap() ^= 1;
     let mut turns = turns(Some(what));
@@ -69,9 +69,9 @@ fn a_watermark_frees_only_what_was_handed_on() {
     for (under_way, freed) in [
         (None, 0),
         (Some(What::Hello), 0),
-        (Some(What::Samples { last: (4, 13), is_full: false }), 0),
-        (Some(What::Samples { last: (3, 12), is_full: false }), 0),
-        (Some(What::Samples { last: (4, 5), is_full: false }), 5),
+        (Some(What::Samples { last: (4, 13), has_more: false }), 0),
+        (Some(What::Samples { last: (3, 12), has_more: false }), 0),
+        (Some(What::Samples { last: (4, 5), has_more: false }), 5),
     ] {
         let before = left();
         turns(under_way).hear(&node, Pace::default(), vectors::DOWN).unwrap();
@@ -97,7 +97,7 @@ fn a_hello_without_an_answer_is_said_again_and_does_not_keep_samples_waiting_for
     let said = order(&mut turns, &node, 1);
     assert_eq!(said, [What::Hello]);
     turns.flight = Some(Flight { what: What::Hello, again_at: Instant::now() });
-    let samples = What::Samples { last: (1, 1), is_full: false };
+    let samples = What::Samples { last: (1, 1), has_more: false };
     assert_eq!(order(&mut turns, &node, 2), [What::Hello, samples]);
 }
 
@@ -108,7 +108,7 @@ fn state_goes_first_but_behind_samples_when_the_gateway_did_not_take_it() {
     let valve = holdfast_core::state::Path::new("valve").unwrap();
     node.report(valve, Some(holdfast_core::state::Value::Int(5))).unwrap();
     let reported = What::Reported(node.twin.borrow().mark());
-    let samples = What::Samples { last: (1, 1), is_full: false };
+    let samples = What::Samples { last: (1, 1), has_more: false };
     assert_eq!(order(&mut turns(None), &node, 2), [What::Hello, reported]);
     let mut waits = Turns { state_waits: true, ..turns(None) };
     assert_eq!(order(&mut waits, &node, 2), [What::Hello, samples]);
@@ -190,7 +190,7 @@ fn a_hostile_gateway_breaks_nothing_and_is_counted() {
         let what = match draw.below(4) {
             0 => What::Hello,
             1 => What::Reported(7),
-            2 => What::Samples { last: (4, 12), is_full: false },
+            2 => What::Samples { last: (4, 12), has_more: false },
             _ => What::Reply([draw.below(256) as u8; 16]),
         };
         turns(Some(what)).hear(&node, Pace::default(), &message).unwrap();
