@@ -3,7 +3,8 @@
 //! Each run raises an alert, asks a service at the site for something, waits, publishes, emits a
 //! reading, clears the alert, and asks again. In the end every run that was acknowledged as begun
 //! has succeeded; what is a row of the gateway's store was done once in each, and the service was
-//! asked under one key for each request, however often.
+//! asked under one key for each request, however often. Each run is looked at soon after it was
+//! begun: a gateway keeps the newest 10,000.
 
 use super::receiver::Receiver;
 use super::unguarded;
@@ -14,17 +15,21 @@ use crate::rng::Rng;
 use crate::scenarios::Scale;
 use crate::scenarios::hands::{SYNC_LIMIT, block_on};
 use crate::wait::until_async;
+use hyper::StatusCode;
 use serde_json::{Value, json};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const KILLED: &str = "gateway killed";
 const REPEATED: &str = "start of a run repeated";
 const RESUMED: &str = "request made again under its key";
-/// Runs under way at once.
+/// Who begin runs, each one after the other.
 const AT_ONCE: usize = 16;
+/// Runs that each of them begins before the first is looked at.
+const UNDER_WAY: usize = 20;
 
 /// The workflow whose runs are killed.
 pub(super) fn definition(receiver: SocketAddr) -> String {
@@ -73,8 +78,9 @@ pub fn kills(scale: Scale) {
         let new = json!({ "definition": definition(address) });
         let installed = client.post_json("/v1/workflows", &new).await.expect("an answer");
         assert!(installed.status.is_success(), "{}", installed.text());
-        let starters: Vec<_> =
-            (0..AT_ONCE).map(|n| tokio::spawn(begin_runs(Arc::clone(&shared), n as u64))).collect();
+        let receiver = Arc::new(receiver);
+        let begin = |n| begin_runs(Arc::clone(&shared), Arc::clone(&receiver), n as u64);
+        let starters: Vec<_> = (0..AT_ONCE).map(|n| tokio::spawn(begin(n))).collect();
         let mut rng = Rng::keyed(scale.seed, &[0]);
         for _ in 0..scale.of(500, 25) {
             tokio::time::sleep(Duration::from_millis(20 + rng.index(150) as u64)).await;
@@ -84,28 +90,25 @@ pub fn kills(scale: Scale) {
             shared.moved(&edge);
         }
         shared.stop.store(true, Ordering::Relaxed);
-        let mut begun = Vec::new();
+        let mut begun = 0;
         for starter in starters {
-            begun.extend(starter.await.expect("whoever begins runs ends"));
+            begun += starter.await.expect("each of its runs did what it is to do");
         }
-        println!("{} runs begun", begun.len());
-        for n in &begun {
-            shared.tally.add(RESUMED, judge(&shared, *n, &receiver).await);
-        }
+        println!("{begun} runs begun");
         let mut client = shared.client();
         until_async("all alerts to be over", SYNC_LIMIT, async || {
             let active = client.get("/v1/alerts?limit=1").await.ok()?.json();
             let all = client.get("/v1/alerts?state=all&limit=1").await.ok()?.json();
             // The pipeline hears of them behind the runs.
-            let is_so = active["total"] == 0 && all["total"] == begun.len();
+            let is_so = active["total"] == 0 && all["total"] == begun;
             is_so.then_some(())
         })
         .await;
         until_async("all readings to be summed up", SYNC_LIMIT, async || {
             let series = client.get("/v1/series?device=valve-1&metric=opened").await.ok()?.json();
             let count = series["series"][0]["count"].as_u64()?;
-            assert!(count <= begun.len() as u64, "{count} readings of {} runs", begun.len());
-            (count == begun.len() as u64).then_some(())
+            assert!(count <= begun, "{count} readings of {begun} runs");
+            (count == begun).then_some(())
         })
         .await;
         edge.stop().expect("it stops");
@@ -156,15 +159,27 @@ fn id_of(n: u64) -> String {
     format!("{n:032x}")
 }
 
-/// Begins runs, the next one when the last was acknowledged; gives their numbers.
-async fn begin_runs(shared: Arc<Shared>, starter: u64) -> Vec<u64> {
-    let mut begun = Vec::new();
-    while !shared.stop.load(Ordering::Relaxed) {
-        let n = 1 + starter + begun.len() as u64 * AT_ONCE as u64;
+/// Begins runs, the next one when the last was acknowledged, and looks at each once some others
+/// were begun behind it; how many there were.
+async fn begin_runs(shared: Arc<Shared>, receiver: Arc<Receiver>, starter: u64) -> u64 {
+    let numbers = (1 + starter..).step_by(AT_ONCE);
+    let mut under_way = VecDeque::new();
+    let mut begun = 0;
+    for n in numbers {
+        let is_over = shared.stop.load(Ordering::Relaxed);
+        let left = if is_over { 0 } else { UNDER_WAY };
+        while under_way.len() > left {
+            let oldest = under_way.pop_front().expect("there is one");
+            shared.tally.add(RESUMED, judge(&shared, oldest, &receiver).await);
+        }
+        if is_over {
+            break;
+        }
         if begin_run(&shared, n, || false).await > 0 {
             shared.tally.strike(REPEATED);
         }
-        begun.push(n);
+        under_way.push_back(n);
+        begun += 1;
     }
     begun
 }
@@ -187,15 +202,27 @@ pub(super) async fn begin_run(shared: &Shared, n: u64, mut is_enough: impl FnMut
     in_vain
 }
 
+/// A run, once it is over.
+async fn over(shared: &Shared, n: u64) -> Value {
+    let path = format!("/v1/runs/{}", id_of(n));
+    let deadline = Instant::now() + SYNC_LIMIT;
+    // A closure that waits would not be one to be spawned.
+    while Instant::now() < deadline {
+        if let Ok(answer) = shared.client().get(&path).await {
+            assert_ne!(answer.status, StatusCode::NOT_FOUND, "run {n} is lost");
+            let run = answer.status.is_success().then(|| answer.json());
+            if let Some(run) = run.filter(|run| run["state"] != "running") {
+                return run;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("run {n} is not over after {SYNC_LIMIT:?}");
+}
+
 /// What a run did, once it is over; how many requests were made again.
 pub(super) async fn judge(shared: &Shared, n: u64, receiver: &Receiver) -> u64 {
-    let path = format!("/v1/runs/{}", id_of(n));
-    let mut client = shared.client();
-    let run = until_async("a run to be over", SYNC_LIMIT, async || {
-        let run = client.get(&path).await.ok()?.json();
-        (run["state"] != "running").then_some(run)
-    })
-    .await;
+    let run = over(shared, n).await;
     assert_eq!(run["state"], "succeeded", "run {n}: {run:#}");
     let history: Vec<(String, String)> = run["history"]
         .as_array()
