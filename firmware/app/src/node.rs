@@ -290,15 +290,22 @@ impl<F: NorFlash> Node<F> {
 
     /// Takes the gateway's word of what time it is.
     pub(crate) fn set_clock(&self, time: Time) -> Result<(), Fault<F::Error>> {
-        let mut clock = self.clock.get();
-        let before = clock.anchor();
-        let moved = clock.set(time.unix_ms, self.uptime_ms()).filter(|_| time.is_trusted);
-        let Some(anchor) = moved else { return Ok(()) };
-        self.clock.set(clock);
-        self.log.borrow_mut().set_anchor(self.boot, anchor)?;
+        let before = self.clock.get().anchor();
+        if !time.is_trusted || !self.note_time(time.unix_ms)? {
+            return Ok(());
+        }
         // What waits for a time may have less to wait for.
         self.work.signal(());
         self.with_flows(|flows, log, here| flows.clock_set(log, here, before))
+    }
+
+    /// Remembers when this start was; whether that is news.
+    pub(crate) fn note_time(&self, unix_ms: i64) -> Result<bool, Fault<F::Error>> {
+        let mut clock = self.clock.get();
+        let Some(anchor) = clock.set(unix_ms, self.uptime_ms()) else { return Ok(false) };
+        self.clock.set(clock);
+        self.log.borrow_mut().set_anchor(self.boot, anchor)?;
+        Ok(true)
     }
 
     /// Does something with the update and what is kept, where the device takes other firmware.

@@ -6,11 +6,12 @@ use crate::record::Record;
 use crate::sensors::{Sensors, due, next_due};
 use embassy_time::{Instant, Timer};
 use embedded_storage::nor_flash::NorFlash;
+use holdfast_core::Value;
 
 /// A delay after which what was due meanwhile is not made up for.
 const LATE_MS: u64 = 10_000;
 
-/// Measures for ever.
+/// Measures for ever, and has workflows see it.
 ///
 /// # Errors
 /// A fault of the flash: what is measured cannot be kept, and the device is to start anew.
@@ -19,6 +20,25 @@ pub async fn run<F: NorFlash>(
     sensors: &mut impl Sensors,
 ) -> Result<(), Fault<F::Error>> {
     node.take_up()?;
+    sample(node, sensors, |sensor, value| node.sampled(sensor, value)).await
+}
+
+/// Measures for ever, on a device without workflows.
+///
+/// # Errors
+/// As [`run`].
+pub async fn keep<F: NorFlash>(
+    node: &Node<F>,
+    sensors: &mut impl Sensors,
+) -> Result<(), Fault<F::Error>> {
+    sample(node, sensors, |_, _| Ok(())).await
+}
+
+async fn sample<F: NorFlash>(
+    node: &Node<F>,
+    sensors: &mut impl Sensors,
+    seen: impl Fn(u8, &Value<'_>) -> Result<(), Fault<F::Error>>,
+) -> Result<(), Fault<F::Error>> {
     let (mut last, mut sequence) = (node.uptime_ms(), 0);
     loop {
         let Some(at) = next_due(sensors.table(), last) else {
@@ -44,7 +64,7 @@ pub async fn run<F: NorFlash>(
             };
             node.log.borrow_mut().push(&record)?;
             (node.about.tell)(Event::Kept { boot: node.boot, sequence });
-            node.sampled(sensor.number, &measured.value)?;
+            seen(sensor.number, &measured.value)?;
         }
     }
 }

@@ -246,6 +246,11 @@ pub const FIRMWARE: &[Campaign] = &[
         about: "150 times no power in the middle of an update of an emulated device",
         run: firmware::update,
     },
+    Campaign {
+        name: "post",
+        about: "150 times no power, no cable or no gateway while a device posts by HTTP",
+        run: firmware::post,
+    },
 ];
 
 /// The sets of campaigns by their names on the command line.

@@ -22,3 +22,10 @@ fn a_device_gets_other_firmware_and_always_starts_whatever_ends_in_the_middle() 
     let replay = Replay::new("scenarios", name, 0xC0FFEE);
     firmware::update(Scale::test(replay.seed()));
 }
+
+#[test]
+fn no_sample_of_a_device_that_posts_by_http_is_lost_or_doubled() {
+    let name = "firmware::no_sample_of_a_device_that_posts_by_http_is_lost_or_doubled";
+    let replay = Replay::new("scenarios", name, 0xC0FFEE);
+    firmware::post(Scale::test(replay.seed()));
+}

@@ -4,7 +4,7 @@
 use crate::needs;
 use crate::workspace::{self, Problem};
 use clap::Args;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -15,9 +15,13 @@ const HOST_INSIDE: &str = "10.0.2.2";
 /// `cargo xtask firmware run`.
 #[derive(Args)]
 pub struct DeviceOptions {
-    /// The MQTT address of the gateway
-    #[arg(long, default_value = "127.0.0.1:1883")]
-    gateway: SocketAddr,
+    /// The address of the gateway [default: 127.0.0.1:1883, or 127.0.0.1:8484 with --http]
+    #[arg(long)]
+    gateway: Option<SocketAddr>,
+    /// A device that measures only and posts by HTTP, in the place of one that speaks MQTT, acts
+    /// and runs workflows
+    #[arg(long, conflicts_with = "fleet")]
+    http: bool,
     /// The id of the device
     #[arg(long, default_value = "mcu-1")]
     device: String,
@@ -34,6 +38,18 @@ pub struct DeviceOptions {
     /// The file that is its flash [default: target/firmware/DEVICE.flash]
     #[arg(long)]
     flash: Option<PathBuf>,
+}
+
+impl DeviceOptions {
+    /// What it runs.
+    const fn program(&self) -> &'static str {
+        if self.http { super::POSTING } else { super::NODE }
+    }
+
+    fn gateway(&self) -> SocketAddr {
+        let port = if self.http { 8484 } else { 1883 };
+        self.gateway.unwrap_or_else(|| (Ipv4Addr::LOCALHOST, port).into())
+    }
 }
 
 /// Becomes the emulator of a device, which is flashed first if it is new.
@@ -60,16 +76,18 @@ pub fn become_device(programs: &Path, options: &DeviceOptions) -> Result<ExitCod
     }
     let mut words = vec!["node".to_owned(), format!("flash={name}")];
     if let Some(token) = &options.token {
-        let ip = options.gateway.ip();
+        let gateway = options.gateway();
+        let ip = gateway.ip();
         let ip = if ip.is_loopback() { HOST_INSIDE.to_owned() } else { ip.to_string() };
         words.push(format!("device={}", options.device));
         words.push(format!("token={token}"));
-        words.push(format!("gateway={ip}:{}", options.gateway.port()));
+        words.push(format!("gateway={ip}:{}", gateway.port()));
         words.extend(options.fleet.iter().map(|fleet| format!("fleet={fleet}")));
     }
-    let image = Path::new(&name).with_extension("image");
+    let (image, built) = (Path::new(&name).with_extension("image"), options.program());
+    let built = format!("{built}.bin");
     let copied = std::fs::create_dir_all(&folder)
-        .and_then(|()| std::fs::copy(programs.join(super::IMAGE), folder.join(&image)));
+        .and_then(|()| std::fs::copy(programs.join(built), folder.join(&image)));
     copied.map_err(|error| format!("cannot write {}: {error}", image.display()))?;
     words.push(format!("image={}", image.display()));
     words.extend(options.reflash.then(|| "reflash=yes".to_owned()));

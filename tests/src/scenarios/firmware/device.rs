@@ -14,6 +14,8 @@ pub const FIRMWARE_DIR: &str = "HOLDFAST_FIRMWARE_DIR";
 const LOADER: &str = "loader";
 /// An image of firmware.
 pub const IMAGE: &str = "node.bin";
+/// One that measures only, and posts by HTTP.
+const POSTS: &str = "node-http.bin";
 /// The emulator.
 const EMULATOR: &str = "qemu-system-arm";
 /// The host's loopback address, as it is called inside of the emulator.
@@ -28,6 +30,7 @@ pub struct Mcu {
     /// Its id.
     pub name: String,
     dir: PathBuf,
+    image: &'static str,
     token: String,
     gateway: SocketAddr,
     fleet: Option<String>,
@@ -47,8 +50,14 @@ impl Mcu {
     pub fn new(name: &str, dir: &Path, gateway: SocketAddr, token: &str) -> Self {
         let (name, token, dir) = (name.to_owned(), token.to_owned(), dir.join(name));
         let (kept, begun, now) = (BTreeSet::new(), Vec::new(), BTreeMap::new());
-        let (fleet, running) = (None, None);
-        Self { name, token, dir, gateway, fleet, running, kept, begun, now, starts: 0 }
+        let (image, fleet, running) = (IMAGE, None, None);
+        Self { name, image, token, dir, gateway, fleet, running, kept, begun, now, starts: 0 }
+    }
+
+    /// One that measures the same and nothing else, and posts it to a gateway by HTTP.
+    #[must_use]
+    pub fn that_posts(name: &str, dir: &Path, gateway: SocketAddr, token: &str) -> Self {
+        Self { image: POSTS, ..Self::new(name, dir, gateway, token) }
     }
 
     /// Has it take workflows of publishers of this fleet, from its next start on.
@@ -80,10 +89,11 @@ impl Mcu {
             io::Error::other(format!("{FIRMWARE_DIR} does not name the programs of the board"))
         })?;
         let _ = std::fs::remove_file(self.dir.join(CONTROL));
-        std::fs::copy(folder.join(IMAGE), self.dir.join(IMAGE))?;
+        std::fs::copy(folder.join(self.image), self.dir.join(self.image))?;
         let arguments = format!(
-            "arg=node,arg=flash=flash,arg=image={IMAGE},arg=say=all,arg=faster=20,arg=device={},\
+            "arg=node,arg=flash=flash,arg=image={},arg=say=all,arg=faster=20,arg=device={},\
              arg=token={},arg=gateway={HOST_INSIDE}:{}",
+            self.image,
             self.name,
             self.token,
             self.gateway.port()

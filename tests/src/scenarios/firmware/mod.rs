@@ -7,6 +7,7 @@ mod device;
 pub(super) mod flows;
 mod outages;
 mod people;
+mod post;
 mod site;
 mod update;
 
@@ -14,4 +15,5 @@ pub use device::{FIRMWARE_DIR, Mcu};
 pub use flows::alone;
 pub(super) use outages::exported;
 pub use outages::outages;
+pub use post::post;
 pub use update::update;

@@ -168,7 +168,7 @@ fn disk(dir: &Path, tally: &Tally) -> (Option<Tmpfs>, PathBuf) {
 }
 
 /// Waits until the gateway has everything that the devices had in flash at this moment.
-fn arrived(edge: &Edge, devices: &[Mcu]) -> Samples {
+pub(super) fn arrived(edge: &Edge, devices: &[Mcu]) -> Samples {
     wait::until("all samples to be at the gateway", LIMIT, || {
         std::thread::sleep(Duration::from_millis(500));
         let there = exported(edge);
@@ -201,7 +201,7 @@ pub(in crate::scenarios) fn exported(edge: &Edge) -> Samples {
 }
 
 /// Sees to it that what is there is what devices have measured: of each boot all from the first on.
-fn judge(devices: &[Mcu], there: &Samples) {
+pub(super) fn judge(devices: &[Mcu], there: &Samples) {
     let mut count = 0;
     for device in devices {
         let there = &there[&device.name];
