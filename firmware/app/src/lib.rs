@@ -31,7 +31,7 @@ pub mod record;
 pub mod sampler;
 pub mod samples;
 pub mod sensors;
-mod signature;
+pub mod signature;
 pub mod steps;
 pub mod twin;
 pub mod update;
