@@ -62,7 +62,7 @@ enum Command {
     #[command(after_help = "Examples:\n  cargo xtask dist\n  cargo xtask dist aarch64\n  \
                       sudo -E cargo xtask dist --try")]
     Dist(dist::Options),
-    /// Build, test, weigh or run what runs on a device
+    /// Build, test, weigh, measure or run what runs on a device
     #[command(subcommand)]
     Firmware(firmware::Firmware),
     /// Check what the compiler does not: who knows whom, sizes, marks, licences, promises

@@ -12,6 +12,9 @@ use std::process::{Command, ExitCode};
 /// What the host's own address is from inside the emulator.
 const HOST_INSIDE: &str = "10.0.2.2";
 
+/// A network with this host in it.
+const NETWORK: [&str; 4] = ["-netdev", "user,id=n0", "-net", "nic,model=lan9118,netdev=n0"];
+
 /// `cargo xtask firmware run`.
 #[derive(Args)]
 pub struct DeviceOptions {
@@ -54,11 +57,7 @@ impl DeviceOptions {
 
 /// Becomes the emulator of a device, which is flashed first if it is new.
 pub fn become_device(programs: &Path, options: &DeviceOptions) -> Result<ExitCode, Problem> {
-    let needed = needs::missing(super::EMULATOR);
-    if !needed.is_empty() {
-        let line = needs::line_to_install(&needed);
-        return Err(format!("the emulator is missing; to have it: {line}"));
-    }
+    check_is_there()?;
     check_id(&options.device)?;
     let default = || workspace::root().join(format!("target/firmware/{}.flash", options.device));
     let flash = options.flash.clone().unwrap_or_else(default);
@@ -92,7 +91,8 @@ pub fn become_device(programs: &Path, options: &DeviceOptions) -> Result<ExitCod
     words.push(format!("image={}", image.display()));
     words.extend(options.reflash.then(|| "reflash=yes".to_owned()));
     println!("{} with its flash in {}; Ctrl-C ends it", options.device, flash.display());
-    let error = emulator(&programs.join(super::LOADER), &words).current_dir(folder).exec();
+    let mut qemu = board(&programs.join(super::LOADER), &words);
+    let error = qemu.args(["-serial", "stdio"]).args(NETWORK).current_dir(folder).exec();
     Err(format!("cannot run qemu-system-arm: {error}"))
 }
 
@@ -105,8 +105,17 @@ fn check_id(device: &str) -> Result<(), Problem> {
     Err(format!("`{device}` is no device id: it has 1 to 64 characters of A-Z a-z 0-9 . _ : -"))
 }
 
-/// The emulator with a network, and with these words for the program.
-fn emulator(program: &Path, words: &[String]) -> Command {
+/// Says what is missing where there is no emulator.
+pub fn check_is_there() -> Result<(), Problem> {
+    let needed = needs::missing(super::EMULATOR);
+    if needed.is_empty() {
+        return Ok(());
+    }
+    Err(format!("the emulator is missing; to have it: {}", needs::line_to_install(&needed)))
+}
+
+/// The emulated board with a program, and with these words for it.
+pub fn board(program: &Path, words: &[String]) -> Command {
     let mut semihosting = "enable=on,target=native".to_owned();
     for word in words {
         // A comma would end a word for the emulator; two are one.
@@ -114,9 +123,8 @@ fn emulator(program: &Path, words: &[String]) -> Command {
         semihosting.push_str(&word.replace(',', ",,"));
     }
     let mut qemu = Command::new("qemu-system-arm");
-    qemu.args(["-M", "mps2-an385", "-display", "none", "-monitor", "none", "-serial", "stdio"])
-        .args(["-semihosting-config", &semihosting])
-        .args(["-netdev", "user,id=n0", "-net", "nic,model=lan9118,netdev=n0", "-kernel"])
+    qemu.args(["-M", "mps2-an385", "-display", "none", "-monitor", "none"])
+        .args(["-semihosting-config", &semihosting, "-kernel"])
         .arg(program);
     qemu
 }

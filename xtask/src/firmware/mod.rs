@@ -1,8 +1,10 @@
-//! `cargo xtask firmware`: builds what runs on a device, weighs it, and runs it under an emulator.
+//! `cargo xtask firmware`: builds what runs on a device, weighs it, counts what it costs, and runs
+//! it under an emulator.
 //!
 //! `firmware/` is a workspace of its own, because its target is another. Its tests are a lane of
 //! `cargo xtask test`; `test` here is that lane by a shorter name.
 
+pub mod bench;
 mod elf;
 mod emulator;
 mod size;
@@ -85,6 +87,12 @@ pub enum Firmware {
     /// Build as for a device and compare what each program takes with its budget
     #[command(after_help = "Example:\n  cargo xtask firmware size")]
     Size,
+    /// Count the instructions that a device takes for what it does, and print each figure
+    ///
+    /// They are counted by the emulator: the same in every run and on every machine.
+    #[command(after_help = "Examples:\n  cargo xtask firmware bench\n  \
+                      cargo xtask firmware bench --json")]
+    Bench(bench::BenchOptions),
     /// Run one emulated device against a gateway, until it is interrupted
     #[command(after_help = "Example:\n  cargo xtask firmware run --device ps-1 \
                       --token \"$(holdfast-edge token new --device ps-1 | tail -n 1)\"\n  \
@@ -111,6 +119,7 @@ pub fn run(command: &Firmware) -> Result<ExitCode, Problem> {
         }
         Firmware::Test => test::run(&test::Options::of(Lane::Firmware)),
         Firmware::Size => weigh(&root),
+        Firmware::Bench(options) => bench::run(&root, options),
         Firmware::Run(options) => emulator::become_device(&build(&root, board)?, options),
     }
 }
@@ -125,18 +134,24 @@ pub fn programs_dir(root: &Path, board: Board) -> PathBuf {
     root.join("target/firmware").join(board.target()).join("release")
 }
 
-/// Builds the programs for a board as they run on a device, which has no room for others; the
-/// folder in which they are.
-pub fn build(root: &Path, board: Board) -> Result<PathBuf, Problem> {
+/// Builds programs for a board as they run on a device, which has no room for others; the folder in
+/// which they are. Which ones is for cargo to read.
+fn build_programs(root: &Path, board: Board, which: &[&str]) -> Result<PathBuf, Problem> {
     let mut cargo = workspace::cargo();
     cargo.current_dir(folder(root)).args(["build", "--quiet", "--release"]);
-    cargo.args(["-p", board.package(), "--target", board.target()]);
+    cargo.args(["-p", board.package(), "--target", board.target()]).args(which);
     cargo.arg("--target-dir").arg(root.join("target/firmware"));
     let status = cargo.status().map_err(|error| format!("cannot run cargo: {error}"))?;
     if !status.success() {
         return Err("the firmware cannot be built".to_owned());
     }
-    let programs = programs_dir(root, board);
+    Ok(programs_dir(root, board))
+}
+
+/// Builds all programs of a device for a board, and makes images of those that have one; the folder
+/// in which they are.
+pub fn build(root: &Path, board: Board) -> Result<PathBuf, Problem> {
+    let programs = build_programs(root, board, &[])?;
     let images: &[&str] = match board {
         Board::Mps2An385 => &[NODE, POSTING],
         Board::NucleoH743 => &[NODE],

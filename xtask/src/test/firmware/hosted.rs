@@ -4,6 +4,7 @@
 //! folder, or the port of somebody on this machine who sends back what he gets.
 
 use super::emulator::{Emulator, Folder, command};
+use crate::firmware::bench;
 use crate::workspace::Problem;
 use std::fs;
 use std::io;
@@ -84,6 +85,25 @@ fn uart(image: &Path) -> Result<(), Problem> {
     let console = fs::read_to_string(folder.path().join("console")).unwrap_or_default();
     let said = console.starts_with("16384 bytes came back in ") && console.ends_with(" ms\n");
     if said { Ok(()) } else { Err(format!("the console reads {console:?}")) }
+}
+
+/// Counts instructions twice, side by side: each says all figures, and they are the same.
+pub fn bench(image: &Path) -> Result<(), Problem> {
+    let folder = Folder::new()?;
+    let start = || Emulator::start(image, &folder, &[], &bench::DEVICES);
+    let said = [start()?, start()?].map(|mut emulator| {
+        let mut said = String::new();
+        while let Some(line) = emulator.line()? {
+            said += &line;
+            said.push('\n');
+        }
+        emulator.end().map_err(|problem| format!("{problem}; it said:\n{said}"))?;
+        Ok::<_, Problem>(said)
+    });
+    let [one, other] = said;
+    let (one, other) = (one?, other?);
+    bench::read(&one)?;
+    if one == other { Ok(()) } else { Err(format!("two runs differ:\n{one}\n{other}")) }
 }
 
 /// How often the emulator is killed at least: every other time when the program is about to erase.

@@ -12,7 +12,7 @@ mod hosted;
 use super::{Lane, Run, suite};
 use crate::child;
 use crate::cross;
-use crate::firmware::{self, Board, TARGET};
+use crate::firmware::{self, Board, TARGET, bench};
 use crate::needs;
 use crate::report::{Record, Verdict};
 use crate::workspace::{self, Executable, Metadata, Problem};
@@ -50,9 +50,10 @@ pub fn run(run: &mut Run<'_>) -> Result<(), Problem> {
         cargo
     };
     let here = ["-p", DEVICE, "--target", &workspace::host()?];
+    let all = format!("{}/{}", Board::Mps2An385.package(), bench::PROGRAM);
     let mut steps = vec![
         ("format".to_owned(), cargo(&["fmt", "--all", "--check"])),
-        ("clippy".to_owned(), cargo(&["clippy", "--", "-D", "warnings"])),
+        ("clippy".to_owned(), cargo(&["clippy", "--features", &all, "--", "-D", "warnings"])),
         ("device".to_owned(), cargo(&[&["test", "--quiet"], &here[..]].concat())),
     ];
     let programs = programs(&run.root);
@@ -72,6 +73,10 @@ pub fn run(run: &mut Run<'_>) -> Result<(), Problem> {
             let image = image.ok_or_else(|| format!("cargo built no `{name}`"))?;
             hosted_step(run, name, || work(&image.path));
         }
+    }
+    if bench::PROGRAM.contains(&filter) {
+        let root = run.root.clone();
+        hosted_step(run, bench::PROGRAM, || hosted::bench(&bench::build(&root)?));
     }
     real_board(run, Board::NucleoH743, &filter)?;
     devices(run)
