@@ -9,9 +9,9 @@
 //! sample there, [`batch`] samples on their way, [`clock`] what it knows of the time, [`twin`] what
 //! it should be and is, [`commands`] what it was told to do, [`flows`] the workflows that it runs
 //! by itself, whose [`steps`] the gateway hears of, [`update`] its next firmware, which waits in
-//! one of two places for images ([`boot`]). A device that only measures may [`post`] its samples by
-//! HTTP. [`provision`] reads who it is from a serial line, on
-//! boards that have one.
+//! one of two places for images ([`boot`]); [`signature`] says whether a publisher has signed
+//! either. A device that only measures may [`post`] its samples by HTTP. [`provision`] reads who it
+//! is from a serial line, on boards that have one.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
