@@ -61,6 +61,19 @@ impl<F: NorFlash> Log<F> {
         Ok(())
     }
 
+    /// The boot of the oldest sample, if there are any.
+    ///
+    /// # Errors
+    /// A fault of the flash.
+    pub fn oldest_boot(&mut self) -> Result<Option<u64>, Fault<F::Error>> {
+        let mut oldest = None;
+        self.look(|record| {
+            oldest = Some(record.boot);
+            Look::Enough
+        })?;
+        Ok(oldest)
+    }
+
     /// Lets go of all samples up to one, which are on the gateway's disk.
     ///
     /// # Errors

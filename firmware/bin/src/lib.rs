@@ -17,7 +17,7 @@ use bsp_an385::flash::Flash;
 use bsp_an385::places::{self, Part, Places, Shared};
 use bsp_an385::restart;
 use bsp_an385::uart::Console;
-use bsp_an385::{crashed, exit, watchdog};
+use bsp_an385::{crashed, executor, exit, time, watchdog};
 use core::cell::RefCell;
 use core::fmt::Write;
 use core::panic::PanicInfo;
@@ -42,9 +42,20 @@ const VERSION: &str = concat!("holdfast-firmware ", env!("CARGO_PKG_VERSION")).s
 static SAYS_ALL: AtomicBool = AtomicBool::new(false);
 
 /// Says a line.
-pub fn say(line: core::fmt::Arguments<'_>) {
+fn say(line: core::fmt::Arguments<'_>) {
     // A console that takes nothing keeps nobody from working.
     let _ = writeln!(Console::open(), "{line}");
+}
+
+/// Runs a device that `begin` starts; where that cannot be, the console says why.
+pub fn run(begin: fn(Spawner) -> Result<(), Wrong>) -> ! {
+    time::start();
+    executor::run(|spawner| {
+        if let Err(wrong) = begin(spawner) {
+            say(format_args!("{wrong}"));
+            exit(false)
+        }
+    })
 }
 
 /// What a device keeps and shares between its tasks.

@@ -8,24 +8,17 @@
 #![no_main]
 
 use bsp_an385::restart::restart;
-use bsp_an385::{executor, exit, time};
 use cortex_m_rt::entry;
 use embassy_executor::Spawner;
 use holdfast_firmware::uplink::{self, Pace, Room};
 use holdfast_firmware::{actor, sampler, update};
-use holdfast_firmware_an385::{Device, Wrong, end, say, tank};
+use holdfast_firmware_an385::{Device, Wrong, end, tank};
 use holdfast_firmware_net::Network;
 use static_cell::StaticCell;
 
 #[entry]
 fn main() -> ! {
-    time::start();
-    executor::run(|spawner| {
-        if let Err(wrong) = begin(spawner) {
-            say(format_args!("{wrong}"));
-            exit(false)
-        }
-    })
+    holdfast_firmware_an385::run(begin)
 }
 
 #[embassy_executor::task]

@@ -6,25 +6,18 @@
 #![no_std]
 #![no_main]
 
-use bsp_an385::{executor, exit, time};
 use cortex_m_rt::entry;
 use embassy_executor::Spawner;
 use holdfast_firmware::post::{self, Room};
 use holdfast_firmware::sampler;
 use holdfast_firmware::uplink::Pace;
-use holdfast_firmware_an385::{Device, Wrong, end, say, tank};
+use holdfast_firmware_an385::{Device, Wrong, end, tank};
 use holdfast_firmware_net::Network;
 use static_cell::StaticCell;
 
 #[entry]
 fn main() -> ! {
-    time::start();
-    executor::run(|spawner| {
-        if let Err(wrong) = begin(spawner) {
-            say(format_args!("{wrong}"));
-            exit(false)
-        }
-    })
+    holdfast_firmware_an385::run(begin)
 }
 
 #[embassy_executor::task]

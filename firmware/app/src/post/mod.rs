@@ -16,7 +16,6 @@ use crate::batch::Times;
 use crate::log::{Fault, Name};
 use crate::memory::Losses;
 use crate::node::{Event, Node};
-use crate::samples::Look;
 use crate::sensors::Sensor;
 use crate::uplink::{Dial, Pace};
 use answer::Answer;
@@ -237,12 +236,7 @@ impl<F: NorFlash> Post<'_, F> {
     /// Puts the oldest samples into the body; nothing where there are none.
     fn gather(&mut self) -> Result<Option<Gathered>, Fault<F::Error>> {
         let mut log = self.node.log.borrow_mut();
-        let mut oldest = None;
-        log.look(|record| {
-            oldest = Some(record.boot);
-            Look::Enough
-        })?;
-        let Some(boot) = oldest else { return Ok(None) };
+        let Some(boot) = log.oldest_boot()? else { return Ok(None) };
         let anchor = match boot == self.node.boot {
             // An age says more than `Date` does.
             true => None,

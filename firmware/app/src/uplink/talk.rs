@@ -507,12 +507,7 @@ fn gather<'p, F: NorFlash>(
     payload: &'p mut [u8],
 ) -> Result<Option<(u64, Made<'p>)>, Fault<F::Error>> {
     let mut log = node.log.borrow_mut();
-    let mut oldest = None;
-    log.look(|record| {
-        oldest = Some(record.boot);
-        Look::Enough
-    })?;
-    let Some(boot) = oldest else { return Ok(None) };
+    let Some(boot) = log.oldest_boot()? else { return Ok(None) };
     let times = times(node, &mut log, boot)?;
     let mut batch = Batch::new(payload, table, boot, times)?;
     log.look(|record| batch.take(record))?;
