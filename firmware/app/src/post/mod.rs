@@ -77,7 +77,6 @@ pub async fn run<F: NorFlash, D: Dial>(
             _ => End::Lost,
         };
         let event = match end {
-            // The server has had enough of a connection, as servers have.
             End::Closed => continue,
             End::Lost => Event::Lost,
             End::Denied => Event::Denied,
@@ -91,9 +90,9 @@ pub async fn run<F: NorFlash, D: Dial>(
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// By the server, after an answer.
+    /// After an answer, by the server or by what is between.
     Closed,
-    /// It broke, or what came makes no sense.
+    /// It broke before there was one, or what came makes no sense.
     Lost,
     /// The server does not let this device in.
     Denied,
@@ -124,13 +123,17 @@ struct Asked<'a> {
 impl<F: NorFlash> Post<'_, F> {
     /// Posts over one stream for as long as it lasts; how it stands then.
     async fn visit<I: Read + Write>(&mut self, mut io: I) -> Result<End, Fault<F::Error>> {
+        let mut has_answered = false;
         loop {
             let end = match self.is_to_tell()? {
                 Some(losses) => self.report(&mut io, losses).await?,
                 None => self.hand_on(&mut io).await?,
             };
-            if let Some(end) = end {
-                return Ok(end);
+            match end {
+                None => has_answered = true,
+                // Servers end connections that were silent for long: a new one tells.
+                Some(End::Lost) if has_answered => return Ok(End::Closed),
+                Some(end) => return Ok(end),
             }
         }
     }

@@ -169,9 +169,12 @@ fn a_lost_answer_costs_nothing_and_what_is_posted_again_has_the_same_names() {
         gateway.wire().end();
         assert!(gateway.samples().await.contains(r#""boot":2,"seq":1}"#));
         assert_eq!(gateway.0.borrow().len(), 2);
+        gateway.wire().end();
+        assert!(gateway.samples().await.contains(r#""boot":2,"seq":1}"#));
         gateway.answer(503, "");
         assert!(gateway.samples().await.contains(r#""boot":2,"seq":1}"#));
     });
+    // Over the first there was an answer before.
     assert_eq!(events, [Event::Lost, Event::Refused]);
     assert_eq!(left, 1);
 }
