@@ -170,13 +170,7 @@ fn samples(flash: &'static mut [u8; FLASH_BYTES]) {
 /// A message of the oldest samples, as the uplink puts it together: the last of them, and how many
 /// there are.
 fn gather(log: &mut Log<Ram>, times: Times, payload: &mut [u8]) -> (Name, u64) {
-    let mut oldest = None;
-    let found = log.look(|record| {
-        oldest = Some(record.boot);
-        Look::Enough
-    });
-    found.expect("memory has no faults");
-    let boot = oldest.expect("samples are there");
+    let boot = log.oldest_boot().expect("memory has no faults").expect("samples are there");
     let mut batch = Batch::new(payload, &TABLE, boot, times).expect("there is room for a head");
     let mut count = 0;
     let looked = log.look(|record| {
