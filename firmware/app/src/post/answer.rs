@@ -7,8 +7,11 @@ use embedded_io_async::Read;
 
 /// What ends a head.
 const BLANK_LINE: &[u8] = b"\r\n\r\n";
-/// How a report of a gateway ends that took all samples, or had them already.
+/// How a report of a gateway begins, and how one ends that took all samples, or had them already.
+const REPORT: &[u8] = b"{\"accepted\":";
 const NONE_REJECTED: &[u8] = b"\"rejected\":[]}";
+/// What a gateway calls its errors (RFC 9457).
+const PROBLEM: &str = "application/problem+json";
 
 /// An answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +22,8 @@ pub struct Answer {
     pub date_ms: Option<i64>,
     /// Nothing comes behind it.
     pub is_last: bool,
+    /// Whether a gateway says it, and not whatever else answers where one was: a portal, a proxy.
+    pub is_gateways: bool,
     /// Whether none of the samples was rejected.
     pub took_all: bool,
 }
@@ -42,6 +47,7 @@ pub async fn read<I: Read>(io: &mut I, room: &mut [u8]) -> Option<Answer> {
     let mut is_whole = true;
     while left > 0 {
         if filled == room.len() {
+            answer.is_gateways |= is_whole && room[head..].starts_with(REPORT);
             (filled, is_whole) = (head, false);
             if head == room.len() {
                 return Some(Answer { is_last: true, ..answer });
@@ -51,7 +57,10 @@ pub async fn read<I: Read>(io: &mut I, room: &mut [u8]) -> Option<Answer> {
         let come = more(io, &mut room[filled..end]).await?;
         (filled, left) = (filled + come, left - come);
     }
-    answer.took_all = is_whole && room[head..filled].ends_with(NONE_REJECTED);
+    let body = &room[head..filled];
+    let is_report = is_whole && body.starts_with(REPORT);
+    answer.is_gateways |= is_report;
+    answer.took_all = is_report && body.ends_with(NONE_REJECTED);
     Some(answer)
 }
 
@@ -69,7 +78,8 @@ fn judge(head: &str) -> Option<Answer> {
     let status = head.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
     let is_last = field(head, "connection").is_some_and(|how| how.eq_ignore_ascii_case("close"));
     let date_ms = field(head, "date").and_then(date);
-    Some(Answer { status, date_ms, is_last, took_all: false })
+    let is_gateways = field(head, "content-type") == Some(PROBLEM);
+    Some(Answer { status, date_ms, is_last, is_gateways, took_all: false })
 }
 
 /// The value of a field, whose name is given in small letters.
@@ -119,7 +129,8 @@ mod tests {
             date: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n\
             {\"accepted\":2,\"duplicates\":0,\"rejected\":[]}";
         let date_ms = Some(784_111_777_000);
-        let all = Answer { status: 200, date_ms, is_last: false, took_all: true };
+        let is_gateways = true;
+        let all = Answer { status: 200, date_ms, is_last: false, is_gateways, took_all: true };
         assert_eq!(answer(good, 1024), Some(all));
         // The body is longer than what is kept of it.
         let some = Answer { took_all: false, ..all };
@@ -129,7 +140,8 @@ mod tests {
 
     #[test]
     fn what_has_no_length_is_the_last_and_what_is_no_answer_is_none() {
-        let last = Answer { status: 503, date_ms: None, is_last: true, took_all: false };
+        let (date_ms, is_gateways) = (None, false);
+        let last = Answer { status: 503, date_ms, is_last: true, is_gateways, took_all: false };
         assert_eq!(answer(b"HTTP/1.1 503 Busy\r\n\r\nbusy", 64), Some(last));
         let closed = b"HTTP/1.1 503 Busy\r\nConnection: Close\r\nContent-Length: 0\r\n\r\n";
         assert_eq!(answer(closed, 128), Some(last));

@@ -2,7 +2,8 @@
 //!
 //! It posts the oldest samples as JSON to `/v1/readings`, a boot's at a time, and lets go of them
 //! when the answer is there: the gateway answers when they are on disk. What is posted twice has
-//! the same name twice, so a lost answer costs nothing. One connection is used as long as it lasts.
+//! the same name twice, so a lost answer costs nothing; and what no gateway says, but a portal or a
+//! proxy in its place, frees nothing. One connection is used as long as it lasts.
 //! How the device is goes into what it reports, as a gateway writes it for devices that speak MQTT.
 //! Nothing comes down but the time, of which `Date` has seconds: samples of this start go with
 //! their ages, and only those that were left from an earlier one need it.
@@ -177,10 +178,10 @@ impl<F: NorFlash> Post<'_, F> {
         let asked = Asked { method: "POST", path: "/v1/readings", media: "application/json", len };
         let Some(answer) = self.ask(io, &asked).await? else { return Ok(Some(End::Lost)) };
         match answer.status {
-            200 => {}
+            200 if answer.is_gateways => {}
             401 | 403 => return Ok(Some(End::Denied)),
             // It will never take them, and everything behind them would wait.
-            400 | 413 | 422 => {
+            400 | 413 | 422 if answer.is_gateways => {
                 self.node.reject();
                 self.node.log.borrow_mut().release(last)?;
                 return Ok(Some(End::Refused));

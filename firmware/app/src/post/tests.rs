@@ -78,9 +78,14 @@ impl Gateway<'_> {
     }
 
     fn answer(&self, status: u16, body: &str) {
+        let media = if status == 200 { "application/json" } else { "application/problem+json" };
+        self.answer_as(status, media, body);
+    }
+
+    fn answer_as(&self, status: u16, media: &str, body: &str) {
         let date = "Fri, 15 Jan 2027 08:00:00 GMT";
         let length = body.len();
-        let all = format!("HTTP/1.1 {status} So\r\nDate: {date}\r\n");
+        let all = format!("HTTP/1.1 {status} So\r\nDate: {date}\r\nContent-Type: {media}\r\n");
         let all = format!("{all}Content-Length: {length}\r\n\r\n{body}");
         all.as_bytes().chunks(11).for_each(|piece| self.wire().say(&[piece]));
     }
@@ -221,6 +226,19 @@ fn what_is_never_taken_is_given_up_and_counted_and_what_is_not_taken_now_is_kept
         assert!(gateway.welcome().await.contains(r#""rejected":1"#), "the gateway hears of it");
     });
     assert_eq!((events.len(), left), (2, 0));
+}
+
+#[test]
+fn what_answers_in_the_place_of_a_gateway_frees_nothing() {
+    for (status, body) in [(200, "<html>Please log in</html>"), (200, ""), (400, "{}")] {
+        let (events, left) = talk(&[record(2, 1)], async |_, gateway| {
+            gateway.welcome().await;
+            gateway.samples().await;
+            gateway.answer_as(status, "text/html", body);
+            assert!(gateway.samples().await.contains(r#""boot":2,"seq":1}"#));
+        });
+        assert_eq!((events, left), ([Event::Refused].to_vec(), 1), "{status} {body}");
+    }
 }
 
 #[test]
