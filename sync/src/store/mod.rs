@@ -22,6 +22,7 @@ mod lock;
 mod lookin;
 mod machine;
 mod mark;
+mod marker;
 #[cfg(test)]
 pub(crate) mod memory;
 mod merge;

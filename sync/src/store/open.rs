@@ -7,6 +7,7 @@ use super::ballast::Ballast;
 use super::chains::{ChainInfo, ChainNo};
 use super::lock::DirLock;
 use super::mark::Mark;
+use super::marker::Marker;
 use super::quota::{Overflow, Quota, Usage};
 use super::record::Table;
 use super::repair::{self, NOTES, Notes};
@@ -199,6 +200,7 @@ fn attempt(options: &Options, env: &Env, log: &WalState) -> Result<Opened, Fault
         ballast: Ballast::find(dir),
         log: Log::of(dir),
         dir: dir.clone(),
+        marker: Marker::start(dir)?,
         marked_ms: 0,
         mark_due: true,
     };

@@ -10,6 +10,7 @@ use super::ballast::Ballast;
 use super::chains::{ChainInfo, ChainNo};
 use super::ingest::{IngestBatch, Outcome, Places};
 use super::mark::{Mark, MarkedChain};
+use super::marker::Marker;
 use super::quota::{self, Quota, Usage};
 use super::schema::fault;
 use super::shorten::Log;
@@ -216,6 +217,7 @@ pub(super) struct Writer {
     pub ballast: Ballast,
     pub log: Log,
     pub dir: PathBuf,
+    pub marker: Marker,
     pub marked_ms: u64,
     pub mark_due: bool,
 }
@@ -242,8 +244,9 @@ impl Writer {
         self.transaction(|tx| Ok(tx.sign_tails()?)).unwrap_or_else(|error| {
             tracing::warn!(%error, "the ends of the chains could not be signed at the stop");
         });
-        self.write_mark();
-        self.empty_log();
+        self.put_mark();
+        drop(self.marker);
+        Self::empty_log(&self.connection);
         if let Err((_, error)) = self.connection.close() {
             tracing::warn!(%error, "the database did not close cleanly");
         }
@@ -252,10 +255,10 @@ impl Writer {
 
     /// Brings the write-ahead log into the database. SQLite does so by itself only when the last
     /// connection closes, and readers keep theirs: the next start would read through all of it.
-    fn empty_log(&self) {
+    fn empty_log(connection: &Connection) {
         // Whoever still reads is not waited for: then the next start does it.
         let sql = "PRAGMA busy_timeout=0; PRAGMA wal_checkpoint(TRUNCATE)";
-        if let Err(error) = self.connection.execute_batch(sql) {
+        if let Err(error) = connection.execute_batch(sql) {
             tracing::debug!(%error, "the write-ahead log stays for the next start");
         }
     }
@@ -422,8 +425,9 @@ impl Writer {
                 Err(error) => tracing::warn!(%error, "the ends of the chains were not signed"),
             }
         }
+        self.mark_due |= self.marker.has_failed();
         if self.mark_due && now.saturating_sub(self.marked_ms) >= MARK_MS {
-            self.write_mark();
+            self.put_mark();
         }
         self.shed(now);
         if let Err(error) = self.log.shorten(&self.connection, now) {
@@ -469,7 +473,8 @@ impl Writer {
         self.usage.send_replace(self.quota.usage(usage));
     }
 
-    fn write_mark(&mut self) {
+    /// Hands on how far this node's chains are, to be written where nobody waits for it.
+    fn put_mark(&mut self) {
         self.marked_ms = self.state.env.monotonic_ms();
         let own = self.state.chains.values().filter(|chain| {
             chain.id.origin == self.state.node && chain.id.incarnation == self.state.incarnation
@@ -484,10 +489,8 @@ impl Writer {
         if mark.chains.is_empty() {
             return;
         }
-        match mark.write(&self.dir) {
-            Ok(()) => self.mark_due = false,
-            Err(error) => tracing::warn!(%error, "the mark could not be written"),
-        }
+        self.mark_due = false;
+        self.marker.put(mark);
     }
 }
 

@@ -12,9 +12,11 @@ use holdfast_sync::store::{
     Idempotency, IngestBatch, ItemOutcome, Options, Overflow, Snapshot, Store, Table, WriteError,
     WriteTx,
 };
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
 
 /// All readings of the store, in the order of their arrival: device sequences.
 fn sequences(store: &Store) -> Vec<u64> {
@@ -49,6 +51,29 @@ async fn what_was_acknowledged_is_there_after_a_restart() {
     assert!(!report.created && report.findings.is_empty(), "{report:?}");
     assert!(store.incarnation().boot == first.boot + 1 && store.incarnation().nonce != first.nonce);
     assert_eq!(sequences(&store), (1..=15).collect::<Vec<_>>());
+}
+
+/// The mark is a file of its own, and syncing that may take a slow disk long. Here it takes for
+/// ever: whoever opens a pipe to write into it waits for somebody who reads.
+#[tokio::test]
+async fn no_acknowledgement_waits_for_the_mark() {
+    let dir = tempfile::tempdir().unwrap();
+    let hand = Arc::new(Hand::default());
+    let (store, _) = Store::open(options(dir.path(), &key()), hand.clone()).unwrap();
+    let pipe = dir.path().join("mark.new");
+    let _ = std::fs::remove_file(&pipe);
+    let mode = Mode::RUSR | Mode::WUSR;
+    mknodat(CWD, &pipe, FileType::Fifo, mode, 0).unwrap();
+    for n in 0..3 {
+        hand.pass(2_000);
+        let stored = store.ingest(batch(&store, "d", 1 + n * 10, 10));
+        let stored = tokio::time::timeout(Duration::from_secs(20), stored).await;
+        stored.expect("it does not wait").unwrap();
+    }
+    assert!(std::fs::metadata(&pipe).is_ok(), "no mark was written meanwhile");
+    let reader = std::thread::spawn(move || std::fs::read(pipe));
+    let _ = tokio::time::timeout(Duration::from_secs(20), store.close()).await;
+    assert!(!reader.join().unwrap().unwrap().is_empty(), "a mark waited");
 }
 
 #[tokio::test]
