@@ -8,6 +8,7 @@
 
 mod brokers;
 mod connection;
+mod disk;
 mod durable;
 mod fan_out;
 pub(in crate::bench) mod histogram;
@@ -75,9 +76,13 @@ async fn measure(only: Option<System>, as_json: bool) -> io::Result<()> {
     let (mut ours, mut peers) = (BTreeMap::new(), Vec::new());
     let wanted = |system: &&System| only.is_none_or(|only| only == **system);
     for &system in System::value_variants().iter().filter(wanted) {
-        let mut rounds = Rounds { system, quiet: as_json, name: None, figures: BTreeMap::new() };
+        let figures = BTreeMap::new();
+        let mut rounds = Rounds { system, quiet: as_json, name: None, figures, disk_p99: None };
         let measured = rounds.all().await;
-        let Rounds { name, figures, .. } = rounds;
+        let Rounds { name, figures, disk_p99, .. } = rounds;
+        if let Some(p99) = disk_p99 {
+            peers.push(("the disk alone".to_owned(), BTreeMap::from([(ACK_P99, p99)])));
+        }
         if system == System::Ours {
             measured?;
             ours = figures;
@@ -110,6 +115,8 @@ struct Rounds {
     /// Once it was started.
     name: Option<String>,
     figures: BTreeMap<&'static str, f64>,
+    /// What the disk alone makes a message wait, in milliseconds, at the time of ours.
+    disk_p99: Option<f64>,
 }
 
 impl Rounds {
@@ -128,6 +135,11 @@ impl Rounds {
         self.figures.extend(half.latency.quantile(0.99).map(|p99| (ACK_P99, ms(p99))));
         // Fewer were acknowledged only if the machine is too busy for the pace.
         self.say(&format!("{pace:.0} a second: {}", told(&half)));
+        if self.system == System::Ours {
+            let waits = disk::alone(TIME)?;
+            self.say(&format!("the disk alone, as long: a message waits {}", quantiles(&waits)));
+            self.disk_p99 = waits.quantile(0.99).map(ms);
+        }
         if self.system.is_measured_whole() {
             self.fan_out().await?;
             self.idle().await?;
