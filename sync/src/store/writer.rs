@@ -245,20 +245,20 @@ impl Writer {
             tracing::warn!(%error, "the ends of the chains could not be signed at the stop");
         });
         self.put_mark();
-        drop(self.marker);
-        Self::empty_log(&self.connection);
+        self.empty_log();
         if let Err((_, error)) = self.connection.close() {
             tracing::warn!(%error, "the database did not close cleanly");
         }
+        drop(self.marker);
         close
     }
 
     /// Brings the write-ahead log into the database. SQLite does so by itself only when the last
     /// connection closes, and readers keep theirs: the next start would read through all of it.
-    fn empty_log(connection: &Connection) {
+    fn empty_log(&self) {
         // Whoever still reads is not waited for: then the next start does it.
         let sql = "PRAGMA busy_timeout=0; PRAGMA wal_checkpoint(TRUNCATE)";
-        if let Err(error) = connection.execute_batch(sql) {
+        if let Err(error) = self.connection.execute_batch(sql) {
             tracing::debug!(%error, "the write-ahead log stays for the next start");
         }
     }
