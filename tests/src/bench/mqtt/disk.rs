@@ -10,7 +10,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::time::{Duration, Instant};
 
-/// Bytes of a write, about what a gateway commits at once at half of its load.
+/// Bytes of a write, eight pages of a database.
 const WRITE: usize = 32 << 10;
 /// Bytes of the file.
 const FILE: usize = 32 << 20;

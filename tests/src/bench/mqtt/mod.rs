@@ -76,13 +76,9 @@ async fn measure(only: Option<System>, as_json: bool) -> io::Result<()> {
     let (mut ours, mut peers) = (BTreeMap::new(), Vec::new());
     let wanted = |system: &&System| only.is_none_or(|only| only == **system);
     for &system in System::value_variants().iter().filter(wanted) {
-        let figures = BTreeMap::new();
-        let mut rounds = Rounds { system, quiet: as_json, name: None, figures, disk_p99: None };
+        let mut rounds = Rounds { system, quiet: as_json, name: None, figures: BTreeMap::new() };
         let measured = rounds.all().await;
-        let Rounds { name, figures, disk_p99, .. } = rounds;
-        if let Some(p99) = disk_p99 {
-            peers.push(("the disk alone".to_owned(), BTreeMap::from([(ACK_P99, p99)])));
-        }
+        let Rounds { name, figures, .. } = rounds;
         if system == System::Ours {
             measured?;
             ours = figures;
@@ -115,8 +111,6 @@ struct Rounds {
     /// Once it was started.
     name: Option<String>,
     figures: BTreeMap<&'static str, f64>,
-    /// What the disk alone makes a message wait, in milliseconds, at the time of ours.
-    disk_p99: Option<f64>,
 }
 
 impl Rounds {
@@ -135,10 +129,9 @@ impl Rounds {
         self.figures.extend(half.latency.quantile(0.99).map(|p99| (ACK_P99, ms(p99))));
         // Fewer were acknowledged only if the machine is too busy for the pace.
         self.say(&format!("{pace:.0} a second: {}", told(&half)));
-        if self.system == System::Ours {
-            let waits = disk::alone(TIME)?;
-            self.say(&format!("the disk alone, as long: a message waits {}", quantiles(&waits)));
-            self.disk_p99 = waits.quantile(0.99).map(ms);
+        if self.system == System::Ours && !self.quiet {
+            let alone = quantiles(&disk::alone(TIME)?);
+            self.say(&format!("the disk alone, behind it: a message waits {alone}"));
         }
         if self.system.is_measured_whole() {
             self.fan_out().await?;
