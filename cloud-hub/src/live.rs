@@ -87,8 +87,7 @@ impl LiveBook {
                 live.clock_ahead_ms = Some(clock_ahead_ms);
             }
             PeerEvent::PeerBehind(entries) => live.behind = Some(entries),
-            // A session that was replaced by a newer one of the same peer ends while that one runs.
-            PeerEvent::Ended(end) if !end.reason.contains("opened a new session") => {
+            PeerEvent::Ended(end) => {
                 live.online = false;
                 live.since = Some(now);
                 live.end = Some(end);

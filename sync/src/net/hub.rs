@@ -10,7 +10,7 @@ use crate::store::Store;
 use futures::StreamExt;
 use holdfast_core::NodeId;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Semaphore, watch};
 
 /// Enrolments at a time; a flood of strangers must not crowd out the members.
@@ -32,20 +32,74 @@ pub struct HubOptions {
     pub library: Library,
 }
 
-type Stops = Mutex<HashMap<NodeId, (u64, watch::Sender<Option<(RefusalCode, String)>>)>>;
+type Stop = watch::Sender<Option<(RefusalCode, String)>>;
+
+/// The latest session of each peer that has one.
+#[derive(Clone, Default)]
+struct Table(Arc<Mutex<HashMap<NodeId, (Turn, Stop)>>>);
+
+impl Table {
+    fn latest(&self) -> MutexGuard<'_, HashMap<NodeId, (Turn, Stop)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins a session. A peer that comes again has lost its old one, whatever this side still
+    /// believes.
+    fn begin(&self, node: NodeId) -> (Turn, StopSignal) {
+        let turn = Turn(Arc::new(Mutex::new(true)));
+        let (stop, signal) = watch::channel(None);
+        let older = self.latest().insert(node, (turn.clone(), stop));
+        if let Some((older, stop)) = older {
+            older.end();
+            let reason = "the peer opened a new session".to_owned();
+            stop.send_replace(Some((RefusalCode::Unavailable, reason)));
+        }
+        (turn, signal)
+    }
+
+    /// Forgets a session that has ended, unless a later one has its place.
+    fn finish(&self, node: &NodeId, turn: &Turn) {
+        let mut latest = self.latest();
+        if latest.get(node).is_some_and(|(held, _)| Arc::ptr_eq(&held.0, &turn.0)) {
+            latest.remove(node);
+        }
+    }
+}
+
+/// That a session speaks for its peer. It ends when a later session of the peer begins, for good:
+/// the end of the older must not look like the end of the newer, nor be told when that has ended.
+#[derive(Clone)]
+struct Turn(Arc<Mutex<bool>>);
+
+impl Turn {
+    fn end(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = false;
+    }
+
+    /// Passes on what the session reports while it has its turn. The turn cannot end in the middle
+    /// of a report.
+    fn passes(self, events: PeerEvents) -> PeerEvents {
+        Arc::new(move |node, event| {
+            let speaks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if *speaks {
+                events(node, event);
+            }
+        })
+    }
+}
 
 /// The running sessions.
 #[derive(Clone)]
 pub struct HubPeers {
     net: Net,
-    stops: Arc<Stops>,
+    table: Table,
 }
 
 impl HubPeers {
     /// Ends the session with a peer, says why, and closes its connections.
     pub async fn end(&self, node: &NodeId, code: RefusalCode, reason: &str) {
-        let stop = self.stops.lock().unwrap_or_else(PoisonError::into_inner).remove(node);
-        if let Some((_, stop)) = stop {
+        let stop = self.table.latest().get(node).map(|(_, stop)| stop.clone());
+        if let Some(stop) = stop {
             stop.send_replace(Some((code, reason.to_owned())));
             // The session sends its last frame, then the connection goes.
             stop.closed().await;
@@ -55,10 +109,7 @@ impl HubPeers {
 
     /// Ends all sessions.
     pub async fn end_all(&self, code: RefusalCode, reason: &str) {
-        let nodes: Vec<NodeId> = {
-            let stops = self.stops.lock().unwrap_or_else(PoisonError::into_inner);
-            stops.keys().copied().collect()
-        };
+        let nodes: Vec<NodeId> = self.table.latest().keys().copied().collect();
         let each = nodes.iter().map(|node| self.end(node, code, reason));
         futures::future::join_all(each).await;
     }
@@ -67,53 +118,25 @@ impl HubPeers {
 /// Serves sessions and enrolments until the network part ends.
 #[must_use]
 pub fn serve(net: Net, options: HubOptions) -> HubPeers {
-    let peers = HubPeers { net: net.clone(), stops: Arc::default() };
+    let peers = HubPeers { net: net.clone(), table: Table::default() };
     let options = Arc::new(options);
-    tokio::spawn(accept_sessions(net.clone(), Arc::clone(&options), peers.clone()));
+    tokio::spawn(accept_sessions(net.clone(), Arc::clone(&options), peers.table.clone()));
     tokio::spawn(accept_enrolments(net, options));
     peers
 }
 
-async fn accept_sessions(net: Net, options: Arc<HubOptions>, peers: HubPeers) {
+async fn accept_sessions(net: Net, options: Arc<HubOptions>, table: Table) {
     let mut incoming = net.accept(SYNC);
-    let mut number = 0;
     while let Some((node, stream)) = incoming.next().await {
-        number += 1;
-        let (stop, signal) = watch::channel(None);
-        // A peer that comes again has lost its old session, whatever this side still believes.
-        let older = {
-            let mut stops = peers.stops.lock().unwrap_or_else(PoisonError::into_inner);
-            stops.insert(node, (number, stop))
-        };
-        if let Some((_, older)) = older {
-            let reason = "the peer opened a new session".to_owned();
-            older.send_replace(Some((RefusalCode::Unavailable, reason)));
-        }
-        let events = while_latest(Arc::clone(&options.events), Arc::clone(&peers.stops), number);
+        let (turn, signal) = table.begin(node);
+        let events = turn.clone().passes(Arc::clone(&options.events));
         let session = session(Arc::clone(&options), events, node, stream, signal);
-        let peers = peers.clone();
+        let table = table.clone();
         tokio::spawn(async move {
             session.await;
-            let mut stops = peers.stops.lock().unwrap_or_else(PoisonError::into_inner);
-            if stops.get(&node).is_some_and(|(at, _)| *at == number) {
-                stops.remove(&node);
-            }
+            table.finish(&node, &turn);
         });
     }
-}
-
-/// Passes on what session `number` reports until a later one of the same peer takes its place: the
-/// end of the older must not look like the end of the newer.
-fn while_latest(events: PeerEvents, stops: Arc<Stops>, number: u64) -> PeerEvents {
-    Arc::new(move |node, event| {
-        let replaced = {
-            let stops = stops.lock().unwrap_or_else(PoisonError::into_inner);
-            stops.get(&node).is_some_and(|(latest, _)| *latest != number)
-        };
-        if !replaced {
-            events(node, event);
-        }
-    })
 }
 
 async fn session(
@@ -161,5 +184,40 @@ async fn accept_enrolments(net: Net, options: Arc<HubOptions>) {
             enrol::answer(stream, node, enroller, env).await;
             drop(place);
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::driver::PeerEvent;
+    use super::*;
+
+    /// The third loses its link before the second has said farewell.
+    #[test]
+    fn a_session_that_was_replaced_is_not_heard_again_when_the_newer_one_has_ended() {
+        let (table, node) = (Table::default(), NodeId([7; 32]));
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let begin = |name: u64| {
+            let (turn, signal) = table.begin(node);
+            let noted = Arc::clone(&heard);
+            let note: PeerEvents = Arc::new(move |_, _| noted.lock().unwrap().push(name));
+            let tells = turn.clone().passes(note);
+            (move || tells(node, PeerEvent::Heard), turn, signal)
+        };
+        let (second, second_turn, told) = begin(2);
+        second();
+        let (third, third_turn, _) = begin(3);
+        assert_eq!(told.borrow().as_ref().unwrap().0, RefusalCode::Unavailable);
+        third();
+        table.finish(&node, &third_turn);
+        second();
+        table.finish(&node, &second_turn);
+        let (fourth, turn, _) = begin(4);
+        fourth();
+        table.finish(&node, &second_turn);
+        assert!(!table.latest().is_empty(), "a session does not forget a later one");
+        table.finish(&node, &turn);
+        assert!(table.latest().is_empty());
+        assert_eq!(*heard.lock().unwrap(), [2, 3, 4]);
     }
 }
