@@ -32,7 +32,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -109,7 +109,7 @@ pub struct Listener {
 pub async fn bind(address: SocketAddr) -> io::Result<Listener> {
     let explain =
         |e: io::Error| io::Error::new(e.kind(), format!("cannot listen on {address}: {e}"));
-    let socket = TcpListener::bind(address).await.map_err(explain)?;
+    let socket = listen(address).map_err(explain)?;
     let address = socket.local_addr().map_err(explain)?;
     Ok(Listener { socket, address, counts: Arc::default(), tls: None })
 }
@@ -166,6 +166,24 @@ impl Listener {
             tracing::warn!(connections = tasks.len(), "requests did not end in time");
         }
     }
+}
+
+/// Connections that may wait to be accepted: all devices of a site come at once when its power or
+/// its network is back, and those beyond tokio's 128 would be without for seconds. The kernel takes
+/// `net.core.somaxconn` if that is less.
+const BACKLOG: u32 = 4096;
+
+/// Listens at `address` for any protocol.
+///
+/// # Errors
+/// What the operating system says.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A node that is started again must not wait for the connections of the last start to be
+    // forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Accepts one connection of any protocol, waiting out a lack of file descriptors.

@@ -302,6 +302,24 @@ async fn connections_over_the_limit_wait_their_turn() {
     assert!(rest(&mut waiting).await.ends_with("hello"));
 }
 
+/// When the power of a site comes back, all of its devices connect within moments. Those that do
+/// not fit in the kernel's queue believe in a connection that is not there.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_crowd_that_comes_at_once_stands_in_line() {
+    const CROWD: usize = 600;
+    let listener = bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let come = (0..CROWD).map(|_| TcpStream::connect(listener.address()));
+    let crowd = futures::future::try_join_all(come).await.unwrap();
+    let port = format!(":{:04X} 00000000:0000 0A", listener.address().port());
+    let table = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
+    let line = table.lines().find(|line| line.contains(&port)).expect("the listener");
+    let queues = line.split_whitespace().nth(4).unwrap();
+    let waiting = usize::from_str_radix(queues.split(':').nth(1).unwrap(), 16).unwrap();
+    assert_eq!(waiting, CROWD, "waiting to be accepted: {line}");
+    drop(crowd);
+}
+
 #[tokio::test]
 async fn stopping_lets_requests_end_and_closes_idle_connections() {
     let minute = Duration::from_secs(60);

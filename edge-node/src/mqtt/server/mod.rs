@@ -20,7 +20,7 @@ use crate::device_commands::DeviceCommands;
 use crate::settings::Access;
 use axum::http::StatusCode;
 use holdfast_node::auth::{Auth, Grant, Scope};
-use holdfast_node::http::accept;
+use holdfast_node::http::{accept, listen};
 use holdfast_node::tls::{Clients, Tls, refused_certificate};
 use std::borrow::Cow;
 use std::io;
@@ -150,7 +150,7 @@ pub async fn bind(address: SocketAddr) -> io::Result<Listener> {
     let explain = |error: io::Error| {
         io::Error::new(error.kind(), format!("cannot listen on {address} for MQTT: {error}"))
     };
-    let socket = TcpListener::bind(address).await.map_err(explain)?;
+    let socket = listen(address).map_err(explain)?;
     let address = socket.local_addr().map_err(explain)?;
     Ok(Listener { socket, address })
 }
