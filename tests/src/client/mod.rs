@@ -6,7 +6,7 @@ pub mod mqtt;
 mod raw;
 pub mod websocket;
 
-pub use raw::RawRequest;
+pub use raw::{RawRequest, Reply};
 
 use std::fmt;
 use std::net::SocketAddr;

@@ -8,6 +8,25 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+/// What a server did about a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// It answered, with this status.
+    Status(u16),
+    /// It closed the connection.
+    Closed,
+    /// It kept the connection, and said nothing in time.
+    Silence,
+}
+
+impl Reply {
+    /// Whether the server is done with the request, by the client's fault.
+    #[must_use]
+    pub fn is_refusal(self) -> bool {
+        matches!(self, Self::Status(400..500) | Self::Closed)
+    }
+}
+
 /// A connection on which bytes are sent as the test says.
 #[derive(Debug)]
 pub struct RawRequest {
@@ -102,19 +121,24 @@ impl RawRequest {
         String::from_utf8_lossy(&all).into_owned()
     }
 
-    /// Reads the head of the server's answer and gives its status, if it sent one in time.
-    pub async fn status(&mut self, limit: Duration) -> Option<u16> {
-        let mut head = Vec::new();
-        timeout(limit, async {
-            while !head.windows(2).any(|w| w == b"\r\n") {
-                head.push(self.stream.read_u8().await.ok()?);
+    /// Reads the first line of what the server sends, if it sends any within `limit`.
+    ///
+    /// # Panics
+    /// When it is not one of HTTP.
+    pub async fn reply(&mut self, limit: Duration) -> Reply {
+        let mut line = Vec::new();
+        let reading = async {
+            while !line.ends_with(b"\r\n") {
+                match self.stream.read_u8().await {
+                    Ok(byte) => line.push(byte),
+                    Err(_) => return Reply::Closed,
+                }
             }
-            let line = String::from_utf8_lossy(&head).into_owned();
-            line.split(' ').nth(1)?.parse().ok()
-        })
-        .await
-        .ok()
-        .flatten()
+            let line = String::from_utf8_lossy(&line);
+            let status = line.split(' ').nth(1).and_then(|status| status.parse().ok());
+            Reply::Status(status.unwrap_or_else(|| panic!("no status line: {line}")))
+        };
+        timeout(limit, reading).await.unwrap_or(Reply::Silence)
     }
 
     /// Whether the server answered or closed without waiting for more.

@@ -6,7 +6,7 @@
 
 use super::Scale;
 use super::hands::{admin_of_edge, block_on, equal_exports, get, reading};
-use crate::client::{Answer, Client, RawRequest};
+use crate::client::{Answer, Client, RawRequest, Reply};
 use crate::contract;
 use crate::faults::Tally;
 use crate::process::{Fleet, FleetPlan, LIMIT, Memory};
@@ -332,10 +332,10 @@ async fn broken(tally: &Tally, address: SocketAddr, token: &str, rng: &mut Rng) 
         let mut raw = raw.expect("a connection");
         raw.send(br#"{"device":"bad","metric":"level","val"#).await.expect("sent");
         raw.truncate().await.expect("closed");
-        raw.status(LIMIT).await
+        raw.reply(LIMIT).await
     };
-    let status = truncated.await;
-    assert!(status.is_none_or(|status| (400..500).contains(&status)), "{status:?}");
+    let reply = truncated.await;
+    assert!(reply.is_refusal(), "{reply:?}");
     tally.strike("truncated body");
     for _ in 0..20 {
         let mut raw = RawRequest::open(address).await.expect("a connection");
@@ -344,8 +344,8 @@ async fn broken(tally: &Tally, address: SocketAddr, token: &str, rng: &mut Rng) 
         // The node may have had enough before the end.
         let _ = raw.send(&noise).await;
         let _ = raw.truncate().await;
-        let status = raw.status(LIMIT).await;
-        assert!(status.is_none_or(|status| (400..500).contains(&status)), "{status:?}");
+        let reply = raw.reply(LIMIT).await;
+        assert!(reply.is_refusal(), "{reply:?}");
         tally.strike("random bytes");
     }
     let heads = [
@@ -360,8 +360,8 @@ async fn broken(tally: &Tally, address: SocketAddr, token: &str, rng: &mut Rng) 
     for head in heads {
         let mut raw = RawRequest::open(address).await.expect("a connection");
         let _ = raw.send(head.as_bytes()).await;
-        let status = raw.status(LIMIT).await;
-        assert!(status.is_none_or(|status| (400..500).contains(&status)), "{status:?} to {head}");
+        let reply = raw.reply(LIMIT).await;
+        assert!(reply.is_refusal(), "{reply:?} to {head}");
         tally.strike("broken head");
     }
 }
@@ -370,8 +370,8 @@ async fn broken(tally: &Tally, address: SocketAddr, token: &str, rng: &mut Rng) 
 fn slow(tally: &Arc<Tally>, address: SocketAddr, token: &str, scale: Scale) -> JoinSet<()> {
     let mut waiting = JoinSet::new();
     let out = |mut raw: RawRequest, tally: Arc<Tally>, name: &'static str| async move {
-        let status = raw.status(2 * LIMIT).await;
-        assert!(status.is_none_or(|status| status == 408), "{name}: {status:?}");
+        let reply = raw.reply(2 * LIMIT).await;
+        assert!(matches!(reply, Reply::Status(408) | Reply::Closed), "{name}: {reply:?}");
         assert!(raw.answer(LIMIT).await.len() < 10_000, "{name}");
         tally.strike(name);
     };

@@ -1,7 +1,7 @@
 //! Device twins on both nodes, from outside: who may do what, what is refused and how, and that an
 //! answer outlives a kill.
 
-use holdfast_tests::client::{Answer, Client, RawRequest};
+use holdfast_tests::client::{Answer, Client, RawRequest, Reply};
 use holdfast_tests::contract;
 use holdfast_tests::process::{Edge, FleetPlan, LIMIT, Settings};
 use holdfast_tests::scenarios::Scale;
@@ -40,7 +40,7 @@ fn client(edge: &Edge, token: String) -> Client {
 }
 
 /// The answer to a patch that announces so many bytes; none of them need be sent.
-async fn announced(edge: &Edge, bytes: u64) -> Option<u16> {
+async fn announced(edge: &Edge, bytes: u64) -> Reply {
     let (address, token) = (edge.http(), edge.admin_token().expect("its token"));
     let head = format!(
         "PATCH {DESIRED} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\
@@ -48,7 +48,7 @@ async fn announced(edge: &Edge, bytes: u64) -> Option<u16> {
     );
     let mut request = RawRequest::open(address).await.expect("a connection");
     request.send(head.as_bytes()).await.expect("it is sent");
-    request.status(LIMIT).await
+    request.reply(LIMIT).await
 }
 
 async fn get(client: &mut Client, path: &str) -> Answer {
@@ -187,7 +187,7 @@ async fn what_cannot_be_taken_is_refused_with_its_place() {
         413,
         "document-full",
     );
-    assert_eq!(announced(&edge, (8 << 20) + 1).await, Some(413));
+    assert_eq!(announced(&edge, (8 << 20) + 1).await, Reply::Status(413));
     let json = [("content-type", "application/json")];
     let broken = a.send(Method::PATCH, DESIRED, &json, "{\"a\":".into()).await;
     assert_refused(&broken.expect("an answer"), 400, "malformed");
