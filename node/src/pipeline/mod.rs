@@ -23,7 +23,7 @@ use crate::trace::TracedCommit;
 use holdfast_core::rollup::Window;
 use holdfast_core::{NodeId, Timestamp};
 use holdfast_sync::Fault;
-use holdfast_sync::store::{Intact, PIPELINE, Snapshot, Store, Table, WriteError};
+use holdfast_sync::store::{Intact, PIPELINE, Snapshot, Store, StoredCommit, Table, WriteError};
 use logged::Removal;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -42,6 +42,13 @@ const REMOVE_MS: u64 = 600_000;
 /// For how long windows have records of their own: charts of the day are drawn from them.
 pub const WINDOWS_KEPT_S: u64 = 2 * 86_400;
 const RETRY: Duration = Duration::from_secs(2);
+/// For how long a step is rested after, for each entry that it read. What a step costs goes with
+/// the windows that it touches, and of a crowd of devices each touches its own: where much comes,
+/// fewer and larger steps leave the writer and the processors to those that wait for an
+/// acknowledgement. Where little comes, this is nothing, and what is triggered is so at once.
+const REST_OF_ENTRY: Duration = Duration::from_micros(15);
+/// And at most.
+const REST_MAX: Duration = Duration::from_millis(25);
 /// How far its thread gives way (`setpriority`): against one that does not, it gets a quarter of a
 /// processor that both want, and all of one that nobody else does.
 const NICENESS: i32 = 5;
@@ -208,24 +215,22 @@ impl Pipeline {
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         while !stop.is_cancelled() {
-            let worked = match self.work().await {
-                Ok(worked) => worked,
-                Err(error) => {
-                    tracing::warn!(%error, "the pipeline waits");
-                    tokio::select! {
-                        () = tokio::time::sleep(RETRY) => {}
-                        () = stop.cancelled() => {}
-                    }
-                    true
-                }
-            };
-            if !worked {
-                tokio::select! {
+            let rest = self.work().await.unwrap_or_else(|error| {
+                tracing::warn!(%error, "the pipeline waits");
+                Some(RETRY)
+            });
+            match rest {
+                None => tokio::select! {
                     () = stop.cancelled() => {}
                     _ = tick.tick() => {}
                     () = waits_change() => {}
                     Ok(()) = head.changed() => head.mark_unchanged(),
-                }
+                },
+                Some(Duration::ZERO) => {}
+                Some(rest) => tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = tokio::time::sleep(rest) => {}
+                },
             }
         }
     }
@@ -236,7 +241,7 @@ impl Pipeline {
     /// What the store does not take.
     pub async fn come_to_rest(&mut self) -> Result<bool, WriteError> {
         let mut any = false;
-        while self.work().await? {
+        while self.work().await?.is_some() {
             any = true;
         }
         Ok(any)
@@ -262,9 +267,10 @@ impl Pipeline {
         windows.chain(judged).min().unwrap_or(i64::MAX)
     }
 
-    /// One step, if there is anything to do.
-    async fn work(&mut self) -> Result<bool, WriteError> {
+    /// One step, if there is anything to do, and for how long to rest after it.
+    async fn work(&mut self) -> Result<Option<Duration>, WriteError> {
         let from = self.progress.borrow().cursor;
+        let head = self.store.watch().borrow().pos;
         let commits = self.store.read(move |view| view.commits_after(from, STEP_BYTES)).await?;
         let due = self.due();
         if commits.is_empty()
@@ -272,10 +278,11 @@ impl Pipeline {
             && !self.watch.is_due(self.store.env().monotonic_ms())
             && !self.waits.is_due()
         {
-            return self.remove().await;
+            return Ok(self.remove().await?.then_some(Duration::ZERO));
         }
+        let rest = rest(&commits, head);
         self.step(commits, due).await?;
-        Ok(true)
+        Ok(Some(rest))
     }
 
     /// Removes records of windows of the past, a step at a time and when there is nothing else to
@@ -312,6 +319,18 @@ impl Pipeline {
     }
 }
 
+/// For how long to rest after a step of these, where the log went up to `head`: a backlog, of which
+/// a step takes what it can, is read on at once.
+fn rest(commits: &[StoredCommit], head: u64) -> Duration {
+    if commits.last().is_some_and(|last| last.pos < head) {
+        return Duration::ZERO;
+    }
+    let entries: u32 = commits.iter().map(|commit| commit.count).sum();
+    let rest = REST_OF_ENTRY.saturating_mul(entries).min(REST_MAX);
+    // The timer counts milliseconds, and would round up.
+    if rest < Duration::from_millis(1) { Duration::ZERO } else { rest }
+}
+
 /// For how long a window is waited for whose end does not come by the wall clock.
 fn patience_ms(window: Window) -> u64 {
     u64::from(window.width_s) * 1000 + GRACE_S as u64 * 1000
@@ -345,3 +364,33 @@ fn begin_anew(store: &Store) -> Result<(), Fault> {
 
 /// Whose history a series belongs to.
 pub type Origin = NodeId;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use holdfast_core::log::Link;
+    use holdfast_sync::store::ChainNo;
+
+    fn commit(pos: u64, count: u32) -> StoredCommit {
+        StoredCommit {
+            pos,
+            chain: ChainNo(1),
+            first: 1,
+            count,
+            link: Link([0; 32]),
+            signature: None,
+            sealed: false,
+            body: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_step_is_rested_after_by_what_came_and_never_in_a_backlog() {
+        let ms = Duration::from_millis;
+        assert_eq!(rest(&[], 9), ms(0), "windows that were due");
+        assert_eq!(rest(&[commit(9, 1)], 9), ms(0), "what one device says is acted on at once");
+        assert_eq!(rest(&[commit(8, 100), commit(9, 300)], 9), ms(6));
+        assert_eq!(rest(&[commit(9, 50_000)], 9), ms(25));
+        assert_eq!(rest(&[commit(7, 50_000)], 9), ms(0), "there is more to read");
+    }
+}
