@@ -29,6 +29,9 @@ const CLOSED_AFTER: u64 = 256;
 const ROWS: usize = 2_000;
 /// Bytes of bodies that one segment is made of; bounds the memory this takes.
 const BODIES: usize = 4 << 20;
+/// How far its thread gives way (`setpriority`): against one that does not, it gets a tenth of a
+/// processor that both want, and all of one that nobody else does.
+const NICENESS: i32 = 10;
 const PAUSE: Duration = Duration::from_secs(1);
 /// Positions that the log has to advance before it is looked over again.
 const ADVANCE: u64 = 64;
@@ -64,9 +67,11 @@ pub(super) fn start(inner: &Arc<Inner>) -> Result<(), Fault> {
         return Ok(());
     }
     let weak = Arc::downgrade(inner);
-    let started = std::thread::Builder::new()
-        .name("store-sealer".to_owned())
-        .spawn(move || Sealer::default().run(&weak));
+    let started = std::thread::Builder::new().name("store-sealer".to_owned()).spawn(move || {
+        // Of a thread that may not, sealing is as fast as everything else.
+        let _ = rustix::process::setpriority_process(None, NICENESS);
+        Sealer::default().run(&weak);
+    });
     started.map(drop).map_err(|source| Fault::file(&inner.path, source))
 }
 

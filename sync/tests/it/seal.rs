@@ -338,3 +338,27 @@ async fn segments_are_put_together_whatever_was_sealed_last() {
     assert_eq!(commits(&store), before);
     assert_sound(dir.path());
 }
+
+/// Of the threads of this process that seal, how far each gives way.
+#[cfg(target_os = "linux")]
+fn nice_of_sealers() -> Vec<i32> {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let stats =
+        tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("stat")).ok());
+    let nice = |stat: String| {
+        let behind = stat.split_once("(store-sealer) ")?.1;
+        behind.split(' ').nth(16)?.parse().ok()
+    };
+    stats.filter_map(nice).collect()
+}
+
+/// A second of much work once in a while would else be in the way of each acknowledgement.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn sealing_gives_way_to_those_that_wait_for_an_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    let options =
+        holdfast_sync::store::Options { seal_after: SEAL_AFTER, ..options(dir.path(), &key()) };
+    let _store = Store::open(options, System::env()).unwrap();
+    until("a thread that gives way", || nice_of_sealers().contains(&10)).await;
+}
